@@ -1,0 +1,54 @@
+# Each target does its own set-up; what a fresh machine needs is Python 3.11 or later and make.
+#   PYTHON=python3.12 make test     another interpreter
+#   make test ARGS="-k sequence"    arguments for pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+SHELL := /bin/sh
+
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c '$(NEW_ENOUGH)' 2>/dev/null && { echo $$each; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: $(READY) ## three real nodes on this machine: writes, a pause, a crash, and the same data everywhere
+	$(BIN)/marmoset demo --nodes 3
+
+test: $(READY) ## every test; tests that need the Redis command-line tools are left out, loudly, where there are none
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## lint, formatting, types, the floors, and the rules of the house that no other tool knows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src tests tools bench examples
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_style.py
+
+format: $(READY) ## rewrite the sources in the one format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## redis-benchmark against one node, beside a real Redis in the same run where there is one
+	$(BIN)/python -m bench.redis_benchmark $(ARGS)
+
+clean: ## remove the environment and everything that the tools left behind
+	rm -rf $(VENV) build dist src/*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests tools bench examples -name __pycache__ -prune -exec rm -rf {} +
+
+# Made anew when the dependencies change. The stamp is written last, so a set-up that broke off is done again.
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+		echo "marmoset needs Python 3.11 or later and found none. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make a virtual environment (venv or ensurepip is missing)." >&2; \
+		echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	rm -rf $(VENV)
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,223 @@
+"""The messages between nodes (floor 2).
+
+A stream begins with a `Hello` from either side and then carries, in each direction, batches in the sender's own apply
+order with reports behind what they speak of (DESIGN.md 3.2, 3.4). Vectors are written as lists of pairs, sorted by
+replica. `encode` and `decode` are the only ways in and out.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from marmoset.clocks import VersionVector
+from marmoset.codec.operations import AnyOperation, Id, Seq, Text, WireDot, check
+from marmoset.errors import PeerError
+
+PROTOCOL_VERSION: Final = 1
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+Vector = Annotated[list[tuple[Id, Count]], msgspec.Meta(max_length=4096)]
+Ids = Annotated[list[Id], msgspec.Meta(max_length=4096)]
+
+ROLE_MEMBER: Final = 0
+ROLE_NEWCOMER: Final = 1
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What all messages have in common: nothing but the way they are written."""
+
+
+class Hello(Message, tag=1, frozen=True):
+    """Who speaks, the first message of either side. `line` is the sender's line of sponsors, nearest first."""
+
+    protocol: Count
+    cluster: Text
+    group: Count
+    replica: Id
+    name: Text
+    address: Text
+    role: Count
+    wall_ms: Count
+    vector: Vector
+    line: Ids
+    direct: Ids
+
+
+class Refuse(Message, tag=2, frozen=True):
+    """Why the sender will not go on with this link; it closes behind this. `final_seq` is the proof of a burial."""
+
+    code: Text
+    reason: Annotated[str, msgspec.Meta(max_length=4096)]
+    final_seq: Count
+
+
+class Batch(Message, tag=3, frozen=True):
+    """Operations that are applied all or not at all: `count` dots from `first` on. `raised` and `dropped` are the difference of the origin's context
+    from its context before its previous batch, `state` numbers the origin's vector after it."""
+
+    origin: Id
+    first: Seq
+    count: Seq
+    stamp: Count
+    state: Count
+    raised: Vector
+    dropped: Ids
+    operations: msgspec.Raw
+
+    @property
+    def last(self) -> int:
+        """The seq of its last operation."""
+        return self.first + self.count - 1
+
+
+class KnownRow(Message, frozen=True):
+    """What a member is known to have, and the state and clock that came with it."""
+
+    replica: Id
+    state: Count
+    clock: Count
+    vector: Vector
+
+
+class Report(Message, tag=4, frozen=True):
+    """The sender's own row and the rows that changed since its last report on this link."""
+
+    own: KnownRow
+    rows: Annotated[list[KnownRow], msgspec.Meta(max_length=4096)]
+
+
+class Gossip(Message, tag=5, frozen=True):
+    """A meeting: own id and clock, version vector, what the sender knows of everyone. Symmetrical: it is answered."""
+
+    replica: Id
+    counter: Count
+    wall_ms: Count
+    vector: Vector
+    peers: Vector
+    echo_ms: Count
+    answer: bool
+
+
+class CaughtUp(Message, tag=6, frozen=True):
+    """Everything that the sender had when the stream began is before this."""
+
+
+class Resume(Message, tag=7, frozen=True):
+    """Begin the stream again from this vector, leaving out the origins that the sender of this hears directly."""
+
+    vector: Vector
+    direct: Ids
+
+
+class Resumed(Message, tag=8, frozen=True):
+    """The stream begins again behind this."""
+
+
+class Direct(Message, tag=9, frozen=True):
+    """From now on the origins named may be left out: their own streams reach the sender of this."""
+
+    origins: Ids
+
+
+class RosterRow(Message, frozen=True):
+    """One replica of the roster. A zero seq in a dot means that there is none."""
+
+    replica: Id
+    name: Text
+    address: Text
+    join: WireDot | None
+    born: bool
+    left: WireDot | None
+    buried: WireDot | None
+
+
+class SnapshotBegin(Message, tag=10, frozen=True):
+    """The tables as they stand just behind the newcomer's join; its log follows, then the values."""
+
+    group: Id
+    replica: Id
+    vector: Vector
+    stamp: Count
+    roster: Annotated[list[RosterRow], msgspec.Meta(max_length=4096)]
+    graves: Vector
+    contexts: Annotated[list[tuple[Id, Vector]], msgspec.Meta(max_length=4096)]
+    known: Annotated[list[KnownRow], msgspec.Meta(max_length=4096)]
+    shards: Count
+    keys: Count
+
+
+class SnapshotPart(Message, tag=11, frozen=True):
+    """Values of `shards` shards from `first` on, all read at `vector`; a shard may come in several parts."""
+
+    first: Count
+    shards: Count
+    vector: Vector
+    entries: msgspec.Raw
+
+
+class SnapshotEnd(Message, tag=12, frozen=True):
+    """All values were sent; what was logged since the join follows as batches."""
+
+
+AnyMessage = (
+    Hello
+    | Refuse
+    | Batch
+    | Report
+    | Gossip
+    | CaughtUp
+    | Resume
+    | Resumed
+    | Direct
+    | SnapshotBegin
+    | SnapshotPart
+    | SnapshotEnd
+)
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[AnyMessage]] = msgspec.msgpack.Decoder(AnyMessage)
+_operations: Final[msgspec.msgpack.Decoder[list[AnyOperation]]] = msgspec.msgpack.Decoder(list[AnyOperation])
+
+
+def encode(message: AnyMessage) -> bytes:
+    """The bytes of a message; equal messages give equal bytes. O(length)."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes) -> AnyMessage:
+    """The message that `data` is. O(length).
+
+    Raises:
+        PeerError: it is none.
+    """
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+        raise PeerError(f"a message that cannot be read: {problem}") from problem
+
+
+def encode_operations(operations: list[AnyOperation]) -> msgspec.Raw:
+    """The bytes of a batch's operations. O(length)."""
+    return msgspec.Raw(_encoder.encode(operations))
+
+
+def decode_operations(raw: msgspec.Raw) -> list[AnyOperation]:
+    """The operations of a batch, checked one by one. O(length).
+
+    Raises:
+        PeerError: they are none, or there are none.
+    """
+    try:
+        operations = _operations.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+        raise PeerError(f"operations that cannot be read: {problem}") from problem
+    if not operations:
+        raise PeerError("a batch without operations")
+    for operation in operations:
+        check(operation)
+    return operations
+
+
+def vector_pairs(vector: VersionVector) -> list[tuple[int, int]]:
+    """A vector as it is written: pairs in the order of replicas. O(n log n)."""
+    return sorted(vector.items())

@@ -1,0 +1,183 @@
+"""The operations, as they stand in batches, in the log and on the wire (floor 2).
+
+Each is a msgspec structure that is written as an array behind a small integer tag. Tags are part of the wire format:
+they are never used again for anything else. Decoding checks types and bounds in C; what only a type can check (an
+amount that is a number, say) is checked by `check`, before anything is applied.
+
+An operation has one dot, but for `SequenceInsert`: that one stands for as many operations as it has values, with
+consecutive dots, the first value being inserted between the two named neighbours and each next one behind the one
+before. `width` says how many dots an operation takes.
+
+Amounts of increments are integers, or the text of an exact decimal (`"0.1"`): see `crdts.register`.
+"""
+
+from typing import Annotated, Final
+
+import msgspec
+
+from marmoset.errors import PeerError
+from marmoset.ids import ID_BITS
+
+Id = Annotated[int, msgspec.Meta(gt=0, lt=1 << ID_BITS)]
+Seq = Annotated[int, msgspec.Meta(gt=0, lt=1 << 60)]
+WireDot = tuple[Id, Seq]
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+Scalar = bytes | int
+Amount = int | str
+
+KIND_MAP: Final = 0
+KIND_SET: Final = 1
+KIND_SORTED_SET: Final = 2
+KIND_SEQUENCE: Final = 3
+KIND_REGISTER: Final = 4
+"""The kinds, in the order in which one that is present answers for a key that has several (DESIGN.md section 5)."""
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What all operations have in common: nothing but the way they are written."""
+
+
+class Reset(Operation, tag=1, frozen=True):
+    """Remove what is observed of every kind at a key."""
+
+    key: bytes
+
+
+class Assign(Operation, tag=2, frozen=True):
+    """Give a register its value; what is observed of every other kind at the key is reset."""
+
+    key: bytes
+    value: Scalar
+
+
+class Increment(Operation, tag=3, frozen=True):
+    """Add to the counter of a register."""
+
+    key: bytes
+    amount: Amount
+
+
+class SetAdd(Operation, tag=4, frozen=True):
+    """Add elements to a set."""
+
+    key: bytes
+    elements: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+
+
+class SetRemove(Operation, tag=5, frozen=True):
+    """Remove what is observed of elements of a set."""
+
+    key: bytes
+    elements: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+
+
+class MapAssign(Operation, tag=6, frozen=True):
+    """Assign registers in fields of a map: field, value, field, value."""
+
+    key: bytes
+    pairs: Annotated[list[Scalar], msgspec.Meta(min_length=2)]
+
+
+class MapIncrement(Operation, tag=7, frozen=True):
+    """Add to the counter in a field of a map."""
+
+    key: bytes
+    field: bytes
+    amount: Amount
+
+
+class MapRemove(Operation, tag=8, frozen=True):
+    """Reset what is observed inside fields of a map."""
+
+    key: bytes
+    fields: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+
+
+class SequenceInsert(Operation, tag=9, frozen=True):
+    """Insert values between two neighbours that were visible side by side at the origin; None is an end."""
+
+    key: bytes
+    left: WireDot | None
+    right: WireDot | None
+    values: Annotated[list[Scalar], msgspec.Meta(min_length=1)]
+
+
+class SequenceRemove(Operation, tag=10, frozen=True):
+    """Remove elements of a sequence, given as ranges of ids: (replica, first seq, count)."""
+
+    key: bytes
+    ranges: Annotated[list[tuple[Id, Seq, Seq]], msgspec.Meta(min_length=1)]
+
+
+class SequenceAssign(Operation, tag=11, frozen=True):
+    """Give an element of a sequence another value."""
+
+    key: bytes
+    element: WireDot
+    value: Scalar
+
+
+class Flush(Operation, tag=12, frozen=True):
+    """Reset everything that is observed at every key."""
+
+
+class Join(Operation, tag=32, frozen=True):
+    """Let a replica in; logged by its sponsor."""
+
+    replica: Id
+    name: Text
+    address: Text
+
+
+class Ready(Operation, tag=33, frozen=True):
+    """The origin is complete: it is born."""
+
+
+class Leave(Operation, tag=34, frozen=True):
+    """The origin's last operation: it no longer counts."""
+
+
+class Bury(Operation, tag=35, frozen=True):
+    """A replica is presumed dead."""
+
+    replica: Id
+
+
+AnyOperation = (
+    Reset
+    | Assign
+    | Increment
+    | SetAdd
+    | SetRemove
+    | MapAssign
+    | MapIncrement
+    | MapRemove
+    | SequenceInsert
+    | SequenceRemove
+    | SequenceAssign
+    | Flush
+    | Join
+    | Ready
+    | Leave
+    | Bury
+)
+
+RosterOperation = Join | Ready | Leave | Bury
+"""Operations on the roster; all others touch the keyspace."""
+
+
+def width(operation: AnyOperation) -> int:
+    """How many dots an operation takes. O(1)."""
+    return len(operation.values) if type(operation) is SequenceInsert else 1
+
+
+def check(operation: AnyOperation) -> None:
+    """Refuse what has the right types and still is no operation. O(length of a map's pairs).
+
+    Raises:
+        PeerError: it is none; nothing was changed.
+    """
+    if type(operation) is MapAssign:
+        pairs = operation.pairs
+        if len(pairs) % 2 or any(type(field) is not bytes for field in pairs[::2]):
+            raise PeerError("an assignment to a map needs pairs of a field and a value")

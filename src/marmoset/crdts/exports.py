@@ -1,0 +1,202 @@
+"""Values and windows as a snapshot carries them (floor 3).
+
+One structure for each kind. Elements and fields are sorted, so equal content gives equal bytes; whole numbers beyond 64
+bits and decimals travel as text. A large set or map may come in several entries of one key, each with its own elements
+and its own part of the window. Importing checks what msgspec's types cannot and raises `PeerError`.
+"""
+
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from marmoset.codec.operations import KIND_MAP, KIND_REGISTER, KIND_SEQUENCE, KIND_SET, Scalar, WireDot
+from marmoset.crdts.addwins import SetWindow
+from marmoset.crdts.map import MapWindow
+from marmoset.crdts.register import RegisterWindow, number_text, parse_decimal, plain_number
+from marmoset.crdts.sequence import SequenceWindow, export_state, import_state
+from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.crdts.types import Value, Window
+from marmoset.errors import PeerError
+
+PIECE_ELEMENTS: Final = 4096
+INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
+
+Stamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+WireScalar = bytes | int | tuple[str]
+"""A plain value; a whole number beyond 64 bits is its text, in a tuple that tells it from bytes."""
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
+    """What all entries have in common: nothing but the way they are written."""
+
+
+class RegisterState(Entry, frozen=True):
+    """The window of a register."""
+
+    base: WireScalar | None
+    total: int | str
+    counted: bool
+    assignments: list[tuple[WireDot, Stamp, Scalar]]
+    increments: list[tuple[WireDot, int | str]]
+
+
+class RegisterEntry(Entry, tag=KIND_REGISTER, frozen=True):
+    """A register."""
+
+    key: bytes
+    value: WireScalar
+    window: RegisterState | None
+
+
+class SetEntry(Entry, tag=KIND_SET, frozen=True):
+    """A set, or some of its elements."""
+
+    key: bytes
+    elements: list[bytes]
+    adds: list[tuple[bytes, Annotated[list[WireDot], msgspec.Meta(min_length=1)]]]
+
+
+class MapEntry(Entry, tag=KIND_MAP, frozen=True):
+    """A map, or some of its fields."""
+
+    key: bytes
+    items: list[tuple[bytes, WireScalar]]
+    fields: list[tuple[bytes, RegisterState]]
+
+
+class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
+    """A sequence with everything that it remembers; its state is checked by the type."""
+
+    key: bytes
+    state: Any
+
+
+AnyEntry = RegisterEntry | SetEntry | MapEntry | SequenceEntry
+
+_decoder: Final = msgspec.msgpack.Decoder(list[AnyEntry])
+
+
+def _wire_scalar(value: Scalar) -> WireScalar:
+    return (str(value),) if isinstance(value, int) and not INT_MIN <= value <= INT_MAX else value
+
+
+def _wire_number(number: int | Decimal) -> int | str:
+    if isinstance(number, int) and INT_MIN <= number <= INT_MAX:
+        return number
+    return number_text(number).decode("ascii")
+
+
+def _number(number: int | str) -> int | Decimal:
+    if isinstance(number, int):
+        return number
+    parsed = parse_decimal(number.encode("utf-8", "replace"))
+    if parsed is None:
+        raise PeerError(f"a number that is none: {number[:40]!r}")
+    return int(parsed) if parsed == parsed.to_integral_value() else parsed
+
+
+def _scalar(value: WireScalar) -> Scalar:
+    return plain_number(_number(value[0])) if isinstance(value, tuple) else value
+
+
+def _export_register(window: RegisterWindow) -> RegisterState:
+    return RegisterState(
+        None if window.base is None else _wire_scalar(window.base),
+        _wire_number(window.total),
+        window.counted,
+        [(dot, stamp, value) for dot, (stamp, value) in sorted(window.assignments.items())],
+        [(dot, _wire_number(amount)) for dot, amount in sorted(window.increments.items())],
+    )
+
+
+def _import_register(state: RegisterState) -> RegisterWindow:
+    window = RegisterWindow(None if state.base is None else _scalar(state.base))
+    window.total = _number(state.total)
+    window.counted = state.counted
+    window.assignments = {dot: (stamp, value) for dot, stamp, value in state.assignments}
+    window.increments = {dot: _number(amount) for dot, amount in state.increments}
+    if not window.entries or (window.increments and not window.counted):
+        raise PeerError("the window of a register that nothing stands in")
+    return window
+
+
+def export_value(key: bytes, value: Value, window: Window | None) -> list[AnyEntry]:
+    """The entries for one value of a key. O(n log n)."""
+    if isinstance(value, bytes | int):
+        assert window is None or isinstance(window, RegisterWindow)
+        return [RegisterEntry(key, _wire_scalar(value), None if window is None else _export_register(window))]
+    if isinstance(value, set | SplitSet):
+        adds = window.adds if isinstance(window, SetWindow) else {}
+        elements = sorted(value)
+        return [
+            SetEntry(key, piece, [(element, list(adds[element])) for element in piece if element in adds])
+            for piece in (elements[at : at + PIECE_ELEMENTS] for at in range(0, len(elements), PIECE_ELEMENTS))
+        ]
+    if isinstance(value, dict | SplitMap):
+        windows = window.fields if isinstance(window, MapWindow) else {}
+        fields = sorted(value)
+        return [
+            MapEntry(
+                key,
+                [(field, _wire_scalar(value[field])) for field in piece],
+                [(field, _export_register(windows[field])) for field in piece if field in windows],
+            )
+            for piece in (fields[at : at + PIECE_ELEMENTS] for at in range(0, len(fields), PIECE_ELEMENTS))
+        ]
+    assert window is None or isinstance(window, SequenceWindow)
+    return [SequenceEntry(key, export_state(value, window))]
+
+
+def decode_entries(raw: msgspec.Raw) -> list[AnyEntry]:
+    """The entries of a part of a snapshot. O(n).
+
+    Raises:
+        PeerError: they are none.
+    """
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+        raise PeerError(f"values that cannot be read: {problem}") from problem
+
+
+def import_entry(entry: AnyEntry, value: Value | None, window: Window | None) -> tuple[int, Value, Window | None]:
+    """Kind, value and window that an entry adds up to with what earlier entries of the key gave. O(n).
+
+    Raises:
+        PeerError: the entry contradicts itself or what came before.
+    """
+    if isinstance(entry, RegisterEntry):
+        register = None if entry.window is None else _import_register(entry.window)
+        plain = _scalar(entry.value)
+        if register is not None and register.value() != plain:
+            raise PeerError("a register that does not show its window's value")
+        return KIND_REGISTER, plain, register
+    if isinstance(entry, SetEntry):
+        elements = value if isinstance(value, set | SplitSet) else set()
+        for element in entry.elements:
+            elements.add(element)
+        if entry.adds:
+            window = window if isinstance(window, SetWindow) else SetWindow()
+            for element, dots in entry.adds:
+                window.adds[element] = tuple(dots)
+        if not elements or (isinstance(window, SetWindow) and any(e not in elements for e, _ in entry.adds)):
+            raise PeerError("a set with a window of elements that are not in it")
+        return KIND_SET, elements, window
+    if isinstance(entry, MapEntry):
+        items = value if isinstance(value, dict | SplitMap) else {}
+        for field, written in entry.items:
+            items[field] = _scalar(written)
+        if entry.fields:
+            window = window if isinstance(window, MapWindow) else MapWindow()
+            for field, state in entry.fields:
+                inner = _import_register(state)
+                if items.get(field) != inner.value():
+                    raise PeerError("a field that does not show its window's value")
+                window.fields[field] = inner
+                window.entries += inner.entries
+        if not items:
+            raise PeerError("a map without fields")
+        return KIND_MAP, items, window
+    sequence, sequence_window = import_state(entry.state)
+    return KIND_SEQUENCE, sequence, sequence_window if sequence_window.entries else None

@@ -1,0 +1,138 @@
+"""The parts of a sequence's structure: runs, chunks and blocks (floor 3).
+
+A *run* is a longest piece of elements with consecutive ids of one replica that stand side by side in one state; it has
+no values. A *chunk* has some runs and, in one Python list, the values of those of its elements that are visible. A
+*block* has some chunks, and a sequence some blocks: a tree of fixed height whose every step is a C operation on a short
+list, which beats deeper trees in Python up to many millions of elements (measured; see `bench/editing_traces.py`).
+
+A run never crosses a multiple of `BUCKET_SEQS` in its ids. So the runs of one *bucket* of ids, a short sorted list in a
+dict, lead from an id to its run, and a run leads to its chunk.
+
+Element states: what DESIGN.md section 5 asks of an element before it may be dropped.
+"""
+
+from typing import Final, final
+
+from marmoset.codec.operations import Scalar
+from marmoset.ids import ReplicaId
+
+RESTING: Final = 0
+"""Visible, its insertion is stable."""
+FRESH: Final = 1
+"""Visible, its insertion is not stable."""
+FRESH_REMOVED: Final = 2
+"""Removed, its insertion is not stable, nor then any removal of it."""
+REMOVED: Final = 3
+"""Removed, its insertion is stable, no removal of it is."""
+DEAD: Final = 4
+"""Removed, its insertion and a removal of it are stable."""
+
+BUCKET_BITS: Final = 8
+BUCKET_SEQS: Final = 1 << BUCKET_BITS
+RUNS_MAX: Final = 64
+VALUES_MAX: Final = 1024
+CHUNKS_MAX: Final = 64
+
+
+@final
+class Run:
+    """Elements `(replica, seq) … (replica, seq + count - 1)`, side by side, in one state.
+
+    `names` counts, for those of its elements that unstable insertions name as a neighbour, how many do.
+    """
+
+    __slots__ = ("chunk", "count", "names", "replica", "seq", "state")
+
+    def __init__(self, chunk: "Chunk", replica: ReplicaId, seq: int, count: int, state: int) -> None:
+        self.chunk = chunk
+        self.replica = replica
+        self.seq = seq
+        self.count = count
+        self.state = state
+        self.names: dict[int, int] | None = None
+
+    def shown(self) -> int:
+        """How many of its elements are visible. O(1)."""
+        return self.count if self.state <= FRESH else 0
+
+    def is_idle(self) -> bool:
+        """Whether nothing but its neighbourhood keeps it from being dropped. O(1)."""
+        return self.state == DEAD and self.names is None
+
+    def joins(self, replica: ReplicaId, seq: int, state: int) -> bool:
+        """Whether an element that follows it could belong to it. O(1)."""
+        return (
+            self.replica == replica
+            and self.seq + self.count == seq
+            and self.state == state
+            and seq & (BUCKET_SEQS - 1) != 0
+        )
+
+    def take_names(self, other: "Run") -> None:
+        """Count the names of another run as its own, too. O(names)."""
+        if other.names is not None:
+            if self.names is None:
+                self.names = other.names
+            else:
+                self.names.update(other.names)
+            other.names = None
+
+    def give_names(self, other: "Run") -> None:
+        """Hand over the names of elements that now belong to `other`. O(names)."""
+        if self.names is not None:
+            first, last = other.seq, other.seq + other.count - 1
+            moved = {seq: n for seq, n in self.names.items() if first <= seq <= last}
+            if moved:
+                kept = {seq: n for seq, n in self.names.items() if seq not in moved}
+                self.names = kept or None
+                if other.names is None:
+                    other.names = moved
+                else:
+                    other.names.update(moved)
+
+
+@final
+class Chunk:
+    """Runs side by side, and the values of their visible elements.
+
+    `shown[k]` is how many elements of `runs[k]` are visible. `hidden` counts the runs of removed elements, `idle` those
+    of them that only await their neighbourhood: both let a walk pass a whole chunk.
+    """
+
+    __slots__ = ("after", "before", "block", "hidden", "idle", "runs", "shown", "values")
+
+    def __init__(self) -> None:
+        self.block: Block | None = None
+        self.before: Chunk | None = None
+        self.after: Chunk | None = None
+        self.runs: list[Run] = []
+        self.shown: list[int] = []
+        self.values: list[Scalar] = []
+        self.hidden = 0
+        self.idle = 0
+
+    def append(self, run: Run) -> None:
+        """Put a run at the end; its values are the caller's to put. O(1)."""
+        run.chunk = self
+        self.runs.append(run)
+        self.shown.append(run.shown())
+        if run.state > FRESH:
+            self.hidden += 1
+            if run.names is None and run.state == DEAD:
+                self.idle += 1
+
+    def recount(self) -> None:
+        """Count hidden and idle runs anew. O(runs)."""
+        self.hidden = sum(run.state > FRESH for run in self.runs)
+        self.idle = sum(run.is_idle() for run in self.runs) if self.hidden else 0
+
+
+@final
+class Block:
+    """Chunks side by side. `sizes[i]` is how many elements of `chunks[i]` are visible."""
+
+    __slots__ = ("chunks", "sizes")
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+        self.sizes: list[int] = []

@@ -1,0 +1,175 @@
+"""Large sets and maps in many small parts (floor 3).
+
+A Python set or dict stalls for tens of milliseconds when it grows past a million entries, and neither can be walked
+from a place in the middle or asked for a random element. So a collection past `split_above`, or one past
+`SCAN_SPLIT_ABOVE` that is scanned or sampled, is kept in parts of a few hundred entries by linear hashing (Litwin,
+1980): the number of parts grows by one at a time, each growth moving the entries of one part, so no operation costs
+more than a part. Parts only ever move entries upwards: a walk in the order of parts meets everything that is there
+throughout at least once.
+
+The hash is CRC-32: unlike Python's own it is the same in every process.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, final
+from zlib import crc32
+
+from marmoset.codec.operations import Scalar
+
+PART_ENTRIES: Final = 256
+SCAN_SPLIT_ABOVE: Final = 1024
+
+
+def _part_of(key: bytes, level_mask: int, split: int) -> int:
+    """The part of a key: by the smaller mask, but by the larger one for the parts that are already split."""
+    hashed = crc32(key)
+    part = hashed & level_mask
+    return part if part >= split else hashed & (2 * level_mask + 1)
+
+
+@final
+class SplitSet:
+    """A set of bytes in parts. Membership, add and discard cost O(1); `len` is O(1)."""
+
+    __slots__ = ("_level_mask", "_size", "_split", "parts")
+
+    def __init__(self, elements: Iterable[bytes] = ()) -> None:
+        self.parts: list[set[bytes]] = [set()]
+        self._level_mask = 0
+        self._split = 0
+        self._size = 0
+        for element in elements:
+            self.add(element)
+
+    def _part(self, element: bytes) -> set[bytes]:
+        return self.parts[_part_of(element, self._level_mask, self._split)]
+
+    def add(self, element: bytes) -> None:
+        """Put an element in. O(1), at times O(part)."""
+        part = self._part(element)
+        before = len(part)
+        part.add(element)
+        if len(part) != before:
+            self._size += 1
+            if self._size > PART_ENTRIES * len(self.parts):
+                self._grow()
+
+    def discard(self, element: bytes) -> None:
+        """Take an element out if it is there. O(1)."""
+        part = self._part(element)
+        before = len(part)
+        part.discard(element)
+        self._size -= before - len(part)
+
+    def _grow(self) -> None:
+        old = self.parts[self._split]
+        bit = self._level_mask + 1
+        moved = {element for element in old if crc32(element) & bit}
+        old -= moved
+        self.parts.append(moved)
+        self._split += 1
+        if self._split == bit:
+            self._level_mask = 2 * self._level_mask + 1
+            self._split = 0
+
+    def __contains__(self, element: object) -> bool:
+        return isinstance(element, bytes) and element in self._part(element)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self.parts:
+            yield from part
+
+    def _check(self) -> None:
+        assert self._size == sum(map(len, self.parts))
+        assert all(element in self for element in self)
+        assert len(self.parts) == self._level_mask + 1 + self._split
+
+
+@final
+class SplitMap:
+    """A map from bytes in parts. Look-up and change cost O(1); `len` is O(1)."""
+
+    __slots__ = ("_level_mask", "_size", "_split", "parts")
+
+    def __init__(self, items: Iterable[tuple[bytes, Scalar]] = ()) -> None:
+        self.parts: list[dict[bytes, Scalar]] = [{}]
+        self._level_mask = 0
+        self._split = 0
+        self._size = 0
+        for field, value in items:
+            self[field] = value
+
+    def _part(self, field: bytes) -> dict[bytes, Scalar]:
+        return self.parts[_part_of(field, self._level_mask, self._split)]
+
+    def __setitem__(self, field: bytes, value: Scalar) -> None:
+        part = self._part(field)
+        before = len(part)
+        part[field] = value
+        if len(part) != before:
+            self._size += 1
+            if self._size > PART_ENTRIES * len(self.parts):
+                self._grow()
+
+    def __getitem__(self, field: bytes) -> Scalar:
+        return self._part(field)[field]
+
+    def get(self, field: bytes, default: Scalar | None = None) -> Scalar | None:
+        """The value of a field, or `default`. O(1)."""
+        return self._part(field).get(field, default)
+
+    def pop(self, field: bytes, default: Scalar | None = None) -> Scalar | None:
+        """Take a field out and return its value, or `default`. O(1)."""
+        part = self._part(field)
+        before = len(part)
+        value = part.pop(field, default)
+        self._size -= before - len(part)
+        return value
+
+    def _grow(self) -> None:
+        old = self.parts[self._split]
+        bit = self._level_mask + 1
+        moved = {field: value for field, value in old.items() if crc32(field) & bit}
+        for field in moved:
+            del old[field]
+        self.parts.append(moved)
+        self._split += 1
+        if self._split == bit:
+            self._level_mask = 2 * self._level_mask + 1
+            self._split = 0
+
+    def __contains__(self, field: object) -> bool:
+        return isinstance(field, bytes) and field in self._part(field)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self.parts:
+            yield from part
+
+    def keys(self) -> Iterator[bytes]:
+        """The fields. O(n)."""
+        return iter(self)
+
+    def values(self) -> Iterator[Scalar]:
+        """The values. O(n)."""
+        for part in self.parts:
+            yield from part.values()
+
+    def items(self) -> Iterator[tuple[bytes, Scalar]]:
+        """Fields with their values. O(n)."""
+        for part in self.parts:
+            yield from part.items()
+
+    def _check(self) -> None:
+        assert self._size == sum(map(len, self.parts))
+        assert all(field in self for field in self)
+        assert len(self.parts) == self._level_mask + 1 + self._split
+
+
+PlainSet = set[bytes] | SplitSet
+PlainMap = dict[bytes, Scalar] | SplitMap

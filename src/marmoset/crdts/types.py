@@ -1,0 +1,293 @@
+"""The verbs of every type, by kind (floor 3): the one place that knows all types.
+
+*effect* applies an operation with its dot, stamp and context; *reset* removes what a context covers; *fold* forgets an
+operation that is stable. A window of None means that the group has one member: every operation is stable at once and
+nothing is remembered. Values that are immutable are returned, the others changed in place; so every verb returns the
+value to keep, None for an absent register.
+"""
+
+from typing import Final
+
+from marmoset.clocks import Context
+from marmoset.codec.operations import (
+    KIND_MAP,
+    KIND_REGISTER,
+    KIND_SEQUENCE,
+    KIND_SET,
+    AnyOperation,
+    Assign,
+    Increment,
+    MapAssign,
+    MapIncrement,
+    MapRemove,
+    SequenceAssign,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    SetRemove,
+)
+from marmoset.crdts import sequence as sequences
+from marmoset.crdts.addwins import SetWindow
+from marmoset.crdts.map import MapWindow, assign_plain, increment_plain
+from marmoset.crdts.register import RegisterWindow, incremented, parse_amount
+from marmoset.crdts.sequence import Sequence, SequenceWindow
+from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.errors import InternalError, PeerError
+from marmoset.ids import Dot
+
+Value = bytes | int | set[bytes] | SplitSet | dict[bytes, bytes | int] | SplitMap | Sequence
+Window = RegisterWindow | SetWindow | MapWindow | SequenceWindow
+
+KIND_BY_CLASS: Final[dict[type, int]] = {
+    bytes: KIND_REGISTER,
+    int: KIND_REGISTER,
+    set: KIND_SET,
+    SplitSet: KIND_SET,
+    dict: KIND_MAP,
+    SplitMap: KIND_MAP,
+    Sequence: KIND_SEQUENCE,
+}
+
+KIND_BY_OPERATION: Final[dict[type, int]] = {
+    Assign: KIND_REGISTER,
+    Increment: KIND_REGISTER,
+    SetAdd: KIND_SET,
+    SetRemove: KIND_SET,
+    MapAssign: KIND_MAP,
+    MapIncrement: KIND_MAP,
+    MapRemove: KIND_MAP,
+    SequenceInsert: KIND_SEQUENCE,
+    SequenceRemove: KIND_SEQUENCE,
+    SequenceAssign: KIND_SEQUENCE,
+}
+
+KIND_BY_WINDOW: Final[dict[type, int]] = {
+    RegisterWindow: KIND_REGISTER,
+    SetWindow: KIND_SET,
+    MapWindow: KIND_MAP,
+    SequenceWindow: KIND_SEQUENCE,
+}
+
+KIND_NAMES: Final[dict[int, str]] = {
+    KIND_MAP: "hash",
+    KIND_SET: "set",
+    KIND_SEQUENCE: "list",
+    KIND_REGISTER: "string",
+}
+"""As Redis's TYPE names them."""
+
+
+def check_operation(operation: AnyOperation) -> None:
+    """Refuse an operation from elsewhere that names no number where one is needed. O(1).
+
+    Raises:
+        PeerError: nothing was changed.
+    """
+    kind = type(operation)
+    if kind is Increment or kind is MapIncrement:
+        assert isinstance(operation, Increment | MapIncrement)
+        if parse_amount(operation.amount) is None:
+            raise PeerError(f"an increment by {operation.amount!r}, which is no number")
+
+
+def empty_value(kind: int) -> Value | None:
+    """The value of a kind before anything was done to it."""
+    if kind == KIND_SET:
+        return set()
+    if kind == KIND_MAP:
+        return {}
+    if kind == KIND_SEQUENCE:
+        return Sequence()
+    return None
+
+
+def new_window(kind: int, value: Value | None) -> Window:
+    """A window beside a value of which everything is stable."""
+    if kind == KIND_SET:
+        return SetWindow()
+    if kind == KIND_MAP:
+        return MapWindow()
+    if kind == KIND_SEQUENCE:
+        return SequenceWindow()
+    assert value is None or isinstance(value, bytes | int)
+    return RegisterWindow(value)
+
+
+def is_visible(value: Value | None) -> bool:
+    """Whether a key with this value exists: a register that is there, a collection that is not empty. O(1)."""
+    if value is None or isinstance(value, bytes | int):
+        return value is not None
+    return len(value) > 0
+
+
+def effect(
+    value: Value | None, window: Window | None, operation: AnyOperation, dot: Dot, stamp: int, context: Context
+) -> Value | None:
+    """Apply an operation to a value of its kind. Cost: see the type."""
+    kind = type(operation)
+    if kind is SetAdd or kind is SetRemove:
+        assert isinstance(operation, SetAdd | SetRemove) and isinstance(value, set | SplitSet)
+        _effect_set(value, window, operation, dot, context)
+    elif kind is Assign:
+        assert isinstance(operation, Assign)
+        if window is None:
+            return operation.value
+        assert isinstance(window, RegisterWindow)
+        window.assign(dot, stamp, context, operation.value)
+        return window.value()
+    elif kind is Increment:
+        assert isinstance(operation, Increment) and (value is None or isinstance(value, bytes | int))
+        amount = parse_amount(operation.amount)
+        assert amount is not None
+        if window is None:
+            return incremented(value, amount)
+        assert isinstance(window, RegisterWindow)
+        window.increment(dot, amount)
+        return window.value()
+    elif kind is MapAssign or kind is MapIncrement or kind is MapRemove:
+        assert isinstance(operation, MapAssign | MapIncrement | MapRemove) and isinstance(value, dict | SplitMap)
+        _effect_map(value, window, operation, dot, stamp, context)
+    else:
+        assert isinstance(operation, SequenceInsert | SequenceRemove | SequenceAssign) and isinstance(value, Sequence)
+        _effect_sequence(value, window, operation, dot, stamp, context)
+    return value
+
+
+def _effect_set(
+    value: set[bytes] | SplitSet, window: Window | None, operation: SetAdd | SetRemove, dot: Dot, context: Context
+) -> None:
+    if isinstance(operation, SetAdd):
+        if window is None:
+            for element in operation.elements:
+                value.add(element)
+        else:
+            assert isinstance(window, SetWindow)
+            window.add(value, operation.elements, dot, context)
+    elif window is None:
+        for element in operation.elements:
+            value.discard(element)
+    else:
+        assert isinstance(window, SetWindow)
+        window.remove(value, operation.elements, context)
+
+
+def _effect_map(
+    value: dict[bytes, bytes | int] | SplitMap,
+    window: Window | None,
+    operation: MapAssign | MapIncrement | MapRemove,
+    dot: Dot,
+    stamp: int,
+    context: Context,
+) -> None:
+    assert window is None or isinstance(window, MapWindow)
+    if isinstance(operation, MapAssign):
+        if window is None:
+            assign_plain(value, operation.pairs)
+        else:
+            window.assign(value, operation.pairs, dot, stamp, context)
+    elif isinstance(operation, MapIncrement):
+        amount = parse_amount(operation.amount)
+        assert amount is not None
+        if window is None:
+            increment_plain(value, operation.field, amount)
+        else:
+            window.increment(value, operation.field, amount, dot)
+    elif window is None:
+        for field in operation.fields:
+            value.pop(field, None)
+    else:
+        window.remove(value, operation.fields, context)
+
+
+def _effect_sequence(
+    value: Sequence,
+    window: Window | None,
+    operation: SequenceInsert | SequenceRemove | SequenceAssign,
+    dot: Dot,
+    stamp: int,
+    context: Context,
+) -> None:
+    assert window is None or isinstance(window, SequenceWindow)
+    if isinstance(operation, SequenceInsert):
+        sequences.insert(value, window, dot, context, operation.left, operation.right, operation.values)
+    elif isinstance(operation, SequenceRemove):
+        sequences.remove(value, window, dot, operation.ranges)
+    else:
+        sequences.assign(value, window, dot, stamp, context, operation.element, operation.value)
+
+
+def reset(value: Value | None, window: Window | None, dot: Dot, context: Context) -> Value | None:
+    """Remove what `context` covers: what is left. A sequence keeps removed elements until `dot` is stable."""
+    if isinstance(value, Sequence):
+        assert window is None or isinstance(window, SequenceWindow)
+        sequences.reset(value, window, dot, context)
+        return value
+    if window is None:
+        return None
+    if isinstance(window, RegisterWindow):
+        window.reset(context)
+        return window.value()
+    if isinstance(window, SetWindow | MapWindow):
+        return window.reset(context)
+    raise InternalError("a window of a sequence beside another value")
+
+
+def fold(value: Value | None, window: Window, operation: AnyOperation, dot: Dot) -> None:
+    """Forget an operation of the window's kind that is stable; what is visible stays. O(what it touched)."""
+    if isinstance(window, SetWindow):
+        if isinstance(operation, SetAdd):
+            window.fold(operation.elements, dot)
+    elif isinstance(window, RegisterWindow):
+        if isinstance(operation, Assign):
+            window.fold_assign(dot)
+        elif isinstance(operation, Increment):
+            window.fold_increment(dot)
+    elif isinstance(window, MapWindow):
+        if isinstance(operation, MapAssign):
+            window.fold_assign(operation.pairs, dot)
+        elif isinstance(operation, MapIncrement):
+            window.fold_increment(operation.field, dot)
+    else:
+        assert isinstance(value, Sequence)
+        if isinstance(operation, SequenceInsert):
+            sequences.fold_insert(value, window, dot, len(operation.values))
+        elif isinstance(operation, SequenceRemove):
+            sequences.fold_remove(value, window, dot, operation.ranges)
+        elif isinstance(operation, SequenceAssign):
+            sequences.fold_assign(value, window, dot, operation.element)
+
+
+def fold_reset(value: Value | None, window: Window, dot: Dot) -> None:
+    """Forget a reset that is stable: only a sequence remembers it. O(what it removed)."""
+    if isinstance(window, SequenceWindow):
+        assert isinstance(value, Sequence)
+        sequences.fold_reset(value, window, dot)
+
+
+def split_large(value: Value, split_above: int) -> Value:
+    """The same collection in parts if it has outgrown a single Python container. O(1), O(n) once."""
+    if isinstance(value, set) and len(value) > split_above:
+        return SplitSet(value)
+    if isinstance(value, dict) and len(value) > split_above:
+        return SplitMap(value.items())
+    return value
+
+
+def check_value(value: Value | None, window: Window | None) -> None:
+    """The invariants of a value and its window; for tests and the simulator. O(n)."""
+    if isinstance(value, SplitSet | SplitMap):
+        value._check()
+    if isinstance(value, Sequence):
+        value._check()
+        if window is not None:
+            assert isinstance(window, SequenceWindow)
+            window._check(value)
+    elif isinstance(window, SetWindow):
+        assert isinstance(value, set | SplitSet)
+        window._check(value)
+    elif isinstance(window, MapWindow):
+        assert isinstance(value, dict | SplitMap)
+        window._check(value)
+    elif isinstance(window, RegisterWindow):
+        window._check()
+        assert value == window.value(), "a register does not show its window's value"

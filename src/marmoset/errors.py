@@ -1,0 +1,31 @@
+"""Errors, typed by culprit (floor 0).
+
+Every error says who has to act (the user, a peer, or us) and whether anything was changed before it was raised, so
+that a caller knows whether to try again. Texts that go to a Redis client live in `resp.errors`, not here.
+"""
+
+
+class MarmosetError(Exception):
+    """The base of all errors that marmoset raises on purpose.
+
+    `changed` is True when the state of the database may have changed before the error was raised.
+    """
+
+    def __init__(self, message: str, *, changed: bool = False) -> None:
+        super().__init__(message)
+        self.changed = changed
+
+
+class UsageError(MarmosetError):
+    """The caller asked for something that cannot be done; the message says what to do instead."""
+
+
+class PeerError(MarmosetError):
+    """Another node sent something that no correct node sends; the link is closed and nothing of it is kept."""
+
+
+class InternalError(MarmosetError):
+    """A rule of the design was broken here: our own bug."""
+
+    def __init__(self, message: str, *, changed: bool = True) -> None:
+        super().__init__(message, changed=changed)

@@ -1,0 +1,79 @@
+"""Links are kept: every member that is not linked is dialled again, for as long as it is in the roster (floor 7).
+
+Pauses double from `reconnect_min` to `reconnect_max`, with jitter, so that a healed cut heals by itself and a dead
+member costs a dial now and then. Of two members the one with the lower id dials first; where both do, `Node.link_up`
+keeps the link that the lower one opened.
+"""
+
+from typing import TYPE_CHECKING, Final, final
+
+from marmoset.ids import ReplicaId
+from marmoset.node.links import GREETING
+
+if TYPE_CHECKING:
+    from marmoset.node.node import Node
+
+GREETING_MS_MAX: Final = 3000
+SECOND_SIDE_DELAY_MS: Final = 150
+
+
+@final
+class _Target:
+    __slots__ = ("address", "attempts", "due_ms")
+
+    def __init__(self, address: str, due_ms: int) -> None:
+        self.address = address
+        self.attempts = 0
+        self.due_ms = due_ms
+
+
+@final
+class Dialling:
+    """Whom to dial, and when."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._targets: dict[ReplicaId, _Target] = {}
+
+    def follow(self, present: list[ReplicaId]) -> None:
+        """Have exactly these members linked or dialled. O(members)."""
+        node, now = self._node, self._node.time.monotonic_ms()
+        members = node.replica.roster.members
+        wanted = [r for r in present if members[r].born and r not in node.linked] if node.is_member() else []
+        for replica in [r for r in self._targets if r not in wanted]:
+            del self._targets[replica]
+        for replica in wanted:
+            if replica not in self._targets:
+                delay = SECOND_SIDE_DELAY_MS if node.replica.me > replica else 0
+                self._targets[replica] = _Target(members[replica].address, now + delay)
+        if self._targets:
+            node.arm("dial", 1)
+
+    def handle_linked(self, replica: ReplicaId) -> None:
+        """A member is linked."""
+        self._targets.pop(replica, None)
+
+    def handle_dialled(self, address: str) -> None:
+        """A link is open; the member still has to accept it."""
+
+    def handle_failed(self, address: str, why: str) -> None:
+        """A dial has failed; the next one is scheduled already."""
+
+    def handle_timer(self) -> None:
+        """Dial whom it is time to dial. O(members)."""
+        node, now = self._node, self._node.time.monotonic_ms()
+        for link in list(node.links.values()):
+            if link.state == GREETING and now - link.opened_ms > GREETING_MS_MAX:
+                node.close(link)
+        greeting = {link.address for link in node.links.values() if link.state == GREETING and link.outbound}
+        for replica in sorted(self._targets):
+            target = self._targets[replica]
+            if target.due_ms > now:
+                continue
+            pause = min(node.config.reconnect_max, node.config.reconnect_min << min(target.attempts, 16))
+            target.attempts += 1
+            target.due_ms = now + max(1, round(pause * node.rng.uniform(0.5, 1.0)))
+            if target.address not in greeting:
+                node.dial(target.address)
+        if self._targets:
+            node.arm("dial", max(1, min(target.due_ms for target in self._targets.values()) - now))

@@ -1,0 +1,182 @@
+"""Joining: the newcomer's side (floor 7, DESIGN.md 4.1).
+
+One address after another is tried. Every attempt is made under a fresh id, which is offered once: if anything goes wrong
+before the birth is known to the sponsor, all that came is dropped and the next attempt begins from nothing. Nobody is
+served before.
+"""
+
+from typing import TYPE_CHECKING, Final, final
+
+from marmoset.codec.messages import (
+    AnyMessage,
+    Batch,
+    CaughtUp,
+    Direct,
+    Gossip,
+    Report,
+    Resume,
+    Resumed,
+    SnapshotBegin,
+    SnapshotEnd,
+    SnapshotPart,
+)
+from marmoset.codec.operations import Ready
+from marmoset.errors import PeerError
+from marmoset.ids import Dot
+from marmoset.replication.snapshot import SnapshotSink
+
+if TYPE_CHECKING:
+    from marmoset.node.links import Link
+    from marmoset.node.node import Node
+
+CHECK_MS: Final = 500
+
+
+@final
+class Joining:
+    """The attempts of one node to become a member."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self.addresses = [address for address in node.config.join if address != node.address]
+        self._next = 0
+        self._failures = 0
+        self._dialling = ""
+        self._link: Link | None = None
+        self._heard_ms = 0
+        self._name_refused_ms: int | None = None
+        self._ready: Dot | None = None
+        self.sink: SnapshotSink | None = None
+
+    def attempt(self) -> None:
+        """Try the next address."""
+        node = self._node
+        if node.state != "waiting" or self._dialling or self._link is not None:
+            return
+        self._dialling = self.addresses[self._next % len(self.addresses)]
+        self._next += 1
+        node.dial(self._dialling)
+
+    def _again(self) -> None:
+        """Begin from nothing after a pause."""
+        node = self._node
+        self._dialling, self._link, self.sink, self._ready = "", None, None, None
+        if node.state == "joining":
+            node.become("waiting")
+        if node.state == "waiting":
+            node.become_replica()
+            pause = min(node.config.reconnect_max, node.config.reconnect_min << min(self._failures, 16))
+            self._failures += 1
+            node.arm("join", max(1, round(pause * node.rng.uniform(0.5, 1.0))))
+
+    def handle_dialled(self, link: "Link") -> bool:
+        """Whether an opened link is ours; then this attempt has an id of its own."""
+        if link.address != self._dialling:
+            return False
+        node = self._node
+        self._dialling, self._link = "", link
+        self._heard_ms = node.time.monotonic_ms()
+        node.become_replica()
+        node.arm("join", CHECK_MS)
+        return True
+
+    def handle_failed(self, address: str, why: str) -> None:
+        """Nobody answers at an address: say so, and go on to the next."""
+        if address == self._dialling:
+            self._node.notify("warning", "join address does not answer, still trying", address=address, problem=why)
+            self._again()
+
+    def handle_self(self, link: "Link") -> None:
+        """An address turned out to be our own."""
+        if link is self._link and len(self.addresses) > 1:
+            self.addresses = [address for address in self.addresses if address != link.address]
+
+    def handle_closed(self, link: "Link") -> None:
+        """A link is gone: if it was the one to our sponsor, this attempt is over."""
+        if link is not self._link:
+            return
+        if self._node.state in ("waiting", "joining"):
+            if self._node.state == "joining":
+                self._node.notify("warning", "lost the sponsor while joining, beginning again", sponsor=link.peer_name)
+            self._again()
+        self._link = None
+
+    def handle_refused(self, link: "Link", code: str, reason: str) -> None:
+        """The sponsor will not let us in."""
+        node = self._node
+        node.notify("warning", "not let in", by=link.peer_name or link.address, code=code, reason=reason)
+        if code != "name":
+            self._name_refused_ms = None
+            return
+        now = node.time.monotonic_ms()
+        if self._name_refused_ms is None:
+            self._name_refused_ms = now
+        elif now - self._name_refused_ms > node.config.join_timeout:
+            node.give_up(reason)
+
+    def handle_timer(self) -> None:
+        """Look whether the attempt makes progress."""
+        node = self._node
+        if self._link is None:
+            self.attempt()
+            return
+        if node.state not in ("waiting", "joining"):
+            return
+        if node.time.monotonic_ms() - self._heard_ms > node.config.join_timeout:
+            node.notify("warning", "no progress while joining, beginning again", sponsor=self._link.peer_name)
+            node.close(self._link)
+            return
+        node.arm("join", CHECK_MS)
+
+    def handle_message(self, link: "Link", message: AnyMessage, data: bytes) -> None:
+        """A message from the sponsor before the snapshot has ended.
+
+        Raises:
+            PeerError: no correct sponsor sends this.
+        """
+        node = self._node
+        self._heard_ms = node.time.monotonic_ms()
+        sink = self.sink
+        if isinstance(message, SnapshotBegin):
+            if sink is not None:
+                raise PeerError("a second snapshot on a link")
+            self.sink = SnapshotSink(node.replica)
+            node.become("joining")
+            self.sink.begin(message)
+            node.notify("info", "let in, receiving a snapshot", sponsor=link.peer_name, keys=message.keys)
+        elif isinstance(message, Gossip | Direct | Resume | Resumed | CaughtUp | Report):
+            raise PeerError(f"{type(message).__name__} before the snapshot has ended")
+        elif sink is None:
+            raise PeerError(f"{type(message).__name__} before a snapshot has begun")
+        elif isinstance(message, Batch):
+            sink.log(message, data)
+        elif isinstance(message, SnapshotPart):
+            sink.part(message)
+        elif isinstance(message, SnapshotEnd):
+            sink.end()
+            node.notify("info", "snapshot received", keys=len(node.replica.keyspace))
+            node.start_stream(link, dict(node.replica.seen))
+
+    def check_complete(self) -> None:
+        """Log our birth once we have caught up with the snapshot; serve once the sponsor has it."""
+        node, sink = self._node, self.sink
+        if sink is None or self._link is None or not sink.ended:
+            return
+        self._heard_ms = node.time.monotonic_ms()
+        if self._ready is None:
+            if not sink.is_complete:
+                return
+            node.replica.keyspace.snapshot_vectors.clear()
+            self._ready = node.replica.submit_roster([Ready()])[0]
+            node.pump_all()
+        if node.replica.is_known_to(self._link.peer, self._ready):
+            self.sink, self._failures, self._name_refused_ms = None, 0, None
+            node.become("serving")
+
+    @property
+    def progress(self) -> str:
+        """How far a snapshot has come, for people."""
+        sink = self.sink
+        if sink is None:
+            return ""
+        return f"{100 * sink.shards_done // 1024}% of {sink.keys_expected} keys"

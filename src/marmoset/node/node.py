@@ -1,0 +1,692 @@
+"""One node as a pure state machine (floor 7): events in, effects out.
+
+The shell calls one `handle_*` for each event, or `end_turn` after clients ran commands, and then carries out `effects`
+in order. Nothing here blocks, reads a clock of its own or draws from global randomness, so the simulator drives the very
+same object. The node routes and orders; what is decided is decided below: `links.judge` about a Hello, `Stream` about
+what comes over a link, `Roster` and `Stability` about who counts, `Membership` about who can be reached.
+
+The life of a node is the table `NODE_STATES`.
+"""
+
+from random import Random
+from typing import Final, final
+
+from marmoset.clocks import stamp_ms
+from marmoset.codec.frames import frames
+from marmoset.codec.messages import (
+    PROTOCOL_VERSION,
+    ROLE_MEMBER,
+    ROLE_NEWCOMER,
+    Batch,
+    Gossip,
+    Hello,
+    Refuse,
+    SnapshotBegin,
+    SnapshotEnd,
+    SnapshotPart,
+    decode,
+    encode,
+    vector_pairs,
+)
+from marmoset.codec.operations import Leave
+from marmoset.config import Config
+from marmoset.errors import InternalError, PeerError, UsageError
+from marmoset.ids import ReplicaId, id_text, new_replica_id
+from marmoset.keyspace import Keyspace
+from marmoset.membership.gossip import ALIVE, UNREACHABLE, Membership
+from marmoset.node import reports
+from marmoset.node.dialling import Dialling
+from marmoset.node.effects import Close, Dial, Effect, Exit, Notify, Send, SetTimer, TimeSource
+from marmoset.node.joining import Joining
+from marmoset.node.links import FILLING, GREETING, LINKED, SPONSORING, Link, judge
+from marmoset.node.sponsoring import Sponsoring
+from marmoset.replication.exchange import GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
+from marmoset.replication.replica import Replica
+
+WAITING: Final = "waiting"
+JOINING: Final = "joining"
+SERVING: Final = "serving"
+LEAVING: Final = "leaving"
+LEFT: Final = "left"
+DEAD: Final = "presumed dead"
+NODE_STATES: Final = {
+    WAITING: (JOINING, SERVING, LEFT),  # for a member that lets it in; SERVING when it begins a group
+    JOINING: (WAITING, SERVING, LEFT),  # it is filled by its sponsor
+    SERVING: (LEAVING, DEAD),
+    LEAVING: (LEFT, DEAD),
+    DEAD: (LEFT,),
+    LEFT: (),
+}
+"""The states of a node, and which may follow."""
+
+PUMP_BYTES: Final = 1 << 20
+FOLD_BUDGET: Final = 2000
+FOLD_DELAY_MS: Final = 5
+HOLD_MS_MAX: Final = 1000
+GARBAGE_ENTRIES: Final = 5000
+
+
+@final
+class Node:
+    """A node: one replica of one group, its links, and what it wants the shell to do."""
+
+    def __init__(self, config: Config, time: TimeSource, rng: Random) -> None:
+        self.config = config
+        self.time = time
+        self.rng = rng
+        self.effects: list[Effect] = []
+        self.state = WAITING
+        self.address = own_address(config)
+        self.replica = Replica(
+            keyspace=Keyspace(config.split_above),
+            wall_ms=time.wall_ms,
+            name=config.name,
+            address=self.address,
+            frame_bytes_max=config.frame_bytes_max,
+            batch_operations_max=config.batch_operations_max,
+        )
+        self.membership = Membership(0, config.suspect_after, config.unreachable_after)
+        self.links: dict[int, Link] = {}
+        self.linked: dict[ReplicaId, Link] = {}
+        self.clock_offsets: dict[ReplicaId, int] = {}
+        self.counters: dict[str, int] = {"links_refused": 0, "messages_bad": 0, "internal_errors": 0, "joins": 0}
+        self.dialling = Dialling(self)
+        self.joining = Joining(self)
+        self.sponsoring = Sponsoring(self)
+        self._timers: dict[int, str] = {}
+        self._next_token = 1
+        self._armed: set[str] = set()
+        self._roster_seen = -1
+        self._streams_changed = False
+        self._leave_deadline_ms: int | None = None
+        self._started_ms = time.monotonic_ms()
+
+    # -- life
+
+    def start(self) -> None:
+        """Begin a group, or begin to look for a member that lets us in.
+
+        Raises:
+            UsageError: a new group would begin on an address that others can reach, and nobody said that it should.
+        """
+        config = self.config
+        self._arm("gossip", self._jittered(config.gossip_interval))
+        if self.joining.addresses:
+            self.notify("info", "waiting to join", addresses=list(self.joining.addresses))
+            self.joining.attempt()
+            return
+        if not config.new_group and not is_loopback(config.bind):
+            raise UsageError(
+                f"no join addresses were given, and {config.bind} is not a loopback address: "
+                "give --join HOST:PORT of a member, or --new-group to begin a new group here"
+            )
+        self.become_replica()
+        self.replica.begin_group(new_replica_id(self.rng))
+        self.notify("info", "began a new group", group=id_text(self.replica.group))
+        self.become(SERVING)
+        self._settle()
+
+    def become_replica(self) -> None:
+        """Take a fresh id and begin from nothing."""
+        self.replica.begin(new_replica_id(self.rng))
+        self.membership = Membership(self.replica.me, self.config.suspect_after, self.config.unreachable_after)
+        self._roster_seen = -1
+
+    def become(self, state: str) -> None:
+        """Go to another state of the table; `serving` is told to the shell, which then says `ready`."""
+        assert state in NODE_STATES[self.state], f"a node cannot go from {self.state} to {state}"
+        self.state = state
+        self._roster_seen = -1
+        if state == SERVING:
+            self.notify("info", "serving", name=self.config.name, id=id_text(self.replica.me), address=self.address)
+
+    def refusal(self, write: bool) -> str | None:
+        """The error text with which a command must be refused now, or None. O(1)."""
+        if self.state == SERVING:
+            if write and self.clock_offsets and self._is_clock_wrong():
+                return "CLOCK the clock of this node disagrees with a majority of the members; writes are refused"
+            return None
+        if self.state in (WAITING, JOINING):
+            return (
+                "LOADING marmoset is waiting to join its group"
+                if self.state == WAITING
+                else ("LOADING marmoset is loading the dataset in memory")
+            )
+        if not write and self.state != LEFT:
+            return None
+        if self.state == DEAD:
+            return "MISCONF this node was presumed dead by the others; restart it to rejoin, its data can still be read"
+        return "LOADING marmoset is leaving its group"
+
+    def _is_clock_wrong(self) -> bool:
+        wrong = sum(1 for offset in self.clock_offsets.values() if abs(offset) > self.config.clock_skew_max)
+        return 2 * wrong > len(self.replica.roster.present())
+
+    def leave(self) -> None:
+        """Begin to leave: no more writes, `leave` as the last operation, and an `Exit` once it is known well enough."""
+        if self.state in (WAITING, JOINING, DEAD):
+            self.become(LEFT)
+            self.effects.append(Exit(0, "left before it was a member" if self.state != DEAD else "stopped"))
+            return
+        if self.state != SERVING:
+            return
+        self.become(LEAVING)
+        self.replica.submit_roster([Leave()])
+        self._leave_deadline_ms = self.time.monotonic_ms() + self.config.leave_timeout
+        self.notify("info", "leaving")
+        for link in self.linked.values():
+            if link.stream is not None:
+                link.stream.report_due = True
+        self._settle()
+
+    def _check_leave(self) -> None:
+        """Exit when every reachable member, and at least a majority, is known to have our leave."""
+        if self.state != LEAVING or self._leave_deadline_ms is None:
+            return
+        replica, now = self.replica, self.time.monotonic_ms()
+        dot = replica.roster.left[replica.me]
+        others = replica.roster.present()
+        missing = [r for r in others if not replica.is_known_to(r, dot)]
+        reachable = [r for r in missing if self.membership.state(r, now) != UNREACHABLE]
+        if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
+            self.become(LEFT)
+            self.effects.append(Exit(0, "left"))
+        elif now >= self._leave_deadline_ms:
+            names = ", ".join(replica.roster.members[r].name for r in missing)
+            self.become(LEFT)
+            self.effects.append(Exit(1, f"left without knowing whether {names} know it, within leave_timeout"))
+
+    def is_member(self) -> bool:
+        """Whether the node takes part in its group: links are kept, batches are folded."""
+        return self.state in (SERVING, LEAVING)
+
+    def give_up(self, why: str) -> None:
+        """End without having become a member."""
+        self.become(LEFT)
+        self.effects.append(Exit(1, why))
+
+    def meet(self, replica: ReplicaId) -> None:
+        """Meet a member now, if it is linked."""
+        link = self.linked.get(replica)
+        if link is not None:
+            self._meet(link, answer=False, echo_ms=self.time.monotonic_ms())
+
+    def bury(self, name: str, force: bool) -> None:
+        """Presume a member dead; see `Sponsoring.bury`."""
+        self.sponsoring.bury(name, force)
+        self._settle()
+
+    # -- events
+
+    def handle_accepted(self, link: int) -> None:
+        """Somebody has opened a link to us."""
+        self._open(Link(link, "", False, self._message_bytes_max(), self.time.monotonic_ms()))
+
+    def handle_dialled(self, link: int, address: str) -> None:
+        """A link that we asked for is open."""
+        self.dialling.handle_dialled(address)
+        opened = Link(link, address, True, self._message_bytes_max(), self.time.monotonic_ms())
+        if self.joining.handle_dialled(opened):
+            opened.become(FILLING)
+        self._open(opened)
+
+    def handle_dial_failed(self, address: str, why: str) -> None:
+        """A link that we asked for could not be opened."""
+        self.dialling.handle_failed(address, why)
+        self.joining.handle_failed(address, why)
+
+    def handle_closed(self, link: int) -> None:
+        """A link is gone."""
+        closed = self.links.get(link)
+        if closed is not None:
+            self._dropped(closed)
+            self._settle()
+
+    def handle_paused(self, link: int) -> None:
+        """A link takes no more for now."""
+        paused = self.links.get(link)
+        if paused is not None:
+            paused.paused = True
+            if paused.stream is not None:
+                paused.stream.paused = True
+
+    def handle_resumed(self, link: int) -> None:
+        """A link takes more again."""
+        resumed = self.links.get(link)
+        if resumed is not None:
+            resumed.paused = False
+            if resumed.stream is not None:
+                resumed.stream.paused = False
+            self._settle()
+
+    def handle_message(self, link: int, data: bytes) -> None:
+        """A frame has come. What no correct node sends closes the link, and nothing of it is kept."""
+        source = self.links.get(link)
+        if source is None:
+            return
+        self.replica.commit()
+        try:
+            message = source.messages.feed(data)
+            if message is not None:
+                self._handle(source, message)
+        except PeerError as problem:
+            self.counters["messages_bad"] += 1
+            self.notify("warning", "bad message", peer=source.peer_name or source.address, problem=str(problem))
+            self.close(source)
+        except InternalError as problem:
+            self.counters["internal_errors"] += 1
+            self.notify("error", "internal error", peer=source.peer_name or source.address, problem=str(problem))
+            self.close(source)
+        self._settle()
+
+    def handle_timer(self, token: int) -> None:
+        """A timer that we set is due."""
+        kind = self._timers.pop(token, None)
+        if kind is None:
+            return
+        self._armed.discard(kind)
+        self.replica.commit()
+        if kind == "gossip":
+            self._gossip()
+        elif kind == "fold":
+            self._fold()
+        elif kind == "dial":
+            self.dialling.handle_timer()
+        elif kind == "join":
+            self.joining.handle_timer()
+        elif kind == "sponsor":
+            self.sponsoring.handle_timer()
+        self._settle()
+
+    def end_turn(self) -> None:
+        """Clients have run commands: close the open batch and send it. Called once for each turn of the loop."""
+        if self.replica.commit():
+            self._settle()
+
+    # -- inside
+
+    def notify(self, level: str, event: str, **fields: object) -> None:
+        """Say something in the log."""
+        self.effects.append(Notify(level, event, fields))
+
+    def arm(self, kind: str, delay_ms: int) -> None:
+        """Have `handle_timer` called for a kind of timer, unless that is under way already."""
+        if kind not in self._armed:
+            self._arm(kind, delay_ms)
+
+    def _arm(self, kind: str, delay_ms: int) -> None:
+        token = self._next_token
+        self._next_token += 1
+        self._timers[token] = kind
+        self._armed.add(kind)
+        self.effects.append(SetTimer(token, delay_ms))
+
+    def _jittered(self, delay_ms: int) -> int:
+        return max(1, round(delay_ms * self.rng.uniform(0.75, 1.25)))
+
+    def _message_bytes_max(self) -> int:
+        return self.config.batch_bytes_max + (1 << 20)
+
+    def dial(self, address: str) -> None:
+        """Ask for a link."""
+        self.effects.append(Dial(address))
+
+    def send(self, link: Link, message: Hello | Refuse | Gossip) -> None:
+        """Send a message that is not part of a stream."""
+        self.effects.append(Send(link.number, frames(encode(message), self.config.frame_bytes_max)))
+
+    def send_framed(self, link: Link, data: bytes) -> None:
+        """Send frames."""
+        self.effects.append(Send(link.number, data))
+
+    def refuse(self, link: Link, code: str, reason: str, final_seq: int = 0) -> None:
+        """Tell the other side why this link ends, and end it."""
+        self.counters["links_refused"] += 1
+        self.send(link, Refuse(code, reason, final_seq))
+        self.close(link)
+
+    def close(self, link: Link) -> None:
+        """End a link."""
+        self.effects.append(Close(link.number))
+        self._dropped(link)
+
+    def _open(self, link: Link) -> None:
+        self.links[link.number] = link
+        self.send(link, self._hello(ROLE_NEWCOMER if link.state == FILLING else ROLE_MEMBER))
+
+    def _hello(self, role: int) -> Hello:
+        replica = self.replica
+        return Hello(
+            PROTOCOL_VERSION,
+            self.config.cluster,
+            replica.group,
+            replica.me or new_replica_id(self.rng),
+            self.config.name,
+            self.address,
+            role,
+            self.time.wall_ms(),
+            vector_pairs(replica.seen) if replica.me else [],
+            replica.roster.line(replica.me),
+            [],
+        )
+
+    def _dropped(self, link: Link) -> None:
+        if self.links.pop(link.number, None) is None:
+            return
+        if self.linked.get(link.peer) is link:
+            del self.linked[link.peer]
+            self.notify("info", "link lost", peer=link.peer_name)
+            self._roster_seen = -1  # it is to be dialled again
+        self.joining.handle_closed(link)
+        self.sponsoring.handle_closed(link)
+
+    def _handle(self, link: Link, data: bytes) -> None:
+        message = decode(data)
+        if isinstance(message, Hello):
+            self._handle_hello(link, message)
+        elif isinstance(message, Refuse):
+            self._handle_refuse(link, message)
+        elif link.state == FILLING:
+            self.joining.handle_message(link, message, data)
+        elif link.state != LINKED:
+            if not isinstance(message, Gossip):
+                raise PeerError(f"{type(message).__name__} on a link that is {link.state}")
+        elif isinstance(message, Gossip):
+            self._handle_gossip(link, message)
+        elif isinstance(message, SnapshotBegin | SnapshotPart | SnapshotEnd):
+            raise PeerError("a snapshot that nobody asked for")
+        else:
+            self._handle_stream(link, message, data)
+
+    # -- handshake
+
+    def _handle_hello(self, link: Link, hello: Hello) -> None:
+        if link.peer:
+            raise PeerError("a second Hello on a link")
+        link.peer, link.peer_name = hello.replica, hello.name
+        if hello.address == self.address and hello.replica == self.replica.me:
+            self.joining.handle_self(link)
+            self.close(link)
+            return
+        offset_ms = hello.wall_ms - self.time.wall_ms()
+        if hello.role == ROLE_MEMBER and hello.cluster == self.config.cluster:
+            self.clock_offsets[hello.replica] = offset_ms
+        verdict = judge(hello, self.replica, self.config.cluster, offset_ms, self.config.clock_skew_max)
+        if link.state == FILLING:
+            if verdict is not None and verdict[0] in ("cluster", "protocol", "clock"):
+                self.notify("error", "cannot join", address=link.address, code=verdict[0], reason=verdict[1])
+                self.close(link)
+            return
+        if verdict is None and self.state not in (SERVING, LEAVING):
+            verdict = ("not yet", f"{self.config.name} is {self.state}")
+        if verdict is not None:
+            code, reason = verdict
+            if code not in ("not yet", "presumed dead"):
+                self.notify("warning", "refused a link", peer=hello.name, code=code, reason=reason)
+            self.refuse(link, code, reason, self.replica.roster.graves.get(hello.replica, 0))
+        elif hello.role == ROLE_NEWCOMER:
+            self.sponsoring.handle_newcomer(link, hello)
+        else:
+            self.link_up(link, hello)
+
+    def link_up(self, link: Link, hello: Hello) -> None:
+        """Exchange with a peer from now on, unless another link to it is the one to keep."""
+        other = self.linked.get(link.peer)
+        if other is not None:
+            first = min(self.replica.me, link.peer)
+            if other.is_initiated_by(self.replica.me, first) and not link.is_initiated_by(self.replica.me, first):
+                self.close(link)
+                return
+            self.close(other)
+        self.start_stream(link, dict(hello.vector))
+        self.dialling.handle_linked(link.peer)
+        self.notify("info", "linked", peer=link.peer_name, id=id_text(link.peer))
+
+    def start_stream(self, link: Link, vector: dict[ReplicaId, int], from_index: int | None = None) -> None:
+        """Make a link one of exchange."""
+        stream = Stream(
+            self.replica,
+            link.peer,
+            vector,
+            frozenset(),
+            lambda data: self.send_framed(link, data),
+            self.config.link_buffer_max,
+            self._stream_caught_up,
+        )
+        stream.paused = link.paused
+        link.stream = stream
+        link.become(LINKED)
+        self.linked[link.peer] = link
+        if link.peer in self.replica.roster.members:
+            stream.start_sending(from_index)
+
+    def _handle_refuse(self, link: Link, refusal: Refuse) -> None:
+        known = link.peer in self.replica.roster.members
+        if refusal.code == "presumed dead" and known and self.state in (SERVING, LEAVING):
+            self.become(DEAD)
+            self.notify("error", "presumed dead", by=link.peer_name, reason=refusal.reason)
+        elif link.state == FILLING:
+            self.joining.handle_refused(link, refusal.code, refusal.reason)
+        elif refusal.code != "not yet":
+            peer = link.peer_name or link.address
+            self.notify("warning", "a link was refused", peer=peer, code=refusal.code, reason=refusal.reason)
+        self.close(link)
+
+    # -- exchange
+
+    def _handle_stream(self, link: Link, message: StreamMessage, data: bytes) -> None:
+        assert link.stream is not None
+        now = self.time.monotonic_ms()
+        self._act(link, link.stream.receive(message, data, now))
+        if isinstance(message, Batch):
+            progress = True
+            while progress:  # what came here may let go what another stream holds
+                progress = False
+                for other in list(self.linked.values()):
+                    if other.stream is not None and other.stream.held_bytes:
+                        before = other.stream.held_bytes
+                        self._act(other, other.stream.drain(now))
+                        progress = progress or other.stream.held_bytes != before
+
+    def _act(self, link: Link, verdict: str) -> None:
+        if verdict == GO_ON:
+            return
+        if verdict == REFUSE:
+            self.refuse(link, "presumed dead", "what it brought comes from somebody who was presumed dead")
+        elif verdict == NOT_YET:
+            self.refuse(link, "not yet", "a stranger that did not bring its own join")
+        elif verdict == PAUSE:
+            self.notify("warning", "a burial of this node is under way", by=link.peer_name)
+            self.refuse(link, "not yet", "I do not apply my own burial")
+
+    # -- gossip
+
+    def _gossip(self) -> None:
+        config, now = self.config, self.time.monotonic_ms()
+        self._arm("gossip", self._jittered(config.gossip_interval))
+        for replica, before, state in self.membership.tick(now):
+            member = self.replica.roster.members.get(replica)
+            level = "info" if state == ALIVE else "warning"
+            self.notify(level, f"member is {state}", name=member.name if member else id_text(replica), was=before)
+        if not self.is_member():
+            return
+        for link in list(self.linked.values()):
+            stream = link.stream
+            if stream is None:
+                continue
+            waited = stream.held_since_ms is not None and now - stream.held_since_ms > HOLD_MS_MAX
+            if (waited or stream.held_bytes > config.link_buffer_max) and not stream.introducing:
+                link.whole = True
+                stream.resume(frozenset())
+        peer = self.membership.choose([r for r in self.linked if r in self.replica.roster.members], self.rng)
+        if peer is not None:
+            self._meet(self.linked[peer], answer=False, echo_ms=now)
+        if self.keyspace_has_garbage():
+            self.arm("fold", FOLD_DELAY_MS)
+        self.sponsoring.handle_interval()
+        self._check_leave()
+
+    def keyspace_has_garbage(self) -> bool:
+        """Whether shards that FLUSHALL replaced are still to be freed."""
+        return bool(self.replica.keyspace.garbage)
+
+    def _meet(self, link: Link, *, answer: bool, echo_ms: int) -> None:
+        """One side of a meeting: what we know of everyone, and a report in the stream."""
+        replica = self.replica
+        message = Gossip(
+            replica.me,
+            self.membership.counter,
+            self.time.wall_ms(),
+            vector_pairs(replica.seen),
+            self.membership.digest(),
+            echo_ms,
+            answer,
+        )
+        if not link.paused:
+            self.send(link, message)
+        if link.stream is not None:
+            link.stream.report_due = True
+
+    def _handle_gossip(self, link: Link, message: Gossip) -> None:
+        now = self.time.monotonic_ms()
+        self.membership.merge(message.peers, now)
+        if not message.answer:
+            self._meet(link, answer=True, echo_ms=message.echo_ms)
+            return
+        round_trip_ms = now - message.echo_ms
+        if 0 <= round_trip_ms < self.config.clock_skew_max // 2:
+            offset = message.wall_ms - (self.time.wall_ms() - round_trip_ms // 2)
+            self.clock_offsets[message.replica] = offset
+            if abs(offset) > self.config.clock_skew_max:
+                self.refuse(link, "clock", f"wall clocks are {offset / 1000:+.1f} s apart")
+
+    # -- folding
+
+    def _fold(self) -> None:
+        more = self.replica.advance() and self.replica.fold_slice(FOLD_BUDGET)
+        if self.replica.keyspace.collect_garbage(GARBAGE_ENTRIES) or more:
+            self.arm("fold", 1)
+
+    # -- after every event
+
+    def _settle(self) -> None:
+        """Carry out what follows from the new state: the roster's changes, what is to be sent, what is to be folded."""
+        if self.replica.roster_version != self._roster_seen:
+            self._roster_seen = self.replica.roster_version
+            self._roster_changed()
+        if self._streams_changed:
+            self._ask_for_streams()
+        self.pump_all()
+        if self.replica.stability_changed:
+            if self.replica.keyspace.tracking and self.is_member():
+                self.arm("fold", FOLD_DELAY_MS)
+        elif self.replica.folding_batches:
+            self.arm("fold", 1)
+        if self.state == JOINING:
+            self.joining.check_complete()
+        if self.state == LEAVING:
+            self._check_leave()
+
+    def pump_all(self) -> None:
+        """Send every linked peer what it lacks, as far as it takes it."""
+        more = False
+        for link in list(self.linked.values()):
+            if link.stream is not None:
+                more = link.stream.pump(PUMP_BYTES) or more
+        if more:
+            self.arm("pump", 1)
+
+    def _roster_changed(self) -> None:
+        """Follow, dial and feed exactly the members of the roster."""
+        roster, me, now = self.replica.roster, self.replica.me, self.time.monotonic_ms()
+        present = [r for r in roster.present() if r != me]
+        for replica in present:
+            self.membership.add(replica, now)
+        for replica in sorted(set(self.membership.contacts) - set(present)):
+            self.membership.remove(replica)
+            self.clock_offsets.pop(replica, None)
+        for link in list(self.linked.values()):
+            if link.peer in roster.buried or link.peer in roster.graves:
+                self._refuse_buried(link)
+            elif link.stream is not None and link.peer in roster.members and not link.stream.sending:
+                link.stream.start_sending()
+            if link.stream is not None:
+                link.stream.report_due = True
+        self.dialling.follow(present)
+        self._streams_changed = True
+
+    def _refuse_buried(self, link: Link) -> None:
+        if self.replica.presumed_dead(link.peer):
+            final = self.replica.roster.graves.get(link.peer, 0)
+            self.refuse(link, "presumed dead", f"{link.peer_name} was presumed dead", final)
+        else:
+            self.refuse(link, "not yet", "its burial has not yet taken effect")
+
+    def _ask_for_streams(self) -> None:
+        """Have every stream leave out what its origin sends over a link of its own."""
+        self._streams_changed = False
+        heard = {r for r, link in self.linked.items() if link.stream is not None and link.stream.is_caught_up}
+        for peer in sorted(self.linked):
+            link = self.linked[peer]
+            if link.stream is not None and link.stream.sending and not link.stream.introducing and not link.whole:
+                link.stream.ask(frozenset(heard - {peer}))
+
+    def _stream_caught_up(self) -> None:
+        """A stream has brought everything that its sender had when it began."""
+        self._streams_changed = True
+
+    # -- for people
+
+    def status(self) -> dict[str, str | int]:
+        """What this node is doing, flat. O(members + shards)."""
+        return reports.status(self)
+
+    def members(self) -> list[dict[str, str | int]]:
+        """Every member as this node sees it. O(members)."""
+        return reports.members(self)
+
+    def frontier(self) -> list[dict[str, str | int]]:
+        """How far everything is stable, origin by origin. O(members squared)."""
+        return reports.frontier(self)
+
+    def uptime_ms(self) -> int:
+        """Time since the node was made."""
+        return self.time.monotonic_ms() - self._started_ms
+
+    def clock_ms(self) -> int:
+        """The physical part of the hybrid clock."""
+        return stamp_ms(self.replica.clock.stamp)
+
+    def _check(self) -> None:
+        """Every invariant of the node and of what it is made of; for tests and the simulator. O(n)."""
+        if self.replica.roster.members:
+            self.replica._check()
+        self.membership._check()
+        for number, link in self.links.items():
+            assert link.number == number
+            assert (link.state == LINKED) == (link.stream is not None) or link.state == SPONSORING
+        for peer, link in self.linked.items():
+            assert link.peer == peer and self.links.get(link.number) is link
+
+
+def own_address(config: Config) -> str:
+    """The address at which others reach this node.
+
+    Raises:
+        UsageError: the node listens everywhere, which is no address.
+    """
+    if config.advertise:
+        return config.advertise if ":" in config.advertise else f"{config.advertise}:{config.gossip_port}"
+    if config.bind in ("0.0.0.0", "::", ""):
+        raise UsageError(
+            f"--bind {config.bind} listens everywhere: give --advertise HOST, where other nodes reach this one"
+        )
+    return f"{config.bind}:{config.gossip_port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+__all__ = ["DEAD", "GREETING", "JOINING", "LEAVING", "LEFT", "NODE_STATES", "SERVING", "WAITING", "Node"]

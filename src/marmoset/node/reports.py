@@ -1,0 +1,84 @@
+"""What a node says of itself to people (floor 7): flat tables of names to text and numbers."""
+
+from typing import TYPE_CHECKING
+
+from marmoset.clocks import COUNTER_BITS
+from marmoset.ids import id_text
+from marmoset.version import VERSION
+
+if TYPE_CHECKING:
+    from marmoset.node.node import Node
+
+
+def status(node: "Node") -> dict[str, str | int]:
+    """What the node is doing. O(members + shards)."""
+    replica = node.replica
+    keyspace, log, roster = replica.keyspace, replica.log, replica.roster
+    held = sum(link.stream.held_bytes for link in node.linked.values() if link.stream is not None)
+    return {
+        "name": node.config.name,
+        "id": id_text(replica.me),
+        "version": VERSION,
+        "state": node.state,
+        "cluster": node.config.cluster,
+        "group": id_text(replica.group),
+        "address": node.address,
+        "uptime_ms": node.uptime_ms(),
+        "members": len(roster.present()),
+        "links": len(node.linked),
+        "keys": len(keyspace),
+        "operations": replica.seen.get(replica.me, 0),
+        "log_batches": len(log),
+        "log_bytes": log.size_bytes,
+        "folding_batches": replica.folding_batches,
+        "window_entries": keyspace.window_entries,
+        "held_bytes": held,
+        "joining": node.joining.progress,
+        **{name: count for name, count in sorted({**replica.counters, **node.counters}.items())},
+    }
+
+
+def members(node: "Node") -> list[dict[str, str | int]]:
+    """Every replica of the roster as this node sees it, by name. O(members log members)."""
+    now, roster = node.time.monotonic_ms(), node.replica.roster
+    rows: list[dict[str, str | int]] = []
+    for replica, member in sorted(roster.members.items(), key=lambda item: (item[1].name, item[0])):
+        standing = roster.state(replica)
+        rows.append(
+            {
+                "name": member.name,
+                "id": id_text(replica),
+                "address": member.address,
+                "state": standing if standing == "presumed dead" else node.membership.state(replica, now),
+                "standing": standing,
+                "linked": int(replica in node.linked),
+                "last_contact_ms": node.membership.silent_ms(replica, now),
+                "self": int(replica == node.replica.me),
+            }
+        )
+    return rows
+
+
+def frontier(node: "Node") -> list[dict[str, str | int]]:
+    """For each origin how far everything is stable, and for each member what it is known to lack. O(members squared)."""
+    replica = node.replica
+    stable, counted = replica.frontier(), set(replica.counted())
+    rows: list[dict[str, str | int]] = []
+    for origin, seen in sorted(replica.seen.items()):
+        member = replica.roster.members[origin]
+        row = replica.stability.known.get(origin, {})
+        lacks = sum(max(0, seq - row.get(r, seq)) for r, seq in replica.seen.items())
+        clock = replica.stability.clocks.get(origin, 0)
+        behind_ms = max(0, (replica.clock.stamp - clock) >> COUNTER_BITS) if origin != replica.me and clock else 0
+        rows.append(
+            {
+                "name": member.name,
+                "id": id_text(origin),
+                "seen": seen,
+                "stable": stable.get(origin, 0),
+                "counts": int(origin in counted),
+                "lag_operations": lacks,
+                "lag_ms": behind_ms,
+            }
+        )
+    return rows

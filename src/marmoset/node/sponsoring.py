@@ -1,0 +1,202 @@
+"""Sponsoring: letting newcomers in, and burying (floor 7, DESIGN.md 4.1 and 4.3).
+
+A newcomer whose name nobody has is let in at once. If a present member has that name, it is asked: as long as anybody
+hears it, the newcomer is refused; if it is silent for two settling times, it is buried in the same batch that lets the
+newcomer in, which needs a majority of the roster, but no waiting. The second settling time is there because what others
+had heard earlier may still be on its way during the first.
+
+A newcomer whose link ends before it is born is buried by its sponsor alone: its id was offered once.
+"""
+
+from typing import TYPE_CHECKING, Final, final
+
+from marmoset.codec.messages import Hello
+from marmoset.codec.operations import Bury, Join, RosterOperation
+from marmoset.errors import UsageError
+from marmoset.ids import ReplicaId, id_text, parse_id
+from marmoset.membership.gossip import ALIVE
+from marmoset.node.links import ADMITTING, SPONSORING
+from marmoset.replication.snapshot import SnapshotSource
+
+if TYPE_CHECKING:
+    from marmoset.node.links import Link
+    from marmoset.node.node import Node
+
+SETTLE_MS_MIN: Final = 500
+SETTLE_INTERVALS: Final = 3
+
+
+@final
+class _Admission:
+    __slots__ = ("hello", "link", "predecessors", "since_ms")
+
+    def __init__(self, link: "Link", hello: Hello, predecessors: list[ReplicaId], since_ms: int) -> None:
+        self.link = link
+        self.hello = hello
+        self.predecessors = predecessors
+        self.since_ms = since_ms
+
+
+@final
+class Sponsoring:
+    """What one member does for newcomers, and about members that are gone."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._admissions: list[_Admission] = []
+
+    @property
+    def _settle_ms(self) -> int:
+        return max(SETTLE_MS_MIN, SETTLE_INTERVALS * self._node.config.gossip_interval)
+
+    def handle_newcomer(self, link: "Link", hello: Hello) -> None:
+        """Somebody asks to be let in."""
+        node, roster = self._node, self._node.replica.roster
+        if node.state != "serving":
+            node.refuse(link, "not yet", f"{node.config.name} is {node.state}")
+        elif hello.replica in roster.members or hello.replica in roster.graves:
+            node.refuse(link, "not yet", "this id was offered before")
+        elif len(roster.present()) >= node.config.replicas_max:
+            node.refuse(link, "full", f"the group has {node.config.replicas_max} members, as replicas_max allows")
+        elif hello.name == node.config.name:
+            node.refuse(
+                link, "name", f"the name {hello.name!r} is in use at {node.address}; choose another with --name"
+            )
+        else:
+            predecessors = [member.replica for member in roster.by_name(hello.name)]
+            if not predecessors:
+                self._admit(link, hello, [])
+                return
+            link.become(ADMITTING)
+            self._admissions.append(_Admission(link, hello, predecessors, node.time.monotonic_ms()))
+            node.notify("info", "a newcomer has the name of a member, asking that member", name=hello.name)
+            for replica in predecessors:
+                node.meet(replica)
+            node.arm("sponsor", 2 * self._settle_ms)
+
+    def handle_timer(self) -> None:
+        """Decide about those whose predecessors had time to answer; send what is due of snapshots."""
+        node, now = self._node, self._node.time.monotonic_ms()
+        for admission in list(self._admissions):
+            if now - admission.since_ms >= 2 * self._settle_ms:
+                self._admissions.remove(admission)
+                self._decide(admission)
+        if self._admissions:
+            node.arm("sponsor", 50)
+        self._send_snapshots()
+
+    def handle_interval(self) -> None:
+        """Once in a gossip interval."""
+        self._send_snapshots()
+
+    def handle_closed(self, link: "Link") -> None:
+        """A link is gone: with it a newcomer that was not born yet."""
+        node = self._node
+        self._admissions = [admission for admission in self._admissions if admission.link is not link]
+        replica = node.replica
+        member = replica.roster.members.get(link.peer)
+        if member is None or member.born or link.peer in replica.roster.buried or node.state != "serving":
+            return
+        if replica.roster.joins.get(link.peer, (0, 0))[0] == replica.me:
+            node.notify("warning", "a newcomer was lost before it was complete", name=member.name)
+            replica.submit_roster([Bury(link.peer)])
+
+    def _decide(self, admission: _Admission) -> None:
+        node, roster = self._node, self._node.replica.roster
+        link, hello = admission.link, admission.hello
+        present = [r for r in roster.present() if r in admission.predecessors]
+        answered = admission.since_ms + self._settle_ms
+        for replica in present:
+            if node.membership.is_heard_since(replica, answered):
+                address = roster.members[replica].address
+                node.refuse(link, "name", f"the name {hello.name!r} is in use at {address}; choose another with --name")
+                return
+        alone = all(not roster.members[r].born and roster.joins[r][0] == node.replica.me for r in present)
+        if present and not alone and not self._has_majority(present):
+            node.refuse(
+                link,
+                "majority",
+                f"the member that had the name {hello.name!r} cannot be buried without a majority of "
+                f"{len(roster.electorate())} members: bring others back, or run MARMOSET BURY {hello.name} FORCE "
+                "(see presumed_dead_quorum)",
+            )
+            return
+        self._admit(link, hello, present)
+
+    def _has_majority(self, without: list[ReplicaId]) -> bool:
+        node, now = self._node, self._node.time.monotonic_ms()
+        if node.config.presumed_dead_quorum == "one":
+            return True
+        voters = [r for r in node.linked if node.membership.state(r, now) == ALIVE and r not in without]
+        return node.replica.roster.is_majority([node.replica.me, *voters])
+
+    def _burials(self, replicas: list[ReplicaId]) -> list[RosterOperation]:
+        roster = self._node.replica.roster
+        operations: list[RosterOperation] = []
+        for replica in replicas:
+            operations += (Bury(replica), *(Bury(unborn) for unborn in roster.unborn_of(replica)))
+        return operations
+
+    def _admit(self, link: "Link", hello: Hello, predecessors: list[ReplicaId]) -> None:
+        node = self._node
+        for replica in predecessors:
+            node.notify("warning", "buried the predecessor of a newcomer", name=hello.name, id=id_text(replica))
+        node.replica.submit_roster([*self._burials(predecessors), Join(hello.replica, hello.name, hello.address)])
+        node.counters["joins"] += 1
+        link.become(SPONSORING)
+        link.snapshot = SnapshotSource(node.replica, hello.replica)
+        node.notify("info", "letting a newcomer in", name=hello.name, address=hello.address, id=id_text(hello.replica))
+        node.arm("sponsor", 1)
+
+    def _send_snapshots(self) -> None:
+        """One step of each snapshot that is on its way and whose link takes more."""
+        node = self._node
+        more = False
+        for link in list(node.links.values()):
+            if link.state != SPONSORING or link.snapshot is None or link.paused:
+                continue
+            for data in link.snapshot.step():
+                node.send_framed(link, data)
+            if not link.snapshot.is_done:
+                more = True
+                continue
+            join_index, link.snapshot = link.snapshot.join_index, None
+            node.start_stream(link, dict(node.replica.contexts[link.peer]), join_index)
+            node.notify("info", "snapshot sent", name=link.peer_name)
+        if more:
+            node.arm("sponsor", 1)
+
+    def bury(self, name: str, force: bool) -> None:
+        """Presume a member dead, by name or id.
+
+        Raises:
+            UsageError: there is no such member, it answers, or there is no majority; nothing was changed.
+        """
+        node, roster = self._node, self._node.replica.roster
+        chosen = [member.replica for member in roster.by_name(name)]
+        identified = parse_id(name)
+        if not chosen and identified is not None and identified in roster.present():
+            chosen = [identified]
+        if not chosen:
+            names = ", ".join(sorted({roster.members[r].name for r in roster.present()}))
+            raise UsageError(f"no member is called {name!r}; members are {names}")
+        if node.replica.me in chosen:
+            raise UsageError("a node cannot bury itself; use MARMOSET LEAVE")
+        if node.state != "serving":
+            raise UsageError(f"this node is {node.state} and cannot bury anybody")
+        if not force:
+            now = node.time.monotonic_ms()
+            for replica in chosen:
+                state = node.membership.state(replica, now)
+                if state != "unreachable":
+                    raise UsageError(
+                        f"{name} is {state}: only a member that is unreachable is buried. "
+                        "Stop it, or add FORCE: what it has not sent to others will then have to be rehabilitated"
+                    )
+            if not self._has_majority(chosen):
+                raise UsageError(
+                    f"this node is not in touch with a majority of {len(roster.electorate())} members. FORCE buries "
+                    "anyway: if the other side does the same, the group is split in two until an operator decides"
+                )
+        node.replica.submit_roster(self._burials(chosen))
+        node.notify("warning", "buried a member", name=name, force=force)

@@ -1,0 +1,306 @@
+"""Exchange: what goes over one link, in both directions (floor 5, DESIGN.md 3.2 to 3.4).
+
+**Outgoing.** A stream is a cursor over the log. It sends, in apply order, what the peer lacks, then a report once
+nothing is left to send, so that the report is behind everything its sender had. A peer that cannot take more pauses the
+cursor; nothing is copied for it.
+
+**Leaving out.** In a group where everybody is linked to everybody each batch would cross every link. So a peer names the
+origins that it hears *directly*, over a link to the origin itself, and the stream leaves their batches out. What then
+arrives before something it depends on is held until that has come over its own link. This cannot deadlock: what a held
+batch waits for is, in its origin's own stream, behind nothing but batches that happened before it. The peer that loses
+a direct link asks every stream to begin again from its vector (`Resume`), and drops what came before `Resumed`; so it does
+when holding lasts too long or takes too much memory. Correctness never depends on who leaves out what: a batch or a
+report is used only when everything before it is here.
+
+**Strangers.** A peer that is not in my roster is sent nothing. What it brings is held until `CaughtUp` and then believed
+whole or not at all: every operation must come from a member that is not buried, or from one whose join it brought, and
+its own join must be among them (DESIGN.md 4.5).
+
+The verdicts of `receive` are a table: what the node has to do with the link.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, final
+
+from marmoset.clocks import VersionVector, upto
+from marmoset.codec.frames import frames
+from marmoset.codec.messages import (
+    Batch,
+    CaughtUp,
+    Direct,
+    Report,
+    Resume,
+    Resumed,
+    decode_operations,
+    encode,
+    vector_pairs,
+)
+from marmoset.codec.operations import Join
+from marmoset.errors import InternalError, PeerError
+from marmoset.ids import ReplicaId
+from marmoset.replication.replica import APPLIED, DUPLICATE, OWN_BURIAL, TOO_EARLY, Replica
+
+GO_ON: Final = "go on"
+NOT_YET: Final = "not yet"
+REFUSE: Final = "refuse"
+PAUSE: Final = "pause"
+"""What to do with a link: nothing; close it and try later; refuse the peer for good; close it, my burial was on it."""
+
+StreamMessage = Batch | Report | CaughtUp | Resume | Resumed | Direct
+
+
+@final
+class Stream:
+    """Both directions of the exchange with one peer, over one link."""
+
+    __slots__ = (
+        "_cursor",
+        "_has",
+        "_held",
+        "_on_caught_up",
+        "_report_since",
+        "_send",
+        "awaiting_resumed",
+        "caught_up_due",
+        "direct",
+        "held_bytes",
+        "held_bytes_max",
+        "held_since_ms",
+        "introducing",
+        "is_caught_up",
+        "paused",
+        "peer",
+        "peer_direct",
+        "replica",
+        "report_due",
+        "sending",
+    )
+
+    def __init__(
+        self,
+        replica: Replica,
+        peer: ReplicaId,
+        vector: VersionVector,
+        peer_direct: frozenset[ReplicaId],
+        send: Callable[[bytes], None],
+        held_bytes_max: int,
+        on_caught_up: Callable[[], None],
+    ) -> None:
+        self.replica = replica
+        self.peer = peer
+        self._send = send
+        self.held_bytes_max = held_bytes_max
+        self._on_caught_up = on_caught_up
+        self.is_caught_up = False
+        """Everything that the peer had when the stream began has come, so its own batches come on it from now on."""
+        self._has = vector
+        self.peer_direct = peer_direct
+        """Origins that the peer hears over links of its own."""
+        self.direct: frozenset[ReplicaId] | None = None
+        """Origins that I asked the peer to leave out; None before anything was asked."""
+        self._cursor = replica.log.first_index
+        self._report_since = 0
+        self.sending = False
+        self.paused = False
+        self.report_due = False
+        self.caught_up_due = True
+        self.introducing = peer not in replica.roster.members
+        """The peer is a stranger: what it brings is held until it has brought its join."""
+        self.awaiting_resumed = False
+        self._held: deque[tuple[Batch | Report | CaughtUp, bytes]] = deque()
+        self.held_bytes = 0
+        self.held_since_ms: int | None = None
+
+    # -- outgoing
+
+    def start_sending(self, from_index: int | None = None) -> None:
+        """Begin to send; from an index of the log on where a snapshot brings everything before. O(1)."""
+        self.sending = True
+        self._cursor = self.replica.log.first_index if from_index is None else from_index
+        self.report_due = True
+
+    def pump(self, budget_bytes: int) -> bool:
+        """Send about as many bytes of what the peer lacks, then what is due behind it; True while there is more to
+        send and the peer takes it. O(log entries passed)."""
+        if not self.sending or self.paused:
+            return False
+        log = self.replica.log
+        entries = log.entries
+        me, peer = self.replica.me, self.peer
+        self._cursor = max(self._cursor, log.first_index)
+        while self._cursor < log.next_index:
+            entry = entries.get(self._cursor)
+            self._cursor += 1
+            if entry is None or entry.origin == peer:
+                continue
+            origin = entry.origin
+            if origin != me and (origin in self.peer_direct or self._peer_has(origin, entry.last)):
+                continue
+            if self._has.get(origin, 0) >= entry.last:
+                continue
+            self._has[origin] = entry.last
+            self._send(entry.framed)
+            budget_bytes -= len(entry.framed)
+            if budget_bytes <= 0:
+                return True
+        if self.caught_up_due:
+            self.caught_up_due = False
+            self._send_message(CaughtUp())
+        if self.report_due:
+            self.report_due = False
+            report, self._report_since = self.replica.report(peer, self._report_since)
+            self._send_message(report)
+        return False
+
+    def _peer_has(self, origin: ReplicaId, seq: int) -> bool:
+        joins = self.replica.roster.joins
+        if upto(self._has, origin, joins) >= seq:
+            return True
+        known = self.replica.stability.known.get(self.peer)
+        return known is not None and upto(known, origin, joins) >= seq
+
+    def _send_message(self, message: StreamMessage) -> None:
+        self._send(frames(encode(message), self.replica.frame_bytes_max))
+
+    def ask(self, direct: frozenset[ReplicaId]) -> None:
+        """Ask the peer to leave out other origins from now on. To leave out fewer, the stream begins again. O(1)."""
+        if direct == self.direct or self.awaiting_resumed:
+            return
+        if self.direct is not None and not direct >= self.direct:
+            self.resume(direct)
+            return
+        self.direct = direct
+        self._send_message(Direct(sorted(direct)))
+
+    def resume(self, direct: frozenset[ReplicaId]) -> None:
+        """Have the peer begin again behind what is here; what is held is dropped, since it comes again. O(replicas)."""
+        self._held.clear()
+        self.held_bytes = 0
+        self.held_since_ms = None
+        self.direct = direct
+        self.awaiting_resumed = True
+        self._send_message(Resume(vector_pairs(self.replica.seen), sorted(direct)))
+
+    # -- incoming
+
+    def receive(self, message: StreamMessage, data: bytes, now_ms: int) -> str:
+        """Take one message of the stream; what to do with the link. `data` is the message as it came.
+
+        Raises:
+            PeerError: no correct node sends this; nothing was changed.
+        """
+        if isinstance(message, Resume):
+            self._has = dict(message.vector)
+            self.peer_direct = frozenset(message.direct)
+            self._cursor = self.replica.log.first_index
+            self.report_due = True
+            self._send_message(Resumed())
+        elif isinstance(message, Direct):
+            self.peer_direct = frozenset(message.origins)
+        elif isinstance(message, Resumed):
+            self.awaiting_resumed = False
+        elif not self.awaiting_resumed:
+            return self._take(message, data, now_ms)
+        return GO_ON
+
+    def _take(self, message: Batch | Report | CaughtUp, data: bytes, now_ms: int) -> str:
+        if self.introducing and self.peer in self.replica.roster.members:
+            self.introducing = False
+            verdict = self.drain(now_ms)
+            if verdict != GO_ON:
+                return verdict
+        if self.introducing:
+            if not isinstance(message, CaughtUp):
+                self._hold(message, data, now_ms)
+                return NOT_YET if self.held_bytes > self.held_bytes_max else GO_ON
+            verdict = self._introduction()
+            if verdict != GO_ON:
+                return verdict
+            self.introducing = False
+            return self.drain(now_ms)
+        if self._held:
+            self._hold(message, data, now_ms)
+            return GO_ON
+        verdict = self._use(message, data)
+        if verdict == TOO_EARLY:
+            self._hold(message, data, now_ms)
+            return GO_ON
+        return verdict
+
+    def _hold(self, message: Batch | Report | CaughtUp, data: bytes, now_ms: int) -> None:
+        self._held.append((message, data))
+        self.held_bytes += len(data)
+        if self.held_since_ms is None:
+            self.held_since_ms = now_ms
+
+    def drain(self, now_ms: int) -> str:
+        """Use what was held, as far as it can be used now; what to do with the link. O(messages used)."""
+        if self.introducing:
+            if self.peer not in self.replica.roster.members:
+                return GO_ON
+            self.introducing = False
+        while self._held:
+            message, data = self._held[0]
+            verdict = self._use(message, data)
+            if verdict == TOO_EARLY:
+                return GO_ON
+            if verdict != GO_ON:
+                return verdict
+            self._held.popleft()
+            self.held_bytes -= len(data)
+            self.held_since_ms = now_ms
+        self.held_since_ms = None
+        return GO_ON
+
+    def _use(self, message: Batch | Report | CaughtUp, data: bytes) -> str:
+        """Use a message now, or say that it is `TOO_EARLY`."""
+        replica = self.replica
+        if isinstance(message, Batch):
+            verdict = replica.apply(message, frames(data, replica.frame_bytes_max))
+            if verdict == OWN_BURIAL:
+                return PAUSE
+            if verdict in (APPLIED, DUPLICATE):
+                if self._has.get(message.origin, 0) < message.last:
+                    self._has[message.origin] = message.last
+                return GO_ON
+            if self.direct:  # what it depends on, or its origin's join, comes over another link
+                return TOO_EARLY
+            raise InternalError(f"a batch that comes {verdict} on a stream that leaves nothing out", changed=False)
+        if isinstance(message, Report):
+            if message.own.replica != self.peer:
+                raise PeerError("a report in the name of somebody else")
+            if not replica.has_all(message.own.vector):
+                return TOO_EARLY
+            replica.count_report(message)
+        elif not self.is_caught_up:
+            self.is_caught_up = True
+            self._on_caught_up()
+        return GO_ON
+
+    def _introduction(self) -> str:
+        """Whether a stranger is believed, by what it brought (DESIGN.md 4.5)."""
+        replica = self.replica
+        vouched = {r for r in replica.roster.members if r not in replica.roster.buried}
+        missing = [message for message, _ in self._held if isinstance(message, Batch) and not self._is_here(message)]
+        for batch in missing:
+            if batch.origin not in vouched:
+                return self._not_believed(missing)
+            for operation in decode_operations(batch.operations):
+                if isinstance(operation, Join):
+                    vouched.add(operation.replica)
+        return GO_ON if self.peer in vouched else self._not_believed(missing)
+
+    def _is_here(self, batch: Batch) -> bool:
+        return self.replica.covers(self.replica.seen, (batch.origin, batch.first))
+
+    def _not_believed(self, missing: list[Batch]) -> str:
+        return REFUSE if any(self.replica.presumed_dead(batch.origin) for batch in missing) else NOT_YET
+
+    def statistics(self) -> dict[str, int]:
+        """What the stream holds and how far it is behind, for people. O(1)."""
+        return {
+            "held_messages": len(self._held),
+            "held_bytes": self.held_bytes,
+            "behind_batches": self.replica.log.next_index - self._cursor,
+        }

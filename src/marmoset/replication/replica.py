@@ -1,0 +1,464 @@
+"""One replica of one group: keyspace, log, knowledge and roster, and the rules that tie them together (floor 5).
+
+The life of a batch here. A local operation is applied at once and joins the open batch; `commit` closes it: it gets its
+context as a difference from the one before (DESIGN.md 3.1), is logged and handed to the streams. A batch that arrives
+is checked (nothing missing before it, context covered), applied whole, and logged in its turn. When the frontier has
+passed a batch it leaves the log and its entries are forgotten, in slices (3.6). When somebody is gone for good and
+everything of them is stable, they are forgotten too (4.7).
+
+Two orders matter. A remote batch is never applied while a local one is open, since the open one's context was read
+before. And operations on the roster always form a batch of their own, so that the vector of a join is the vector behind
+its batch, the same everywhere.
+
+Wall time is a function given at the start; whoever gives it decides how far it can be trusted.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, final
+
+from marmoset.clocks import Context, HybridClock, LocalContext, VersionVector, upto
+from marmoset.codec.frames import frames
+from marmoset.codec.messages import Batch, Report, decode_operations, encode, encode_operations
+from marmoset.codec.operations import (
+    AnyOperation,
+    Bury,
+    Flush,
+    Join,
+    Leave,
+    MapAssign,
+    MapRemove,
+    Ready,
+    RosterOperation,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    SetRemove,
+    width,
+)
+from marmoset.crdts.types import check_operation
+from marmoset.errors import InternalError, PeerError
+from marmoset.ids import Dot, ReplicaId
+from marmoset.keyspace import Keyspace
+from marmoset.replication.oplog import LogEntry, OpLog
+from marmoset.replication.roster import Member, Roster
+from marmoset.replication.stability import Stability
+
+LOCAL: Final = LocalContext()
+FORGOTTEN_MAX: Final = 1024
+
+APPLIED: Final = "applied"
+DUPLICATE: Final = "duplicate"
+TOO_EARLY: Final = "too early"
+OWN_BURIAL: Final = "own burial"
+UNKNOWN_ORIGIN: Final = "unknown origin"
+"""What became of a batch that arrived."""
+
+
+@final
+class Replica:
+    """The state of one group on one node."""
+
+    __slots__ = (
+        "_applied_local",
+        "_folding",
+        "_open",
+        "_open_stamp",
+        "address",
+        "batch_operations_max",
+        "clock",
+        "contexts",
+        "counters",
+        "frame_bytes_max",
+        "group",
+        "keyspace",
+        "log",
+        "me",
+        "name",
+        "next_seq",
+        "recently_forgotten",
+        "roster",
+        "roster_version",
+        "seen",
+        "stability",
+        "stability_changed",
+        "state",
+        "wall_ms",
+    )
+
+    def __init__(
+        self,
+        *,
+        keyspace: Keyspace,
+        wall_ms: Callable[[], int],
+        name: str,
+        address: str,
+        frame_bytes_max: int,
+        batch_operations_max: int,
+    ) -> None:
+        self.keyspace = keyspace
+        self.wall_ms = wall_ms
+        self.name = name
+        self.address = address
+        self.frame_bytes_max = frame_bytes_max
+        self.batch_operations_max = batch_operations_max
+        self.clock = HybridClock()
+        self.counters: dict[str, int] = {"batches_local": 0, "batches_remote": 0, "batches_folded": 0, "forgotten": 0}
+        self.begin(0)
+
+    def begin(self, me: ReplicaId) -> None:
+        """Start from nothing under a new id: no keys, no log, no roster. An id is never begun with twice."""
+        self.me = me
+        self.group = 0
+        self.state = 0
+        self.next_seq = 1
+        self.seen: VersionVector = {me: 0}
+        self.contexts: dict[ReplicaId, VersionVector] = {me: {me: 0}}
+        self.log = OpLog()
+        self.roster = Roster()
+        self.roster_version = 0
+        """Grows with each change of the roster."""
+        self.stability = Stability(self.seen)
+        self.stability_changed = False
+        self.recently_forgotten: dict[ReplicaId, None] = {}
+        """The last `FORGOTTEN_MAX` replicas that were forgotten: what is still under way of them is not news."""
+        self._open: list[AnyOperation] = []
+        self._open_stamp = 0
+        self._applied_local = False
+        self._folding: deque[LogEntry] = deque()
+        self.keyspace.clear()
+
+    def begin_group(self, group: int) -> None:
+        """Be the first member of a new group."""
+        self.group = group
+        self.roster.add(Member(self.me, self.name, self.address, None, born=True))
+        self.roster_version += 1
+        self._learn_self()
+
+    def take_over(
+        self,
+        vector: VersionVector,
+        contexts: dict[ReplicaId, VersionVector],
+        known: list[tuple[ReplicaId, VersionVector, int, int]],
+    ) -> None:
+        """Take the tables of a snapshot: my vector is that of my join. O(replicas squared)."""
+        self.seen.clear()
+        self.seen.update(vector)
+        self.contexts = contexts
+        for replica, row, state, clock in known:
+            self.stability.learn(replica, row, state, clock)
+        self.state = 1
+        self.keyspace.tracking = True
+        self.roster_version += 1
+        self._learn_self()
+
+    # -- local operations
+
+    def submit(self, operation: AnyOperation) -> Dot:
+        """Apply an operation of our own at once and put it into the open batch; its (first) dot. Cost: the type's."""
+        if not self._applied_local:
+            self._open_stamp = self.clock.tick(self.wall_ms())
+            self._applied_local = True
+        dot = (self.me, self.next_seq)
+        self.keyspace.effect(operation, dot, self._open_stamp, LOCAL)
+        self.next_seq += width(operation)
+        if self.keyspace.tracking:
+            self._open.append(operation)
+        return dot
+
+    def end_of_command(self) -> None:
+        """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1)."""
+        if len(self._open) >= self.batch_operations_max:
+            self.commit()
+
+    def commit(self) -> bool:
+        """Close the open batch: log it, for the streams to take. False when there was nothing. O(batch + replicas)."""
+        if not self._applied_local:
+            return False
+        self._applied_local = False
+        last = self.next_seq - 1
+        if not self._open:  # alone: everyone who will ever need this gets it in a snapshot
+            self.seen[self.me] = last
+            self.contexts[self.me] = dict(self.seen)
+            self.state += 1
+            self._learn_self()
+            return True
+        operations, self._open = self._open, []
+        self._log_own(operations, self._open_stamp, last)
+        return True
+
+    def submit_roster(self, operations: Sequence[RosterOperation]) -> list[Dot]:
+        """Log operations on the roster, in a batch of their own. O(replicas)."""
+        self.commit()
+        self.keyspace.tracking = True
+        stamp = self.clock.tick(self.wall_ms())
+        first = self.next_seq
+        self.next_seq += len(operations)
+        self._log_own(list(operations), stamp, self.next_seq - 1)
+        return [(self.me, seq) for seq in range(first, self.next_seq)]
+
+    def _log_own(self, operations: list[AnyOperation], stamp: int, last: int) -> None:
+        before = self.contexts[self.me]
+        first = self.seen[self.me] + 1
+        self.state += 1
+        batch = Batch(
+            self.me,
+            first,
+            last - first + 1,
+            stamp,
+            self.state,
+            sorted((r, q) for r, q in self.seen.items() if before.get(r) != q),
+            sorted(r for r in before if r not in self.seen),
+            encode_operations(operations),
+        )
+        self.seen[self.me] = last
+        after = dict(self.seen)
+        framed = frames(encode(batch), self.frame_bytes_max)
+        self.log.append(LogEntry(self.me, first, last, stamp, operations, framed))
+        self._effect_roster(operations, self.me, first, after)
+        self.contexts[self.me] = after
+        self._learn_self()
+        self.counters["batches_local"] += 1
+
+    # -- batches that arrive
+
+    def judge(self, batch: Batch) -> str | None:
+        """Whether a batch can be applied now: None, or why not. O(raised)."""
+        seen = self.seen.get(batch.origin)
+        if seen is None:
+            return DUPLICATE if batch.origin in self.recently_forgotten else UNKNOWN_ORIGIN
+        if batch.last <= seen:
+            return DUPLICATE
+        if batch.first != seen + 1:
+            return TOO_EARLY
+        # a replica that is not in my vector was forgotten here: its join came before anything that names it
+        return None if self.has_all(batch.raised) else TOO_EARLY
+
+    def apply(self, batch: Batch, framed: bytes, effective: bool = True) -> str:
+        """Apply a batch of somebody else, whole or not at all; what became of it. O(batch + replicas).
+
+        With `effective` False its operations on keys are taken as done already: a snapshot brings their effects.
+
+        Raises:
+            PeerError: the batch is not well formed; nothing was changed.
+        """
+        verdict = self.judge(batch)
+        if verdict is not None:
+            return verdict
+        operations = decode_operations(batch.operations)
+        for operation in operations:
+            check_operation(operation)
+            if isinstance(operation, Bury) and operation.replica == self.me:
+                return OWN_BURIAL
+        if self._applied_local:
+            raise InternalError("a batch arrives while a local one is open", changed=False)
+        origin = batch.origin
+        last = batch.last
+        if sum(map(width, operations)) != batch.count:
+            raise PeerError("a batch that does not have the number of operations that it names")
+        after = {**self.contexts[origin], **dict(batch.raised)}
+        for replica in batch.dropped:
+            after.pop(replica, None)
+        after[origin] = last
+        self.clock.merge(batch.stamp)
+        if effective:
+            context = Context(after, self.roster.joins)
+            seq = batch.first
+            for operation in operations:
+                if not isinstance(operation, Join | Ready | Leave | Bury):
+                    self.keyspace.effect(operation, (origin, seq), batch.stamp, context)
+                seq += width(operation)
+        self.seen[origin] = last
+        self.log.append(LogEntry(origin, batch.first, last, batch.stamp, operations, framed))
+        self._effect_roster(operations, origin, batch.first, after)
+        self.contexts[origin] = after
+        self.state += 1
+        self.stability.learn(origin, after, batch.state, batch.stamp)
+        self._learn_self()
+        self.counters["batches_remote"] += 1
+        return APPLIED
+
+    def _effect_roster(
+        self, operations: list[AnyOperation], origin: ReplicaId, first: int, after: VersionVector
+    ) -> None:
+        """Effects on the roster; `after` is the origin's vector behind the batch, which a join adds to."""
+        seq = first
+        for operation in operations:
+            dot = (origin, seq)
+            seq += width(operation)
+            if isinstance(operation, Join):
+                newcomer = operation.replica
+                self.roster.add(Member(newcomer, operation.name, operation.address, dot, born=False))
+                self.seen.setdefault(newcomer, 0)
+                after[newcomer] = 0  # from here on, no entry means forgotten
+                self.contexts[newcomer] = dict(after)
+                self.stability.learn(newcomer, after, 0, 0)
+                self.keyspace.tracking = True
+            elif isinstance(operation, Ready):
+                self.roster.members[origin].born = True
+            elif isinstance(operation, Bury):
+                self.roster.bury(operation.replica, dot)
+            elif isinstance(operation, Leave):
+                self.roster.left[origin] = dot
+            else:
+                continue
+            self.roster_version += 1
+
+    # -- knowledge
+
+    def _learn_self(self) -> None:
+        """My own row is my vector itself; only the number of its state changes."""
+        stability = self.stability
+        stability.known[self.me] = self.seen
+        stability.states[self.me] = self.state
+        self.stability_changed = True
+
+    def report(self, peer: ReplicaId, since: int) -> tuple[Report, int]:
+        """What I have and what I know that changed since change number `since`; see `Stability.report`."""
+        clock = self.clock.tick(self.wall_ms())
+        return self.stability.report(self.me, self.state, clock, peer, since)
+
+    def has_all(self, vector: Sequence[tuple[ReplicaId, int]]) -> bool:
+        """Whether everything in a vector is here; what was forgotten here was here. O(replicas)."""
+        seen = self.seen
+        return all(seen.get(replica, seq) >= seq for replica, seq in vector)
+
+    def count_report(self, report: Report) -> None:
+        """Count a report, everything that its sender had being here. O(rows x replicas)."""
+        if not self.has_all(report.own.vector):
+            raise InternalError("a report is counted before what its sender had has come", changed=False)
+        for row in (report.own, *report.rows):
+            self.clock.merge(row.clock)
+            if row.replica in self.seen and row.replica != self.me:
+                changed = self.stability.learn(row.replica, dict(row.vector), row.state, row.clock)
+                self.stability_changed = self.stability_changed or changed
+
+    def covers(self, vector: VersionVector, dot: Dot) -> bool:
+        """Whether a vector covers a dot, missing entries read as DESIGN.md 4.7 says. O(1)."""
+        return upto(vector, dot[0], self.roster.joins) >= dot[1]
+
+    def is_known_to(self, member: ReplicaId, dot: Dot) -> bool:
+        """Whether a member is known to have an operation. O(1)."""
+        return self.covers(self.stability.known.get(member, {}), dot)
+
+    def counted(self) -> list[ReplicaId]:
+        """The members that hold the frontier."""
+        return self.roster.counted(self.stability.known)
+
+    def presumed_dead(self, replica: ReplicaId) -> bool:
+        """Whether the burial of a replica has taken effect here."""
+        return self.roster.presumed_dead(replica, self.stability.known)
+
+    def frontier(self) -> VersionVector:
+        """The vector up to which everything is causally stable, as known here. O(replicas squared)."""
+        return self.stability.frontier(self.counted(), self.roster.joins)
+
+    # -- folding and forgetting
+
+    def advance(self) -> bool:
+        """Take what has become stable out of the log, to be folded; True while there is something to fold.
+        O(replicas squared + batches that became stable)."""
+        if not self.stability_changed:
+            return bool(self._folding)
+        self.stability_changed = False
+        frontier = self.frontier()
+        for origin in sorted(self.log.queues):
+            seq = frontier.get(origin, 0)
+            while (entry := self.log.take_stable(origin, seq)) is not None:
+                self._folding.append(entry)
+        if not self._folding:
+            self._settle(frontier)
+        return bool(self._folding)
+
+    def fold_slice(self, budget: int) -> bool:
+        """Fold stable batches, touching about `budget` elements; True while some are left. O(budget)."""
+        while self._folding and budget > 0:
+            entry = self._folding.popleft()
+            seq = entry.first
+            for operation in entry.operations:
+                if not isinstance(operation, Join | Ready | Leave | Bury):
+                    self.keyspace.fold(operation, (entry.origin, seq))
+                seq += width(operation)
+                budget -= _weight(operation)
+            self.counters["batches_folded"] += 1
+        if not self._folding:
+            self.stability_changed = True  # somebody may be ready to be forgotten
+        return bool(self._folding)
+
+    def _settle(self, frontier: VersionVector) -> None:
+        """With nothing left to fold: forget who is gone, and stop tracking in a group of one."""
+        roster = self.roster
+        if roster.left or roster.buried:
+            counted = self.counted()
+            for replica, dot in sorted({**roster.left, **roster.buried}.items()):
+                stable = dot[0] not in frontier or dot[1] <= frontier[dot[0]]
+                whole = frontier.get(replica, -1) == self.seen.get(replica, -2)
+                if (
+                    stable
+                    and whole
+                    and replica not in counted
+                    and replica not in self.log.queues
+                    and replica != self.me
+                ):
+                    self._forget(replica)
+        if len(roster.members) == 1 and self.me in roster.members and not self.log.entries and not self._open:
+            self.keyspace.tracking = False
+
+    def _forget(self, replica: ReplicaId) -> None:
+        self.roster.forget(replica, self.seen[replica])
+        self.roster_version += 1
+        self.recently_forgotten[replica] = None
+        if len(self.recently_forgotten) > FORGOTTEN_MAX:
+            del self.recently_forgotten[next(iter(self.recently_forgotten))]
+        self.seen.pop(replica, None)
+        self.contexts.pop(replica, None)
+        self.stability.forget(replica)
+        self.state += 1
+        self._learn_self()
+        self.counters["forgotten"] += 1
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no metadata is kept: no log, no windows. O(shards)."""
+        return not self.log.entries and not self._folding and self.keyspace.is_at_rest
+
+    @property
+    def folding_batches(self) -> int:
+        """Batches that are stable and not yet folded."""
+        return len(self._folding)
+
+    def _check(self) -> None:
+        """Every invariant of the replica; for tests and the simulator. O(n)."""
+        self.log._check()
+        self.roster._check()
+        self.keyspace._check()
+        assert set(self.seen) == set(self.roster.members), "the vector and the roster name different replicas"
+        assert set(self.contexts) == set(self.roster.members)
+        assert self.stability.known[self.me] is self.seen
+        if not self._applied_local:
+            assert self.next_seq == self.seen[self.me] + 1
+        for replica, vector in self.stability.known.items():
+            assert all(seq <= self.seen.get(r, seq) for r, seq in vector.items()), f"{replica} is known to have more"
+        if not self.keyspace.tracking:
+            assert not self.log.entries and not self.keyspace.window_entries
+
+
+def _weight(operation: AnyOperation) -> int:
+    """About how many elements folding an operation touches. O(1)."""
+    kind = type(operation)
+    if kind is SetAdd or kind is SetRemove:
+        assert isinstance(operation, SetAdd | SetRemove)
+        return len(operation.elements)
+    if kind is MapAssign:
+        assert isinstance(operation, MapAssign)
+        return len(operation.pairs)
+    if kind is SequenceInsert:
+        assert isinstance(operation, SequenceInsert)
+        return len(operation.values)
+    if kind is SequenceRemove:
+        assert isinstance(operation, SequenceRemove)
+        return sum(count for _, _, count in operation.ranges)
+    if kind is MapRemove:
+        assert isinstance(operation, MapRemove)
+        return len(operation.fields)
+    return 1000 if kind is Flush else 1

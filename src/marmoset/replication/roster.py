@@ -1,0 +1,133 @@
+"""The roster: who counts for stability (floor 5, DESIGN.md 4).
+
+Members come and go by operations in the log alone: `Join`, `Ready`, `Leave`, `Bury`. What a member is follows from
+three facts, in this order: buried, left, born; `MEMBER_STATES` below is the whole table. Liveness plays no part here.
+
+Burials take effect all together (4.4): nobody who is buried stops counting until every member that is not buried is
+known to have every burial in the table. A replica that is gone for good, and of whom everything is stable, is forgotten
+(4.7); a buried one leaves a gravestone with its final seq.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, final
+
+from marmoset.clocks import VersionVector, upto
+from marmoset.ids import Dot, ReplicaId
+
+MEMBER_STATES: Final = (
+    # (buried, left, born) -> state
+    ((True, None, None), "presumed dead"),
+    ((False, True, None), "left"),
+    ((False, False, False), "unborn"),
+    ((False, False, True), "member"),
+)
+
+
+@final
+class Member:
+    """One replica of the roster."""
+
+    __slots__ = ("address", "born", "join", "name", "replica")
+
+    def __init__(self, replica: ReplicaId, name: str, address: str, join: Dot | None, born: bool) -> None:
+        self.replica = replica
+        self.name = name
+        self.address = address
+        self.join = join
+        self.born = born
+
+
+@final
+class Roster:
+    """All replicas that are not forgotten, with the dots of their joins, leaves and burials."""
+
+    __slots__ = ("buried", "graves", "joins", "left", "members")
+
+    def __init__(self) -> None:
+        self.members: dict[ReplicaId, Member] = {}
+        self.joins: dict[ReplicaId, Dot] = {}
+        """The dot of each join; the first replica of all has none. Contexts read missing entries by it."""
+        self.left: dict[ReplicaId, Dot] = {}
+        self.buried: dict[ReplicaId, Dot] = {}
+        self.graves: dict[ReplicaId, int] = {}
+        """Buried and forgotten: replica to its final seq."""
+
+    def add(self, member: Member) -> None:
+        """Effect of a join, or the first member of all. O(1)."""
+        self.members[member.replica] = member
+        if member.join is not None:
+            self.joins[member.replica] = member.join
+
+    def bury(self, replica: ReplicaId, dot: Dot) -> bool:
+        """Effect of a burial; False when the replica is not in the roster: it left, or was buried, and is forgotten."""
+        if replica not in self.members:
+            return False
+        self.buried.setdefault(replica, dot)
+        return True
+
+    def forget(self, replica: ReplicaId, final_seq: int) -> None:
+        """Take out a replica that is gone and of whom everything is stable. O(1)."""
+        if replica in self.buried:
+            self.graves[replica] = final_seq
+        for table in (self.members, self.joins, self.left, self.buried):
+            table.pop(replica, None)
+
+    def state(self, replica: ReplicaId) -> str:
+        """One of `MEMBER_STATES`."""
+        member = self.members[replica]
+        facts = (replica in self.buried, replica in self.left, member.born)
+        return next(
+            state
+            for pattern, state in MEMBER_STATES
+            if all(want is None or want == fact for want, fact in zip(pattern, facts, strict=True))
+        )
+
+    def present(self) -> list[ReplicaId]:
+        """Those that have neither left nor been buried, in the order of ids. O(n log n)."""
+        return sorted(r for r in self.members if r not in self.left and r not in self.buried)
+
+    def counted(self, known: Mapping[ReplicaId, VersionVector]) -> list[ReplicaId]:
+        """The members that hold the frontier, in the order of ids. O(members x burials)."""
+        members = sorted(r for r in self.members if r not in self.left)
+        if not self.buried:
+            return members
+        others = [r for r in members if r not in self.buried]
+        for replica, seq in self.buried.values():
+            for other in others:
+                if upto(known.get(other, {}), replica, self.joins) < seq:
+                    return members
+        return others
+
+    def presumed_dead(self, replica: ReplicaId, known: Mapping[ReplicaId, VersionVector]) -> bool:
+        """Whether the burial of a replica has taken effect here."""
+        return replica in self.graves or (replica in self.buried and replica not in self.counted(known))
+
+    def line(self, replica: ReplicaId) -> list[ReplicaId]:
+        """The sponsor of a replica, its sponsor, and so on, as far as is remembered; nearest first."""
+        line: list[ReplicaId] = []
+        while (join := self.joins.get(replica)) is not None and join[0] not in line:
+            replica = join[0]
+            line.append(replica)
+        return line
+
+    def electorate(self) -> list[ReplicaId]:
+        """Of whom a majority is needed: the born that have not left; who is buried counts until forgotten."""
+        return sorted(r for r, member in self.members.items() if member.born and r not in self.left)
+
+    def is_majority(self, voters: Iterable[ReplicaId]) -> bool:
+        """Whether the voters that are neither buried nor gone are more than half of the electorate."""
+        electorate = self.electorate()
+        votes = sum(1 for r in set(voters) if r in electorate and r not in self.buried)
+        return 2 * votes > len(electorate)
+
+    def by_name(self, name: str) -> list[Member]:
+        """The present members of a name, in the order of ids."""
+        return [self.members[r] for r in self.present() if self.members[r].name == name]
+
+    def unborn_of(self, sponsor: ReplicaId) -> list[ReplicaId]:
+        """The present newcomers of a sponsor that are not born; they are buried with it."""
+        return [r for r in self.present() if not self.members[r].born and self.joins.get(r, (0, 0))[0] == sponsor]
+
+    def _check(self) -> None:
+        for table in (self.joins, self.left, self.buried):
+            assert all(replica in self.members for replica in table), "a fact about somebody who is not in the roster"

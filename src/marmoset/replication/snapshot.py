@@ -1,0 +1,233 @@
+"""Snapshots: how a newcomer gets everything (floor 5, DESIGN.md 4.1).
+
+Nothing after the join can leave the log, since the newcomer holds the frontier with the vector of its join. So a
+snapshot need not be of one instant: roster, contexts, knowledge and log are those of the join, and shards of the keyspace
+are read one after another, each sent with the vector at which it was read, while the sponsor goes on serving. Then the
+log after the join follows as an ordinary stream; the newcomer leaves out, shard by shard, what that shard's vector covers.
+It is complete when it has caught up with the latest of those vectors.
+
+The log of the join is taken at the join, not when it is sent: batches that are folded meanwhile would leave window
+entries in shards read before with nobody to forget them.
+
+A source holds references to the batches of the log and the encoded parts of one step, nothing else.
+"""
+
+from collections import deque
+from typing import Final, final
+
+import msgspec
+
+from marmoset.clocks import VersionVector
+from marmoset.codec.frames import frames
+from marmoset.codec.messages import (
+    Batch,
+    KnownRow,
+    RosterRow,
+    SnapshotBegin,
+    SnapshotEnd,
+    SnapshotPart,
+    decode_operations,
+    encode,
+    vector_pairs,
+)
+from marmoset.codec.operations import KIND_MAP, KIND_SET
+from marmoset.crdts.exports import AnyEntry, MapEntry, SetEntry, decode_entries, export_value, import_entry
+from marmoset.crdts.types import Value, Window
+from marmoset.errors import PeerError
+from marmoset.ids import ReplicaId
+from marmoset.keyspace import SHARDS
+from marmoset.replication.oplog import LogEntry
+from marmoset.replication.replica import Replica
+from marmoset.replication.roster import Member
+
+STEP_ELEMENTS: Final = 4096
+"""About how many elements are read and encoded in one step; a shard is read whole."""
+
+_encoder: Final = msgspec.msgpack.Encoder()
+
+
+@final
+class SnapshotSource:
+    """The sponsor's side: a snapshot for one newcomer, made step by step."""
+
+    __slots__ = ("_log", "_queue", "_shard", "join_index", "replica")
+
+    def __init__(self, replica: Replica, newcomer: ReplicaId) -> None:
+        """Right behind the join, with no batch open. O(replicas squared + log)."""
+        self.replica = replica
+        self.join_index = replica.log.next_index
+        self._log = deque(replica.log.entries.values())
+        self._queue: deque[bytes] = deque()
+        self._shard = 0
+        self._put(_begin(replica, newcomer))
+
+    def _put(self, message: SnapshotBegin | SnapshotPart | SnapshotEnd) -> None:
+        self._queue.append(frames(encode(message), self.replica.frame_bytes_max))
+
+    def step(self) -> list[bytes]:
+        """The next frames to send, about one step's worth; empty when everything was given. The replica must have no
+        open batch. O(one shard) at least."""
+        if not self._queue and self._log:
+            for _ in range(min(len(self._log), 256)):
+                self._queue.append(self._log.popleft().framed)
+        if not self._queue and self._shard < SHARDS:
+            self._read()
+        frames_now = list(self._queue)
+        self._queue.clear()
+        return frames_now
+
+    def _read(self) -> None:
+        """Read shards at this instant until a step is full."""
+        first, weight = self._shard, 0
+        entries: list[AnyEntry] = []
+        packets: list[list[AnyEntry]] = []
+        while self._shard < SHARDS and weight < STEP_ELEMENTS:
+            for key, _, value, window in self.replica.keyspace.holdings(self._shard):
+                for entry in export_value(key, value, window):
+                    entries.append(entry)
+                    weight += _entry_weight(entry)
+                    if weight >= STEP_ELEMENTS * (len(packets) + 1):
+                        packets.append(entries)
+                        entries = []
+            self._shard += 1
+        vector = vector_pairs(self.replica.seen)
+        for packet in [*packets, entries]:
+            self._put(SnapshotPart(first, self._shard - first, vector, msgspec.Raw(_encoder.encode(packet))))
+        if self._shard == SHARDS:
+            self._put(SnapshotEnd())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything was given."""
+        return self._shard == SHARDS and not self._queue and not self._log
+
+    @property
+    def progress(self) -> float:
+        """The share of the keyspace that was read."""
+        return self._shard / SHARDS
+
+
+def _entry_weight(entry: AnyEntry) -> int:
+    if isinstance(entry, SetEntry):
+        return len(entry.elements)
+    return len(entry.items) if isinstance(entry, MapEntry) else 1
+
+
+def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
+    stability, roster = replica.stability, replica.roster
+    return SnapshotBegin(
+        replica.group,
+        newcomer,
+        vector_pairs(replica.seen),
+        replica.clock.stamp,
+        [
+            RosterRow(
+                r, member.name, member.address, member.join, member.born, roster.left.get(r), roster.buried.get(r)
+            )
+            for r, member in sorted(roster.members.items())
+        ],
+        vector_pairs(roster.graves),
+        [(r, vector_pairs(vector)) for r, vector in sorted(replica.contexts.items())],
+        [
+            KnownRow(r, stability.states[r], stability.clocks.get(r, 0), vector_pairs(vector))
+            for r, vector in sorted(stability.known.items())
+        ],
+        SHARDS,
+        len(replica.keyspace),
+    )
+
+
+@final
+class SnapshotSink:
+    """The newcomer's side: fills an empty replica. Nobody is served before `is_complete`."""
+
+    __slots__ = ("_last", "ended", "keys_expected", "replica", "shards_done")
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.ended = False
+        self.keys_expected = 0
+        self.shards_done = 0
+        self._last: tuple[bytes, int] | None = None
+
+    def begin(self, message: SnapshotBegin) -> None:
+        """Take over the tables of the join. O(replicas squared).
+
+        Raises:
+            PeerError: the tables contradict one another; the attempt is over.
+        """
+        replica = self.replica
+        me = replica.me
+        vector = dict(message.vector)
+        ids = {row.replica for row in message.roster}
+        if message.replica != me or me not in ids or vector.get(me) != 0 or message.shards != SHARDS:
+            raise PeerError("a snapshot that is not for this newcomer")
+        if set(vector) != ids or {r for r, _ in message.contexts} != ids:
+            raise PeerError("a snapshot whose tables name different replicas")
+        replica.group = message.group
+        replica.clock.merge(message.stamp)
+        for row in message.roster:
+            replica.roster.add(Member(row.replica, row.name, row.address, row.join, row.born))
+            if row.left is not None:
+                replica.roster.left[row.replica] = row.left
+            if row.buried is not None:
+                replica.roster.buried[row.replica] = row.buried
+        replica.roster.graves.update(message.graves)
+        contexts = {r: dict(pairs) for r, pairs in message.contexts}
+        known = [(row.replica, dict(row.vector), row.state, row.clock) for row in message.known if row.replica != me]
+        replica.take_over(vector, contexts, known)
+        self.keys_expected = message.keys
+
+    def log(self, batch: Batch, data: bytes) -> None:
+        """Put a batch of the log of the join into mine; the values already hold what it did. O(batch)."""
+        operations = decode_operations(batch.operations)
+        framed = frames(data, self.replica.frame_bytes_max)
+        self.replica.log.append(LogEntry(batch.origin, batch.first, batch.last, batch.stamp, operations, framed))
+
+    def part(self, message: SnapshotPart) -> None:
+        """Put values in. O(entries).
+
+        Raises:
+            PeerError: they are not well formed; the attempt is over.
+        """
+        end = message.first + message.shards
+        if message.shards < 1 or end > SHARDS:
+            raise PeerError(f"a part of a snapshot with shards {message.first} to {end}")
+        keyspace = self.replica.keyspace
+        vector = dict(message.vector)
+        for shard in range(message.first, end):
+            keyspace.snapshot_vectors[shard] = vector
+        self.shards_done = end
+        for entry in decode_entries(message.entries):
+            value: Value | None = None
+            window: Window | None = None
+            kind = KIND_SET if isinstance(entry, SetEntry) else KIND_MAP
+            if isinstance(entry, SetEntry | MapEntry) and self._last == (entry.key, kind):
+                value, window = keyspace.take(entry.key, kind)
+            kind, value, window = import_entry(entry, value, window)
+            keyspace.restore(entry.key, kind, value, window)
+            self._last = (entry.key, kind)
+
+    def end(self) -> None:
+        """All values are here.
+
+        Raises:
+            PeerError: some shards never came.
+        """
+        if len(self.replica.keyspace.snapshot_vectors) != SHARDS:
+            raise PeerError("a snapshot that ends before all shards were sent")
+        self.ended = True
+        self._last = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything has come and the log has caught up with the latest value. O(shards) at most."""
+        if not self.ended:
+            return False
+        seen = self.replica.seen
+        checked: VersionVector | None = None
+        for vector in self.replica.keyspace.snapshot_vectors.values():
+            if vector is not checked and any(seen.get(r, -1) < seq for r, seq in vector.items()):
+                return False
+            checked = vector
+        return True

@@ -1,0 +1,77 @@
+"""What I know that you know, and the frontier (floor 5, DESIGN.md 3.4 and 3.5).
+
+`known[j]` is the version vector that member `j` is known to have. It is learned from the context and dot of each
+operation of `j` as it is applied, and from reports that arrive behind everything their sender had. Every replica numbers
+the states of its vector; a later state replaces an earlier one as a whole, nothing is merged.
+
+The frontier gives, for each origin, the seq up to which every counted member is known to have everything.
+
+Costs: `learn` O(replicas), `frontier` O(replicas squared).
+"""
+
+from typing import final
+
+from marmoset.clocks import VersionVector, upto
+from marmoset.codec.messages import KnownRow, Report, vector_pairs
+from marmoset.ids import Dot, ReplicaId
+
+
+@final
+class Stability:
+    """The rows of `known`, each with the number of its state and the clock that came with it."""
+
+    __slots__ = ("_change", "_changes", "clocks", "known", "seen", "states")
+
+    def __init__(self, seen: VersionVector) -> None:
+        self.seen = seen
+        """My own vector, shared with the replica."""
+        self.known: dict[ReplicaId, VersionVector] = {}
+        self.states: dict[ReplicaId, int] = {}
+        self.clocks: dict[ReplicaId, int] = {}
+        self._changes: dict[ReplicaId, int] = {}
+        self._change = 0
+
+    def learn(self, member: ReplicaId, vector: VersionVector, state: int, clock: int) -> bool:
+        """Take note of a state of a member's vector; False if it is not later than what was known. O(replicas)."""
+        old = self.states.get(member, -1)
+        if state < old or (state == old and clock <= self.clocks.get(member, 0)):
+            return False
+        self.states[member] = state
+        self.clocks[member] = clock
+        self._change += 1
+        self._changes[member] = self._change
+        if state != old:
+            self.known[member] = {r: q for r, q in vector.items() if r in self.seen}
+        return True
+
+    def forget(self, replica: ReplicaId) -> None:
+        """Take a replica out of every table. O(replicas)."""
+        for table in (self.known, self.states, self.clocks, self._changes):
+            table.pop(replica, None)
+        for vector in self.known.values():
+            vector.pop(replica, None)
+
+    def report(self, me: ReplicaId, state: int, clock: int, peer: ReplicaId, since: int) -> tuple[Report, int]:
+        """A report for `peer` with the rows that changed after change number `since`, and the number to go on from.
+
+        Whoever sends it must have sent everything in `seen` on the same stream before. O(changed rows x replicas).
+        """
+        rows = [
+            KnownRow(r, self.states[r], self.clocks[r], vector_pairs(self.known[r]))
+            for r, change in sorted(self._changes.items())
+            if change > since and r not in (me, peer)
+        ]
+        return Report(KnownRow(me, state, clock, vector_pairs(self.seen)), rows), self._change
+
+    def frontier(self, counted: list[ReplicaId], joins: dict[ReplicaId, Dot]) -> VersionVector:
+        """For each origin, the lowest of what the counted members are known to have. O(replicas squared)."""
+        frontier = dict(self.seen)
+        for member in counted:
+            vector = self.known.get(member, {})
+            for origin, seq in frontier.items():
+                theirs = vector.get(origin)
+                if theirs is None:
+                    theirs = upto(vector, origin, joins)
+                if theirs < seq:
+                    frontier[origin] = theirs
+        return frontier

@@ -1,0 +1,279 @@
+"""A node driven by asyncio (floor 9): events in, effects out, nothing decided here.
+
+Everything that touches the node (a message, a timer, a command of a client, a call of the Python face) runs under
+`lock` and is followed by `settle`, which carries out the effects that it left, in order. One re-entrant lock serves
+the server too, where nobody else wants it: taking it costs 50 ns, and there is one path to test.
+
+A *turn*: the first command after a quiet moment calls `want_turn`, and at the next round of the loop `node.end_turn()`
+closes the batch of everything that was written since.
+"""
+
+import asyncio
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, final
+
+from marmoset.config import Config
+from marmoset.logs import log
+from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
+from marmoset.runtime.links import Link
+from marmoset.runtime.sockets import listen, port_of
+from marmoset.units import parse_address
+
+STALL_CHECK_S: Final = 1.0
+STALL_MIN_S: Final = 5.0
+FLUSH_S: Final = 1.0
+LEAVE_GRACE_S: Final = 2.0
+
+
+@final
+class SystemTime:
+    """The clocks of the machine."""
+
+    __slots__ = ()
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds that never go back, since some moment."""
+        return time.monotonic_ns() // 1_000_000
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+
+@final
+class Runtime:
+    """One node on one event loop. Life: `open` (ports are taken, the node exists), `start`, `leave`, `close`."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.lock = threading.RLock()
+        self.serving = asyncio.Event()
+        self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self.node: Node
+        self._loop = asyncio.get_running_loop()
+        self._links: dict[int, Link] = {}
+        self._link_last = 0
+        self._listener: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._dialling: set[asyncio.Task[None]] = set()
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._timer_last = 0
+        self._settling = False
+        self._turn_wanted = False
+        self._closed = False
+
+    # Life
+
+    def open(self) -> None:
+        """Take the gossip port and make the node; raises `ListenError`. Nothing is sent before `start`."""
+        self._listener = listen(self.config.bind, self.config.gossip_port, "links between nodes")
+        self.config = replace(self.config, gossip_port=port_of(self._listener))
+        self.node = Node(self.config, SystemTime(), random.Random(secrets.randbits(128)))
+
+    async def start(self) -> None:
+        """Accept links and begin or join a group. Raises `UsageError` when the node refuses its settings."""
+        assert self._listener is not None
+        self._server = await self._loop.create_server(self._accept, sock=self._listener)
+        with self.lock:
+            self.node.start()
+            self.settle()
+        self._loop.call_later(STALL_CHECK_S, self._check_stalled)
+
+    async def leave(self) -> Exit:
+        """Leave the group and wait until that is known, or the node gives up; how it ended."""
+        with self.lock:
+            self.node.leave()
+            self.settle()
+        limit_s = self.config.leave_timeout / 1000 + LEAVE_GRACE_S
+        done, _ = await asyncio.wait([self.exited], timeout=limit_s)
+        if done:
+            return self.exited.result()
+        return Exit(1, f"leaving was not confirmed within {limit_s:g} s")
+
+    async def close(self) -> None:
+        """Send what is written, close links and port. Nothing reaches the node after it."""
+        self._closed = True
+        if self._server is not None:
+            self._server.close()
+        elif self._listener is not None:
+            self._listener.close()
+        for task in list(self._dialling):
+            task.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        links = list(self._links.values())
+        for link in links:
+            link.close()
+        until = self._loop.time() + FLUSH_S
+        while self._links and self._loop.time() < until:
+            await asyncio.sleep(0.01)
+        for link in list(self._links.values()):
+            link.abort()
+
+    # Turns and effects
+
+    def want_turn(self) -> None:
+        """Close the open batch at the next round of the loop. Called on the loop, under the lock."""
+        if not self._turn_wanted:
+            self._turn_wanted = True
+            self._loop.call_soon(self._end_turn)
+
+    def want_turn_from_thread(self) -> None:
+        """The same from any thread, under the lock; the loop is woken once however many writes come before it runs."""
+        if not self._turn_wanted:
+            self._turn_wanted = True
+            self._loop.call_soon_threadsafe(self._end_turn)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Run `callback` at the next round of the loop."""
+        self._loop.call_soon(callback)
+
+    def _end_turn(self) -> None:
+        with self.lock:
+            self._turn_wanted = False
+            if not self._closed:
+                self.node.end_turn()
+                self.settle()
+
+    def settle(self) -> None:
+        """Carry out the effects that the node has left, in order. Called on the loop, under the lock."""
+        if self._settling:  # an effect led to an event: the call that is under way goes on with what it left
+            return
+        self._settling = True
+        try:
+            while self.node.effects:
+                effects = self.node.effects[:]
+                self.node.effects.clear()
+                for effect in effects:
+                    if type(effect) is Send:
+                        link = self._links.get(effect.link)
+                        if link is not None:
+                            link.write(effect.data)
+                    else:
+                        self._carry_out(effect)
+        finally:
+            self._settling = False
+
+    def _carry_out(self, effect: object) -> None:
+        match effect:
+            case SetTimer():
+                self._set_timer(effect.token, effect.delay_ms)
+            case Dial():
+                task = self._loop.create_task(self._dial(effect.address))
+                self._dialling.add(task)
+                task.add_done_callback(self._dialling.discard)
+            case Close():
+                link = self._links.get(effect.link)
+                if link is not None:
+                    link.close()
+            case Notify():
+                log(effect.level, effect.event, effect.fields)
+                if self.node.state == "serving":
+                    self.serving.set()
+            case Exit():
+                if not self.exited.done():
+                    self.exited.set_result(effect)
+            case _:
+                raise AssertionError(f"no such effect: {effect!r}")
+
+    # Timers
+
+    def _set_timer(self, token: int, delay_ms: int) -> None:
+        self._timer_last += 1
+        key = self._timer_last
+        self._timers[key] = self._loop.call_later(delay_ms / 1000, self._on_timer, key, token)
+
+    def _on_timer(self, key: int, token: int) -> None:
+        del self._timers[key]
+        if not self._closed:
+            with self.lock:
+                self.node.handle_timer(token)
+                self.settle()
+
+    def _check_stalled(self) -> None:
+        """Drop links whose peer has taken nothing for long; their streams resume from version vectors."""
+        if self._closed:
+            return
+        now = self._loop.time()
+        limit_s = max(self.config.unreachable_after / 1000, STALL_MIN_S)
+        for link in list(self._links.values()):
+            stalled_s = link.stalled_s(now)
+            if stalled_s > limit_s:
+                log("warning", "link dropped", {"peer": link.peer, "why": f"it took no bytes for {stalled_s:.0f} s"})
+                link.abort()
+        self._loop.call_later(STALL_CHECK_S, self._check_stalled)
+
+    # Links
+
+    def _new_link(self, address: str) -> Link:
+        self._link_last += 1
+        return Link(self, self._link_last, address, self.config.frame_bytes_max, self.config.link_buffer_max)
+
+    def _accept(self) -> Link:
+        return self._new_link("")
+
+    async def _dial(self, address: str) -> None:
+        limit_s = self.config.reconnect_max / 1000
+        link = self._new_link(address)
+        try:
+            host, port = parse_address(address)
+            await asyncio.wait_for(self._loop.create_connection(lambda: link, host, port), timeout=limit_s)
+        except (OSError, ValueError) as error:
+            timed_out = isinstance(error, TimeoutError) and not error.args
+            why = f"no answer within {limit_s:g} s" if timed_out else str(getattr(error, "strerror", None) or error)
+            if link.transport is None and not self._closed:  # else it was up for a moment, and is reported closed
+                with self.lock:
+                    self.node.handle_dial_failed(address, why)
+                    self.settle()
+
+    def link_opened(self, link: Link) -> None:
+        """A link is up, asked for by the node or accepted."""
+        if self._closed:
+            link.abort()
+            return
+        self._links[link.number] = link
+        with self.lock:
+            if link.address:
+                self.node.handle_dialled(link.number, link.address)
+            else:
+                self.node.handle_accepted(link.number)
+            self.settle()
+
+    def link_message(self, link: Link, payload: bytes) -> None:
+        """One frame has arrived. A fault of ours ends the link: nothing of its stream may be skipped."""
+        if not self._closed:
+            with self.lock:
+                try:
+                    self.node.handle_message(link.number, payload)
+                except Exception as error:
+                    log("error", "internal error", {"peer": link.peer, "why": error}, error)
+                    link.abort()
+                self.settle()
+
+    def link_paused(self, link: Link, paused: bool) -> None:
+        """Too much waits on a link, or no longer."""
+        if not self._closed:
+            with self.lock:
+                if paused:
+                    self.node.handle_paused(link.number)
+                else:
+                    self.node.handle_resumed(link.number)
+                self.settle()
+
+    def link_closed(self, link: Link) -> None:
+        """A link is gone, whoever closed it."""
+        if self._links.pop(link.number, None) is not None and not self._closed:
+            with self.lock:
+                self.node.handle_closed(link.number)
+                self.settle()
+
+    @property
+    def links(self) -> int:
+        """How many links there are."""
+        return len(self._links)

@@ -1,0 +1,136 @@
+"""One node as a process: `marmoset serve` (floor 10).
+
+Order of a start: limits of the system, ports, node, clients, and when the node takes clients one line with the word
+`ready` on standard output. SIGTERM and SIGINT leave the group first; a second one ends at once. Exit codes: 0 left in
+good order, 1 something failed (a port in use, a leave that nobody confirmed), 2 wrong usage.
+
+Garbage collection: the database is millions of containers that are never garbage cycles, and a full collection would
+visit each of them while nothing else runs, for hundreds of milliseconds. What exists after the start is frozen, and
+only the youngest generation is collected from then on: a bounded visit, which finds the cycles that die young. A rare
+cycle that outlives it costs its own few bytes.
+"""
+
+import asyncio
+import gc
+import signal
+import sys
+from dataclasses import replace
+from typing import Final
+
+import uvloop
+
+from marmoset import logs
+from marmoset.config import Config
+from marmoset.errors import UsageError
+from marmoset.logs import log
+from marmoset.runtime import ListenError, Runtime, listen, port_of, raise_open_files
+from marmoset.server import RedisServer
+from marmoset.units import address_text
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+YOUNG_OBJECTS: Final = 10_000
+NEVER: Final = 1_000_000_000
+FILES_BESIDE: Final = 64
+"""Open files that are neither clients nor links: listeners, logs, the loop's own, links about to be replaced."""
+
+
+def serve(config: Config) -> int:
+    """Run a node until it is told to stop; the exit code."""
+    logs.configure(config.log_format, config.log_level)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(config))
+    except ListenError as error:
+        return _fail(EXIT_FAILED, error)
+    except UsageError as error:
+        return _fail(EXIT_USAGE, error)
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+
+
+def _fail(code: int, error: Exception) -> int:
+    print(f"marmoset: {error}", file=sys.stderr)
+    return code
+
+
+async def _serve(config: Config) -> int:
+    _check_open_files(config)
+    listener = listen(config.bind, config.port, "clients")
+    runtime = Runtime(replace(config, port=port_of(listener)))
+    server = RedisServer(runtime)
+    try:
+        runtime.open()
+        stop = _stop_on_signals()
+        await server.start(listener)
+        await runtime.start()
+        _collect_young_garbage_only()
+        code = await _run(runtime, stop)
+    finally:
+        server.close()
+        listener.close()
+        await runtime.close()
+    return code
+
+
+async def _run(runtime: Runtime, stop: asyncio.Event) -> int:
+    """Say when the node is ready, and wait for its end: its own, or one that a signal asks for."""
+    ready = asyncio.ensure_future(runtime.serving.wait())
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([ready, stopped, runtime.exited], return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            print(ready_line(runtime), flush=True)
+        await asyncio.wait([stopped, runtime.exited], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ready.cancel()
+        stopped.cancel()
+    if runtime.exited.done():
+        end = runtime.exited.result()
+    else:
+        log("info", "stopping", {"how": "leaving the group; a second signal ends at once"})
+        end = await runtime.leave()
+    log("info" if end.code == 0 else "error", "stopped", {"why": end.why})
+    return end.code
+
+
+def ready_line(runtime: Runtime) -> str:
+    """The one line on standard output; `marmoset demo` and tests read the fields from it."""
+    config = runtime.config
+    fields = {
+        "name": config.name,
+        "id": runtime.node.status()["id"],
+        "clients": address_text(config.bind, config.port),
+        "nodes": config.address,
+    }
+    return "marmoset ready " + " ".join(f"{name}={value}" for name, value in fields.items())
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set; after the first, each has its default effect again."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handle() -> None:
+        stop.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle)
+    return stop
+
+
+def _check_open_files(config: Config) -> None:
+    wanted = config.maxclients + 2 * config.replicas_max + FILES_BESIDE
+    limit = raise_open_files(wanted)
+    if limit < wanted:
+        usable = max(0, limit - wanted + config.maxclients)
+        log("warning", "few open files", {"limit": limit, "wanted": wanted, "clients_possible": usable})
+
+
+def _collect_young_garbage_only() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
