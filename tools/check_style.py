@@ -167,9 +167,9 @@ def banned_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
                     yield node.lineno, full
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) or (isinstance(node, ast.Name) and node.id in ("print", "input")):
-            full = dotted(node, known)
-            if full and is_banned(full):
-                yield node.lineno, full
+            used = dotted(node, known)
+            if used and is_banned(used):
+                yield node.lineno, used
 
 
 def is_banned(name: str) -> bool:

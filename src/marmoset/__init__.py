@@ -11,11 +11,12 @@
 from typing import TYPE_CHECKING
 
 from marmoset.errors import InternalError, MarmosetError, PeerError, UsageError
+from marmoset.version import VERSION
 
 if TYPE_CHECKING:
     from marmoset.api import Database, aopen, open
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["InternalError", "MarmosetError", "PeerError", "Database", "UsageError", "__version__", "aopen", "open"]
 
 _FROM_API = ("Database", "aopen", "open")

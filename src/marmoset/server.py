@@ -14,7 +14,7 @@ Half a command waits in its session and holds nobody else up.
 import asyncio
 import socket
 from time import perf_counter
-from typing import Final, final
+from typing import Final, cast, final
 
 from marmoset.logs import log
 from marmoset.runtime import Runtime
@@ -72,21 +72,20 @@ class ClientConnection(asyncio.Protocol):
         self._pumping = False  # a call of `_pump` is due
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         server = self._server
-        self._transport = transport
+        self._transport = stream = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
         if len(server.clients) >= server.runtime.config.maxclients:
             server.refused += 1
             if server.refused == 1:
                 log("warning", "too many clients", {"maxclients": server.runtime.config.maxclients})
-            transport.write(_TOO_MANY)
-            transport.close()
+            stream.write(_TOO_MANY)
+            stream.close()
             return
-        transport.set_write_buffer_limits(high=OUTPUT_HIGH)
+        stream.set_write_buffer_limits(high=OUTPUT_HIGH)
         self._number = server.next_id()
         server.clients[self._number] = self
         with server.runtime.lock:
-            self._session = Session(server.runtime.node, self._number, _peer_text(transport))
+            self._session = Session(server.runtime.node, self._number, _peer_text(stream))
 
     def data_received(self, data: bytes) -> None:
         if self._session is None:

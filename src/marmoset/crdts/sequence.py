@@ -27,7 +27,7 @@ front do O(n) work and not O(n²).
 
 from marmoset.clocks import Context
 from marmoset.codec.operations import Scalar
-from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, Chunk, Run
+from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, STABLE_FLOOR, Block, Chunk, Run
 from marmoset.crdts.sequence_state import export_state, import_state
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import Range, SequenceWindow
@@ -148,17 +148,31 @@ def _find_place(
 def _find_bound(
     sequence: Sequence, context: Context, right: Dot | None, chunk: Chunk, k: int, inner: int
 ) -> tuple[Place, Dot | None]:
-    """The first element behind a place that `context` covers, and its place. Chunks without removed ones are passed."""
-    right_run = None if right is None else sequence.find_run(right[0], right[1])
-    if right is not None and right_run is None:
-        raise InternalError("the right neighbour of an insertion is missing", changed=False)
+    """The first element behind a place that `context` covers, and its place.
+
+    Chunks and blocks that have none are passed: O(log n) unless many concurrent insertions are mixed with covered ones.
+    """
+    right_chunk: Chunk | None = None
+    right_block: Block | None = None
+    if right is not None:
+        right_run = sequence.find_run(right[0], right[1])
+        if right_run is None:
+            raise InternalError("the right neighbour of an insertion is missing", changed=False)
+        right_chunk = right_run.chunk
+        right_block = right_chunk.block
     while True:
-        if k == len(chunk.runs) or (not chunk.hidden and (right_run is None or right_run.chunk is not chunk)):
-            if chunk.after is None:
+        if k == len(chunk.runs) or (chunk is not right_chunk and not _may_cover(context, chunk.known_floor())):
+            last, after = chunk, chunk.after
+            while after is not None and after is after.block.chunks[0] and after.block is not right_block:
+                if _may_cover(context, after.block.known_floor()):
+                    break
+                last = after.block.chunks[-1]
+                after = last.after
+            if after is None:
                 if right is not None:
                     raise InternalError("the neighbours of an insertion are in the wrong order", changed=False)
-                return (chunk, len(chunk.runs)), None
-            chunk, k, inner = chunk.after, 0, 0
+                return (last, len(last.runs)), None
+            chunk, k, inner = after, 0, 0
             continue
         run = chunk.runs[k]
         first = (run.replica, run.seq + inner)
@@ -170,6 +184,13 @@ def _find_bound(
             raise InternalError("the neighbours of an insertion are not side by side", changed=False)
         k += 1
         inner = 0
+
+
+def _may_cover(context: Context, floor: dict[ReplicaId, int]) -> bool:
+    """Whether a context may cover a removed element of a chunk or block with this floor. O(replicas in it)."""
+    if not floor:
+        return False
+    return STABLE_FLOOR in floor or any([context.covers(lowest) for lowest in floor.items()])
 
 
 def _left_name(window: SequenceWindow, dot: Dot) -> Dot | None:
@@ -343,22 +364,36 @@ def reset(sequence: Sequence, window: SequenceWindow | None, dot: Dot, context: 
         sequence.clear()
         return
     ranges: list[Range] = []
+    whole: list[Chunk] = []
+    parts: list[tuple[Run, int]] = []
     for block in sequence.blocks:
         for chunk in block.chunks:
+            spared = False
             for run in chunk.runs:
                 if run.state == DEAD:
                     continue
                 count = run.count
                 if run.state in (FRESH, FRESH_REMOVED):
                     count = _covered(context, run)
+                    spared = spared or (count < run.count and run.state == FRESH)
                     if not count:
                         continue
                 if ranges and ranges[-1][0] == run.replica and ranges[-1][1] + ranges[-1][2] == run.seq:
                     ranges[-1] = (run.replica, ranges[-1][1], ranges[-1][2] + count)
                 else:
                     ranges.append((run.replica, run.seq, count))
+            if not spared:
+                whole.append(chunk)
+            else:
+                parts += [(run, _covered(context, run)) for run in chunk.runs if run.state == FRESH]
+                parts += [(run, run.count) for run in chunk.runs if run.state == RESTING]
+    for chunk in whole:
+        sequence.hide_chunk(chunk)
+    XXX
     if ranges:
-        remove(sequence, window, dot, ranges)
+        window.removals[dot] = ranges
+        for element in [element for element in window.assignments if sequence.index_of(element) is None]:
+            del window.assignments[element]
 
 
 def _covered(context: Context, run: Run) -> int:

@@ -29,6 +29,8 @@ DEAD: Final = 4
 
 BUCKET_BITS: Final = 8
 BUCKET_SEQS: Final = 1 << BUCKET_BITS
+STABLE_FLOOR: Final = 0
+"""Where a replica would stand, which 0 never is: removed elements whose insertion is stable, which all contexts cover."""
 RUNS_MAX: Final = 64
 VALUES_MAX: Final = 1024
 CHUNKS_MAX: Final = 64
@@ -77,29 +79,40 @@ class Run:
                 self.names.update(other.names)
             other.names = None
 
-    def give_names(self, other: "Run") -> None:
-        """Hand over the names of elements that now belong to `other`. O(names)."""
-        if self.names is not None:
-            first, last = other.seq, other.seq + other.count - 1
-            moved = {seq: n for seq, n in self.names.items() if first <= seq <= last}
-            if moved:
-                kept = {seq: n for seq, n in self.names.items() if seq not in moved}
-                self.names = kept or None
-                if other.names is None:
-                    other.names = moved
-                else:
-                    other.names.update(moved)
+    def give_names(self, other: "Run", seq: int, stop: int) -> None:
+        """Hand over the names of elements `seq` up to but without `stop`, which now belong to `other`.
+
+        O(min(names, elements)).
+        """
+        names = self.names
+        if names is None:
+            return
+        if stop - seq < len(names):
+            moved = {at: names.pop(at) for at in range(seq, stop) if at in names}
+        else:
+            moved = {at: count for at, count in names.items() if seq <= at < stop}
+            for at in moved:
+                del names[at]
+        if not names:
+            self.names = None
+        if moved:
+            if other.names is None:
+                other.names = moved
+            else:
+                other.names.update(moved)
 
 
 @final
 class Chunk:
     """Runs side by side, and the values of their visible elements.
 
-    `shown[k]` is how many elements of `runs[k]` are visible. `hidden` counts the runs of removed elements, `idle` those
-    of them that only await their neighbourhood: both let a walk pass a whole chunk.
+    `shown[k]` is how many elements of `runs[k]` are visible. `idle` counts the runs that only await their
+    neighbourhood: a walk along dead elements passes a chunk that has no others. `floor` is for walks in search of
+    removed elements that a context covers: replica → lowest seq of the removed elements whose insertion is unstable,
+    or lower; `STABLE_FLOOR` stands in it when some are stable. None: not known.
     """
 
-    __slots__ = ("after", "before", "block", "hidden", "idle", "runs", "shown", "values")
+    __slots__ = ("after", "before", "block", "floor", "idle", "runs", "shown", "values")
 
     def __init__(self) -> None:
         self.block: Block | None = None
@@ -108,31 +121,62 @@ class Chunk:
         self.runs: list[Run] = []
         self.shown: list[int] = []
         self.values: list[Scalar] = []
-        self.hidden = 0
         self.idle = 0
+        self.floor: dict[ReplicaId, int] | None = None
 
     def append(self, run: Run) -> None:
         """Put a run at the end; its values are the caller's to put. O(1)."""
         run.chunk = self
         self.runs.append(run)
         self.shown.append(run.shown())
-        if run.state > FRESH:
-            self.hidden += 1
-            if run.names is None and run.state == DEAD:
-                self.idle += 1
+        if run.is_idle():
+            self.idle += 1
 
-    def recount(self) -> None:
-        """Count hidden and idle runs anew. O(runs)."""
-        self.hidden = sum(run.state > FRESH for run in self.runs)
-        self.idle = sum(run.is_idle() for run in self.runs) if self.hidden else 0
+    def known_floor(self) -> dict[ReplicaId, int]:
+        """The floor. O(1), or O(runs) when it was not known."""
+        floor = self.floor
+        if floor is None:
+            floor = self.floor = {}
+            for run in self.runs:
+                if run.state >= REMOVED:
+                    floor[STABLE_FLOOR] = 0
+                elif run.state == FRESH_REMOVED and run.seq < floor.get(run.replica, run.seq + 1):
+                    floor[run.replica] = run.seq
+        return floor
+
+    def lower_floor(self, replica: ReplicaId, seq: int) -> None:
+        """Note that an element is removed whose insertion is unstable. O(1)."""
+        if self.floor is not None and seq < self.floor.get(replica, seq + 1):
+            self.floor[replica] = seq
+        block = self.block
+        if block is not None and block.floor is not None and seq < block.floor.get(replica, seq + 1):
+            block.floor[replica] = seq
+
+    def forget_floor(self) -> None:
+        """Note that the floor has changed in some other way. O(1)."""
+        self.floor = None
+        if self.block is not None:
+            self.block.floor = None
 
 
 @final
 class Block:
-    """Chunks side by side. `sizes[i]` is how many elements of `chunks[i]` are visible."""
+    """Chunks side by side. `sizes[i]` is how many elements of `chunks[i]` are visible; `floor` as in a chunk."""
 
-    __slots__ = ("chunks", "sizes")
+    __slots__ = ("chunks", "floor", "sizes")
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
         self.sizes: list[int] = []
+        self.floor: dict[ReplicaId, int] | None = None
+
+    def known_floor(self) -> dict[ReplicaId, int]:
+        """The floor of all its chunks. O(1), or O(chunks) when it was not known."""
+        floor = self.floor
+        if floor is None:
+            floor = self.floor = {}
+            for chunk in self.chunks:
+                for replica, seq in chunk.known_floor().items():
+                    if seq < floor.get(replica, seq + 1):
+                        floor[replica] = seq
+        return floor

@@ -9,6 +9,7 @@ Import trusts nothing: what it accepts passes every `_check`.
 """
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import Any, Final
 
 from marmoset.codec.operations import Scalar
@@ -34,7 +35,12 @@ def export_state(sequence: Sequence, window: SequenceWindow | None) -> State:
         for chunk in block.chunks:
             for run in chunk.runs:
                 last = runs[-1] if runs else None
-                if last is not None and last[0] == run.replica and last[1] + last[2] == run.seq and last[3] == run.state:
+                if (
+                    last is not None
+                    and last[1] + last[2] == run.seq
+                    and last[0] == run.replica
+                    and last[3] == run.state
+                ):
                     last[2] += run.count
                 else:
                     runs.append([run.replica, run.seq, run.count, run.state])
@@ -97,26 +103,20 @@ def _parts(state: Any) -> list[list[Any]]:
 
 def _import_runs(sequence: Sequence, replicas: list[int], runs: list[int], values: list[Scalar]) -> None:
     _need(set(map(type, values)) <= {bytes, int} and set(map(type, runs)) <= {int} and len(runs) % _RUN_FIELDS == 0)
-    taken: dict[int, list[tuple[int, int]]] = {}
-    at = removed = 0
-    for i in range(0, len(runs), _RUN_FIELDS):
-        number, seq, count, kind = runs[i : i + _RUN_FIELDS]
-        _need(0 <= number < len(replicas) and seq > 0 and count > 0 and seq + count <= SEQ_END)
+    pieces: list[tuple[int, int, int, int]] = []
+    visible = removed = 0
+    for number, seq, count, kind in zip(*[iter(runs)] * _RUN_FIELDS, strict=True):
+        _need(0 <= number < len(replicas) and 0 < seq and 0 < count and seq + count <= SEQ_END)
         _need(RESTING <= kind <= DEAD)
-        if kind <= FRESH:
-            _need(count <= len(values) - at)
-        taken.setdefault(number, []).append((seq, seq + count))
         if kind > FRESH:
             removed += count
-            _need(removed <= REMOVED_MAX)
-            sequence.append_removed(replicas[number], seq, count, kind)
         else:
-            sequence.append_visible(replicas[number], seq, values[at : at + count], kind)
-            at += count
-    _need(at == len(values))
-    for spans in taken.values():
-        spans.sort()
-        _need(all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False)))
+            visible += count
+        pieces.append((replicas[number], seq, count, kind))
+    _need(visible == len(values) and removed <= REMOVED_MAX)
+    spans = sorted(pieces)
+    _need(all(a[0] != b[0] or a[1] + a[2] <= b[1] for a, b in pairwise(spans)))
+    sequence.load(pieces, values)
 
 
 def _import_window(
@@ -184,7 +184,7 @@ def _import_names(sequence: Sequence, window: SequenceWindow) -> None:
         _need(right is None or sequence.precedes(dot, right))
     _need(fresh == sum(run.count for run in sequence.runs() if run.state in (FRESH, FRESH_REMOVED)))
     spans = sorted(window.insertions)
-    _need(all(a[0] != b[0] or a[1] + window.insertions[a][0] <= b[1] for a, b in zip(spans, spans[1:], strict=False)))
+    _need(all(a[0] != b[0] or a[1] + window.insertions[a][0] <= b[1] for a, b in pairwise(spans)))
 
 
 def _agree(sequence: Sequence, window: SequenceWindow) -> None:

@@ -56,8 +56,9 @@ class Stream:
 
     __slots__ = (
         "_cursor",
-        "_has",
+        "_began",
         "_held",
+        "_moved",
         "_on_caught_up",
         "_report_since",
         "_send",
@@ -94,7 +95,10 @@ class Stream:
         self._on_caught_up = on_caught_up
         self.is_caught_up = False
         """Everything that the peer had when the stream began has come, so its own batches come on it from now on."""
-        self._has = vector
+        self._began = vector
+        """The peer's vector when the stream began. A missing entry is read by it, never by what was sent since."""
+        self._moved: VersionVector = {}
+        """What was sent or received since, by origin."""
         self.peer_direct = peer_direct
         """Origins that the peer hears over links of its own."""
         self.direct: frozenset[ReplicaId] | None = None
@@ -137,9 +141,9 @@ class Stream:
             origin = entry.origin
             if origin != me and (origin in self.peer_direct or self._peer_has(origin, entry.last)):
                 continue
-            if self._has.get(origin, 0) >= entry.last:
+            if origin == me and (self._moved.get(me, 0) >= entry.last or self._began.get(me, 0) >= entry.last):
                 continue
-            self._has[origin] = entry.last
+            self._moved[origin] = entry.last
             self._send(entry.framed)
             budget_bytes -= len(entry.framed)
             if budget_bytes <= 0:
@@ -155,7 +159,7 @@ class Stream:
 
     def _peer_has(self, origin: ReplicaId, seq: int) -> bool:
         joins = self.replica.roster.joins
-        if upto(self._has, origin, joins) >= seq:
+        if self._moved.get(origin, 0) >= seq or upto(self._began, origin, joins) >= seq:
             return True
         known = self.replica.stability.known.get(self.peer)
         return known is not None and upto(known, origin, joins) >= seq
@@ -191,7 +195,8 @@ class Stream:
             PeerError: no correct node sends this; nothing was changed.
         """
         if isinstance(message, Resume):
-            self._has = dict(message.vector)
+            self._began = dict(message.vector)
+            self._moved = {}
             self.peer_direct = frozenset(message.direct)
             self._cursor = self.replica.log.first_index
             self.report_due = True
@@ -261,8 +266,8 @@ class Stream:
             if verdict == OWN_BURIAL:
                 return PAUSE
             if verdict in (APPLIED, DUPLICATE):
-                if self._has.get(message.origin, 0) < message.last:
-                    self._has[message.origin] = message.last
+                if self._moved.get(message.origin, 0) < message.last:
+                    self._moved[message.origin] = message.last
                 return GO_ON
             if self.direct:  # what it depends on, or its origin's join, comes over another link
                 return TOO_EARLY

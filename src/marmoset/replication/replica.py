@@ -72,6 +72,7 @@ class Replica:
         "frame_bytes_max",
         "group",
         "keyspace",
+        "listener",
         "log",
         "me",
         "name",
@@ -102,6 +103,8 @@ class Replica:
         self.address = address
         self.frame_bytes_max = frame_bytes_max
         self.batch_operations_max = batch_operations_max
+        self.listener: Callable[[AnyOperation, Dot, int], None] | None = None
+        """Told of every operation of our own as it is made, with its dot and stamp; for the simulator and tests."""
         self.clock = HybridClock()
         self.counters: dict[str, int] = {"batches_local": 0, "batches_remote": 0, "batches_folded": 0, "forgotten": 0}
         self.begin(0)
@@ -164,6 +167,8 @@ class Replica:
         self.next_seq += width(operation)
         if self.keyspace.tracking:
             self._open.append(operation)
+        if self.listener is not None:
+            self.listener(operation, dot, self._open_stamp)
         return dot
 
     def end_of_command(self) -> None:
@@ -362,10 +367,13 @@ class Replica:
             return bool(self._folding)
         self.stability_changed = False
         frontier = self.frontier()
-        for origin in sorted(self.log.queues):
+        stable: list[LogEntry] = []
+        for origin in list(self.log.queues):
             seq = frontier.get(origin, 0)
             while (entry := self.log.take_stable(origin, seq)) is not None:
-                self._folding.append(entry)
+                stable.append(entry)
+        stable.sort(key=lambda entry: entry.index)  # what was observed is folded before what observed it
+        self._folding.extend(stable)
         if not self._folding:
             self._settle(frontier)
         return bool(self._folding)
@@ -384,6 +392,11 @@ class Replica:
         if not self._folding:
             self.stability_changed = True  # somebody may be ready to be forgotten
         return bool(self._folding)
+
+    def unfolded(self) -> list[LogEntry]:
+        """Every batch that may still have window entries, in apply order: the log, and what is stable but not yet
+        folded. O(n log n)."""
+        return sorted([*self._folding, *self.log.entries.values()], key=lambda entry: entry.index)
 
     def _settle(self, frontier: VersionVector) -> None:
         """With nothing left to fold: forget who is gone, and stop tracking in a group of one."""

@@ -7,7 +7,7 @@ log after the join follows as an ordinary stream; the newcomer leaves out, shard
 It is complete when it has caught up with the latest of those vectors.
 
 The log of the join is taken at the join, not when it is sent: batches that are folded meanwhile would leave window
-entries in shards read before with nobody to forget them.
+entries in shards read before with nobody to forget them. For the same reason it has what is stable and not yet folded.
 
 A source holds references to the batches of the log and the encoded parts of one step, nothing else.
 """
@@ -56,7 +56,7 @@ class SnapshotSource:
         """Right behind the join, with no batch open. O(replicas squared + log)."""
         self.replica = replica
         self.join_index = replica.log.next_index
-        self._log = deque(replica.log.entries.values())
+        self._log = deque(replica.unfolded())
         self._queue: deque[bytes] = deque()
         self._shard = 0
         self._put(_begin(replica, newcomer))

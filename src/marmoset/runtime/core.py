@@ -58,6 +58,7 @@ class Runtime:
         self.node: Node
         self._loop = asyncio.get_running_loop()
         self._links: dict[int, Link] = {}
+        self._lingering: set[Link] = set()  # closed by the node, while what was written is still being sent
         self._link_last = 0
         self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
@@ -107,13 +108,14 @@ class Runtime:
             task.cancel()
         for timer in self._timers.values():
             timer.cancel()
-        links = list(self._links.values())
-        for link in links:
+        self._lingering.update(self._links.values())
+        self._links.clear()
+        for link in list(self._lingering):
             link.close()
         until = self._loop.time() + FLUSH_S
-        while self._links and self._loop.time() < until:
+        while self._lingering and self._loop.time() < until:
             await asyncio.sleep(0.01)
-        for link in list(self._links.values()):
+        for link in list(self._lingering):
             link.abort()
 
     # Turns and effects
@@ -169,8 +171,9 @@ class Runtime:
                 self._dialling.add(task)
                 task.add_done_callback(self._dialling.discard)
             case Close():
-                link = self._links.get(effect.link)
+                link = self._links.pop(effect.link, None)  # the node does not want to hear of it again
                 if link is not None:
+                    self._lingering.add(link)
                     link.close()
             case Notify():
                 log(effect.level, effect.event, effect.fields)
@@ -267,7 +270,8 @@ class Runtime:
                 self.settle()
 
     def link_closed(self, link: Link) -> None:
-        """A link is gone, whoever closed it."""
+        """A link is gone; the node is told unless it has closed it itself."""
+        self._lingering.discard(link)
         if self._links.pop(link.number, None) is not None and not self._closed:
             with self.lock:
                 self.node.handle_closed(link.number)

@@ -8,13 +8,13 @@ Bytes are cut into frames here and each payload goes to the node in order. Two p
   vectors.
 - *Short turns.* Payloads are handled for `SLICE_S` at most, then the loop gets its turn.
 
-After the link was closed from here the node hears nothing of it any more except `handle_closed`.
+After the node has closed a link it hears nothing of it any more; of one that was lost it hears `handle_closed`.
 """
 
 import asyncio
 from collections import deque
 from time import perf_counter
-from typing import Final, Protocol, final
+from typing import Final, Protocol, cast, final
 
 from marmoset.codec.frames import FrameReader
 from marmoset.errors import PeerError
@@ -75,10 +75,9 @@ class Link(asyncio.Protocol):
     # Events of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=self._buffer_max)
-        name = transport.get_extra_info("peername")
+        self.transport = stream = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
+        stream.set_write_buffer_limits(high=self._buffer_max)
+        name = stream.get_extra_info("peername")
         if not self.address and isinstance(name, tuple):
             self.peer = f"{name[0]}:{name[1]}"
         self._owner.link_opened(self)

@@ -1,0 +1,362 @@
+"""A few replicas in one process, exchanged by hand: every history that the rules of replication have to stand.
+
+Batches are really encoded and decoded. An exchange may stop after any batch; a report is counted only behind everything
+that its sender had. Newcomers are filled by the real snapshot, whose shards are read at moments of the test's choosing.
+"""
+
+from random import Random
+
+from marmoset.clocks import VersionVector
+from marmoset.codec.frames import FrameReader, MessageReader
+from marmoset.codec.messages import (
+    Batch,
+    Report,
+    SnapshotBegin,
+    SnapshotEnd,
+    SnapshotPart,
+    decode,
+)
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Bury,
+    Flush,
+    Increment,
+    Join,
+    Leave,
+    MapAssign,
+    MapIncrement,
+    MapRemove,
+    Ready,
+    Reset,
+    SequenceAssign,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    SetRemove,
+)
+from marmoset.crdts.sequence import Sequence
+from marmoset.keyspace import Keyspace
+from marmoset.replication.replica import APPLIED, DUPLICATE, Replica
+from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
+from marmoset.sim.specification import Plain, Record, plain, visible
+
+KEYS = (b"a", b"b", b"c")
+ELEMENTS = (b"x", b"y", b"z")
+
+
+class Subject:
+    """One replica and what it truly observed."""
+
+    def __init__(self, laboratory: "Laboratory", me: int) -> None:
+        self.laboratory = laboratory
+        self.me = me
+        self.observed: VersionVector = {}
+        self.replica = Replica(
+            keyspace=Keyspace(split_above=4),
+            wall_ms=lambda: laboratory.wall_ms,
+            name=f"r{me}",
+            address=f"127.0.0.1:{me}",
+            frame_bytes_max=64,
+            batch_operations_max=100,
+        )
+        self.replica.begin(me)
+        self.replica.listener = self._record
+        self.source: SnapshotSource | None = None
+        self.newcomer: Subject | None = None
+        self.sink: SnapshotSink | None = None
+        self.serving = False
+
+    def _record(self, operation: AnyOperation, dot: tuple[int, int], stamp: int) -> None:
+        observed = {**self.observed, self.me: dot[1] - 1}
+        self.laboratory.records.append(Record(operation, dot, stamp, observed))
+
+    def note(self) -> None:
+        for replica, seq in self.replica.seen.items():
+            self.observed[replica] = max(self.observed.get(replica, 0), seq)
+
+    def shown(self) -> dict[bytes, tuple[int, Plain]]:
+        keyspace = self.replica.keyspace
+        from marmoset.keyspace import kind
+
+        found: dict[bytes, tuple[int, Plain]] = {}
+        for key in keyspace.keys():
+            value = keyspace.get(key)
+            assert value is not None
+            found[key] = (kind(value), plain(value))
+        return found
+
+
+class Laboratory:
+    """All replicas, and every operation that any of them made."""
+
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
+        self.wall_ms = 1_000_000
+        self.records: list[Record] = []
+        self.subjects: list[Subject] = []
+        first = self.new_subject()
+        first.replica.begin_group(77)
+        first.serving = True
+
+    def new_subject(self) -> Subject:
+        subject = Subject(self, len(self.subjects) + 1)
+        self.subjects.append(subject)
+        return subject
+
+    def serving(self) -> list[Subject]:
+        return [s for s in self.subjects if s.serving and s.me not in s.replica.roster.left]
+
+    # -- writing
+
+    def write(self, subject: Subject) -> None:
+        """A batch of a few operations of any type."""
+        rng, replica = self.rng, subject.replica
+        for _ in range(rng.choice([1, 1, 1, 2, 3])):
+            operation = self.operation(subject)
+            if operation is not None:
+                replica.submit(operation)
+        replica.commit()
+        subject.note()
+
+    def operation(self, subject: Subject) -> AnyOperation | None:
+        rng = self.rng
+        key = rng.choice(KEYS)
+        value = subject.replica.keyspace.get(key)
+        dice = rng.random()
+        if dice < 0.02:
+            return Flush()
+        if dice < 0.08:
+            return Reset(key)
+        if dice < 0.14:
+            return Assign(key, rng.choice([b"7", b"007", b"word", b"1.50"]))
+        kind = rng.choice(["set", "map", "list", "list", "register"])
+        if kind == "set":
+            elements = rng.sample(ELEMENTS, rng.randint(1, 2))
+            return SetAdd(key, elements) if rng.random() < 0.6 else SetRemove(key, elements)
+        if kind == "register":
+            return Increment(key, rng.choice([1, -1, 5, "0.1", "-2.50"]))
+        if kind == "map":
+            field = rng.choice(ELEMENTS)
+            roll = rng.random()
+            if roll < 0.4:
+                return MapAssign(key, [field, rng.choice([b"1", b"v", b"2.5"]), rng.choice(ELEMENTS), b"2"])
+            return MapIncrement(key, field, rng.choice([1, "0.5"])) if roll < 0.75 else MapRemove(key, [field])
+        return self.list_operation(key, value)
+
+    def list_operation(self, key: bytes, value: object) -> AnyOperation:
+        rng = self.rng
+        if not isinstance(value, Sequence):
+            held = None
+        else:
+            held = value
+        size = len(held) if held is not None else 0
+        roll = rng.random()
+        if held is None or size == 0 or roll < 0.55:
+            left, right = held.neighbours(rng.randint(0, size)) if held is not None else (None, None)
+            return SequenceInsert(key, left, right, [b"%d" % rng.randint(0, 99) for _ in range(rng.choice([1, 1, 3]))])
+        start = rng.randrange(size)
+        if roll < 0.85:
+            return SequenceRemove(key, held.ranges(start, min(size, start + rng.choice([1, 1, 2, 4]))))
+        return SequenceAssign(key, held.id_at(start), b"set%d" % rng.randint(0, 99))
+
+    # -- exchange
+
+    def exchange(self, source: Subject, target: Subject, whole: bool = False) -> None:
+        """Some or all of what the target lacks, in the source's apply order; then, perhaps, a report."""
+        here, there = source.replica, target.replica
+        if there.me not in here.roster.members:
+            return
+        if there.me in here.roster.buried or here.me in there.roster.buried:
+            return
+        there.commit()
+        entries = [e for e in here.log.entries.values() if not here.covers(there.seen, (e.origin, e.last))]
+        if here.me not in there.roster.members:
+            if not self.introduces(here, there, [entry.operations for entry in entries], [e.origin for e in entries]):
+                return
+            whole = True
+        stop = len(entries) if whole or self.rng.random() < 0.5 else self.rng.randint(0, len(entries))
+        report, _ = here.report(there.me, 0)
+        for entry in entries[:stop]:
+            self.deliver(entry.framed, target)
+        if stop == len(entries):
+            decoded = decode(msgspec_bytes(report))
+            assert isinstance(decoded, Report)
+            there.count_report(decoded)
+
+    @staticmethod
+    def introduces(here: Replica, there: Replica, brought: list[list[AnyOperation]], origins: list[int]) -> bool:
+        """Whether a stranger brings its own join, from people who are vouched for at every step (DESIGN.md 4.5)."""
+        vouched = {r for r in there.roster.members if r not in there.roster.buried}
+        for operations, origin in zip(brought, origins, strict=True):
+            if origin not in vouched:
+                return False
+            vouched.update(operation.replica for operation in operations if isinstance(operation, Join))
+        return here.me in vouched
+
+    def deliver(self, framed: bytes, target: Subject) -> None:
+        message, data = read(framed)
+        assert isinstance(message, Batch)
+        verdict = target.replica.apply(message, framed)
+        assert verdict in (APPLIED, DUPLICATE), verdict
+        assert data
+        target.note()
+
+    def fold(self, subject: Subject) -> None:
+        if subject.replica.advance():
+            subject.replica.fold_slice(self.rng.choice([1, 5, 100000]))
+
+    # -- joining
+
+    def join(self, sponsor: Subject) -> None:
+        if sponsor.source is not None:
+            return
+        newcomer = self.new_subject()
+        sponsor.replica.submit_roster([Join(newcomer.me, f"r{newcomer.me}", f"127.0.0.1:{newcomer.me}")])
+        sponsor.note()
+        sponsor.source = SnapshotSource(sponsor.replica, newcomer.me)
+        sponsor.newcomer = newcomer
+        newcomer.observed = dict(sponsor.observed)
+        newcomer.sink = SnapshotSink(newcomer.replica)
+
+    def step_snapshot(self, sponsor: Subject) -> None:
+        """One step of a snapshot: its frames really cross, whatever happened to the sponsor since the last step."""
+        source, newcomer = sponsor.source, sponsor.newcomer
+        assert source is not None and newcomer is not None and newcomer.sink is not None
+        sponsor.replica.commit()
+        for framed in source.step():
+            message, data = read(framed)
+            if isinstance(message, SnapshotBegin):
+                newcomer.sink.begin(message)
+            elif isinstance(message, Batch):
+                newcomer.sink.log(message, data)
+            elif isinstance(message, SnapshotPart):
+                newcomer.sink.part(message)
+            else:
+                assert isinstance(message, SnapshotEnd)
+                newcomer.sink.end()
+        if source.is_done:
+            for entry in list(sponsor.replica.log.entries.values()):
+                if entry.index >= source.join_index:
+                    self.deliver(entry.framed, newcomer)
+            assert newcomer.sink.is_complete
+            newcomer.replica.keyspace.snapshot_vectors.clear()
+            newcomer.replica.submit_roster([Ready()])
+            newcomer.note()
+            newcomer.serving = True
+            sponsor.source, sponsor.newcomer = None, None
+
+    def leave(self, subject: Subject) -> None:
+        others = [s for s in self.serving() if s is not subject]
+        if others and subject.source is None:
+            subject.replica.submit_roster([Leave()])
+            subject.note()
+            has_it: list[Subject] = []
+            for _ in range(4):  # a leaver stays until somebody has everything, which may take an introduction
+                for other in self.rng.sample(others, len(others)):
+                    for third in others:
+                        if third is not other and not has_it:
+                            self.exchange(third, other, whole=True)
+                    self.exchange(subject, other, whole=True)
+                    if other.replica.seen.get(subject.me, 0) == subject.replica.seen[subject.me]:
+                        has_it.append(other)
+                        break
+                if has_it:
+                    break
+            assert has_it, "a leaver that nobody takes anything from"
+            subject.serving = False
+
+    def bury_silent(self) -> None:
+        """Whoever left without anybody knowing it is buried by a member that is there."""
+        serving = self.serving()
+        for subject in self.subjects:
+            for judge in serving:
+                roster = judge.replica.roster
+                gone = not subject.serving and subject.me in roster.present()
+                voters = [s.me for s in serving if judge.me in s.replica.roster.members]
+                if gone and roster.is_majority(voters):
+                    judge.replica.submit_roster([Bury(subject.me)])
+                    judge.note()
+                    break
+
+    def finish(self) -> None:
+        """Everything is exchanged and folded; then everybody shows the same, and nothing else is left."""
+        for subject in self.serving():
+            while subject.source is not None:
+                self.step_snapshot(subject)
+        for turn in range(12):
+            for a in self.serving():
+                for b in self.serving():
+                    if a is not b:
+                        self.exchange(a, b, whole=True)
+            for a in self.serving():
+                while a.replica.advance():
+                    a.replica.fold_slice(1000)
+            if turn in (3, 4):
+                self.bury_silent()
+
+    def check(self) -> None:
+        for subject in self.subjects:
+            if subject.serving:
+                subject.replica._check()
+
+
+def msgspec_bytes(report: Report) -> bytes:
+    from marmoset.codec.messages import encode
+
+    return encode(report)
+
+
+def read(framed: bytes) -> tuple[object, bytes]:
+    """The message that frames carry, and its bytes."""
+    messages = MessageReader(1 << 24)
+    data: bytes | None = None
+    for payload in FrameReader(1 << 20).feed(framed):
+        data = messages.feed(payload)
+    assert data is not None
+    return decode(data), data
+
+
+def history(seed: int, steps: int, churn: float = 0.02) -> dict[str, int]:
+    """One random history and all checks; how much of what it is there to provoke has happened."""
+    rng = Random(seed)
+    lab = Laboratory(rng)
+    tally = {"joins": 0, "leaves": 0, "folds": 0}
+    for _ in range(rng.randint(1, 3)):
+        lab.join(lab.subjects[0])
+        while lab.subjects[0].source is not None:
+            lab.step_snapshot(lab.subjects[0])
+            if rng.random() < 0.5:
+                lab.write(lab.subjects[0])
+    writes, folds = rng.choice([0.3, 0.6]), rng.choice([0.05, 0.3])
+    for _ in range(steps):
+        serving = lab.serving()
+        a, b = rng.choice(serving), rng.choice(serving)
+        lab.wall_ms += rng.choice([0, 0, 1, 50])
+        dice = rng.random()
+        if dice < churn and len(lab.subjects) < 9:
+            lab.join(a)
+            tally["joins"] += 1
+        elif dice < 1.5 * churn and len(serving) > 2:
+            lab.leave(a)
+            tally["leaves"] += 1
+        elif a.source is not None and rng.random() < 0.5:
+            lab.step_snapshot(a)
+        elif rng.random() < writes:
+            lab.write(a)
+        elif a is not b:
+            lab.exchange(a, b)
+        if rng.random() < folds:
+            lab.fold(rng.choice(lab.serving()))
+            tally["folds"] += 1
+        if rng.random() < 0.1:
+            lab.check()
+    lab.finish()
+    lab.check()
+    expected = visible(lab.records)
+    for subject in lab.serving():
+        shown = subject.shown()
+        assert shown == expected, f"r{subject.me} shows {shown}, specified is {expected}"
+        assert subject.replica.is_at_rest, f"r{subject.me} keeps metadata at rest"
+        assert not subject.replica.roster.left and not subject.replica.roster.buried
+    return tally

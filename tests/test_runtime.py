@@ -1,0 +1,258 @@
+"""The runtime: nodes on real sockets in one loop, what is said when something is in the way, and hostile bytes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from marmoset.codec.operations import SetAdd
+from marmoset.config import Config, load
+from marmoset.errors import UsageError
+from marmoset.runtime import ListenError, Runtime, listen, port_of
+from marmoset.runtime.links import Link
+
+QUICK: dict[str, object] = {
+    "port": 0,
+    "gossip_port": 0,
+    "gossip_interval": "20ms",
+    "suspect_after": "300ms",
+    "unreachable_after": "600ms",
+    "reconnect_min": "20ms",
+    "reconnect_max": "200ms",
+    "leave_timeout": "3s",
+}
+LIMIT_S = 10.0
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    """Run one asynchronous test on uvloop, with a limit."""
+
+    async def limited() -> None:
+        await asyncio.wait_for(test(), 60)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(limited())
+
+
+def quick(name: str, **more: object) -> Config:
+    return load({**QUICK, "name": name, **more})
+
+
+@asynccontextmanager
+async def node(name: str, *join: Runtime, **more: object) -> AsyncIterator[Runtime]:
+    """One node, serving."""
+    runtime = Runtime(quick(name, join=[other.config.address for other in join], **more))
+    runtime.open()
+    try:
+        await runtime.start()
+        await asyncio.wait_for(runtime.serving.wait(), LIMIT_S)
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(LIMIT_S):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
+def add(runtime: Runtime, *elements: str) -> None:
+    """Write as a client would: submit, and ask for the end of the turn."""
+    with runtime.lock:
+        for element in elements:
+            runtime.node.replica.submit(SetAdd(b"s", [element.encode()]))
+        runtime.want_turn()
+
+
+def seen(runtime: Runtime) -> set[object]:
+    return set(runtime.node.replica.keyspace.get(b"s") or ())  # type: ignore[arg-type]
+
+
+def test_three_nodes_converge_and_come_to_rest() -> None:
+    async def test() -> None:
+        async with node("a") as a, node("b", a) as b, node("c", a, b) as c:
+            nodes = [a, b, c]
+            await until(lambda: all(len(n.node.replica.roster.present()) == 3 for n in nodes))
+            for n in nodes:
+                add(n, n.config.name, n.config.name * 2)
+            wanted = {b"a", b"aa", b"b", b"bb", b"c", b"cc"}
+            await until(lambda: all(seen(n) == wanted for n in nodes))
+            await until(lambda: all(n.node.status()["log_batches"] == 0 for n in nodes))
+            assert [n.node.status()["window_entries"] for n in nodes] == [0, 0, 0]
+            for n in nodes:
+                n.node._check()
+
+    run(test)
+
+
+def test_leaving_is_confirmed_and_the_others_forget() -> None:
+    async def test() -> None:
+        async with node("a") as a, node("b", a) as b:
+            add(b, "x")
+            end = await b.leave()
+            assert (end.code, b.exited.done()) == (0, True)
+            await b.close()
+            await until(lambda: len(a.node.replica.roster.members) == 1)
+            assert seen(a) == {b"x"}
+
+    run(test)
+
+
+def test_a_lost_link_is_opened_again() -> None:
+    async def test() -> None:
+        async with node("a") as a, node("b", a) as b:
+            for turn in range(3):
+                await until(lambda: len(a.node.linked) == len(b.node.linked) == 1)
+                before = [link.number for link in a.node.linked.values()]
+                for link in list(a._links.values()):
+                    link.abort()
+                add(a, f"{turn}")
+                await until(lambda before=before: [n.number for n in a.node.linked.values()] not in ([], before))  # type: ignore[misc]
+            await until(lambda: seen(b) == {b"0", b"1", b"2"})
+
+    run(test)
+
+
+def test_a_large_batch_crosses_in_frames() -> None:
+    async def test() -> None:
+        more: dict[str, object] = {"frame_bytes_max": "16kb", "link_buffer_max": "64kb"}
+        async with node("a", **more) as a, node("b", a, **more) as b:
+            elements = [f"{i:0100d}" for i in range(20_000)]
+            with a.lock:
+                a.node.replica.submit(SetAdd(b"s", [e.encode() for e in elements]))
+                a.want_turn()
+            await until(lambda: len(seen(b)) == len(elements))
+            await until(lambda: a.node.status()["log_batches"] == 0)
+
+    run(test)
+
+
+def test_bytes_that_no_node_sends_end_their_link_and_nothing_else() -> None:
+    async def test() -> None:
+        async with node("a") as a, node("b", a) as b:
+            for junk in (
+                b"\xff" * 100,
+                b"GET / HTTP/1.1\r\n\r\n",
+                b"\x00\x00\x00\x05\x01junk",
+                b"\x00\x00\x00\x00",
+                b"\x00",
+            ):
+                reader, writer = await asyncio.open_connection("127.0.0.1", a.config.gossip_port)
+                writer.write(junk)
+                if junk != b"\x00":  # half a header is no mistake yet: it is only never finished
+                    await asyncio.wait_for(reader.read(), LIMIT_S)
+                writer.close()
+            add(a, "alive")
+            await until(lambda: seen(b) == {b"alive"})
+
+    run(test)
+
+
+def test_a_join_address_that_does_not_answer_is_said_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        placeholder = listen("127.0.0.1", 0, "a test")
+        port = port_of(placeholder)
+        placeholder.close()
+        late = Runtime(quick("late", join=[f"127.0.0.1:{port}"]))
+        late.open()
+        await late.start()
+        await until(lambda: sum("does not answer" in r.getMessage() for r in caplog.records) >= 2)
+        assert late.node.state == "waiting"
+        assert "LOADING" in str(late.node.refusal(False))
+        first = Runtime(quick("first", gossip_port=port))
+        first.open()
+        await first.start()
+        await asyncio.wait_for(late.serving.wait(), LIMIT_S)
+        await late.close()
+        await first.close()
+
+    run(test)
+
+
+def test_a_port_in_use_is_named() -> None:
+    taken = listen("127.0.0.1", 0, "a test")
+    try:
+        with pytest.raises(ListenError, match=f"clients on 127.0.0.1:{port_of(taken)}: the port is in use"):
+            listen("127.0.0.1", port_of(taken), "clients")
+    finally:
+        taken.close()
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(ListenError, match="this machine has no such address"):
+        listen("192.0.2.1", 0, "clients")
+
+
+def test_beginning_a_group_for_others_has_to_be_asked_for() -> None:
+    async def test() -> None:
+        runtime = Runtime(quick("a", bind="0.0.0.0", advertise="127.0.0.1"))
+        runtime.open()
+        try:
+            with pytest.raises(UsageError, match="--new-group"):
+                await runtime.start()
+        finally:
+            await runtime.close()
+
+    run(test)
+
+
+class Recorder:
+    """An owner of links that writes down what it hears, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def link_opened(self, link: Link) -> None:
+        self.heard.append("opened")
+
+    def link_message(self, link: Link, payload: bytes) -> None:
+        self.heard.append(payload)
+
+    def link_paused(self, link: Link, paused: bool) -> None:
+        self.heard.append("paused" if paused else "resumed")
+
+    def link_closed(self, link: Link) -> None:
+        self.heard.append("closed")
+
+
+def test_a_link_hands_on_everything_in_order_before_it_is_closed() -> None:
+    async def test() -> None:
+        recorder = Recorder()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: Link(recorder, 1, "", 1000, 1000), sock=ours)
+        payloads = [b"%d" % i for i in range(5000)]
+        await loop.sock_sendall(theirs, b"".join(len(p).to_bytes(4, "big") + p for p in payloads))
+        theirs.close()
+        await until(lambda: recorder.heard[-1] == "closed")
+        assert recorder.heard == ["opened", *payloads, "closed"]
+
+    run(test)
+
+
+def test_a_link_that_is_not_read_says_so_and_is_seen_to_stall() -> None:
+    async def test() -> None:
+        recorder = Recorder()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        link = Link(recorder, 1, "", 1000, 100_000)
+        await loop.create_connection(lambda: link, sock=ours)
+        link.write(b"x" * 10_000_000)
+        assert recorder.heard == ["opened", "paused"]
+        assert link.stalled_s(1.0) == 0.0
+        assert link.stalled_s(3.0) == 2.0
+        while "resumed" not in recorder.heard:
+            await loop.sock_recv(theirs, 1_000_000)
+        assert link.stalled_s(4.0) == 0.0
+        link.abort()
+        theirs.close()
+        await until(lambda: recorder.heard[-1] == "closed")
+
+    run(test)
