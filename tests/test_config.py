@@ -32,7 +32,7 @@ def test_duration(text: str, ms: int) -> None:
     assert units.parse_duration(text) == ms
 
 
-@pytest.mark.parametrize("text", ["", "200", "-1s", "1.0001ms", "1 minute", "s", "1e3s", "٣s", "9" * 30 + "s"])
+@pytest.mark.parametrize("text", ["", "200", "-1s", "1.0001ms", "1 minute", "s", "1e3s", "\u0663s", "9" * 30 + "s"])
 def test_duration_that_is_not_one(text: str) -> None:
     with pytest.raises(ValueError, match="500ms"):
         units.parse_duration(text)
@@ -68,7 +68,7 @@ def test_address(text: str, parts: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":1", "h:0", "h:65536", "h:x", "::1:5", "[::1", "[::1]5", "a b:1", "h:-1", "h:１"]
+    "text", ["", ":1", "h:0", "h:65536", "h:x", "::1:5", "[::1", "[::1]5", "a b:1", "h:-1", "h:\uff11"]
 )
 def test_address_that_is_not_one(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
@@ -136,7 +136,7 @@ def test_the_source_is_named(tmp_path: Path) -> None:
     file.write_text('port = "x"\n')
     with pytest.raises(UsageError, match=r"port in .*node\.toml: x is not accepted"):
         load(None, None, str(file))
-    with pytest.raises(UsageError, match="MARMOSET_PORT: tcp://10.0.0.1:6379 is not accepted"):
+    with pytest.raises(UsageError, match=r"MARMOSET_PORT: tcp://10\.0\.0\.1:6379 is not accepted"):
         load(None, {"MARMOSET_PORT": "tcp://10.0.0.1:6379"})
     with pytest.raises(UsageError, match="--port: x is not accepted"):
         load({"port": "x"}, given_as_flags=True)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tools import check_style
 from tools.check_style import Finding, Vocabulary
 
@@ -91,7 +92,7 @@ def test_arguments_in_place_of_the_outside_world_are_left_alone(tmp_path: Path, 
 def test_a_test_without_a_subject_is_found(tmp_path: Path) -> None:
     write(tmp_path, "src/marmoset/crdts/map.py", "")
     write(tmp_path, "src/marmoset/keyspace.py", "")
-    for name in ("crdts/test_map.py", "crdts/test_map_nested.py", "crdts/test_crdts_history.py", "test_keyspace.py"):
+    for name in ("crdts/test_map.py", "crdts/test_map_nested.py", "crdts/test_histories.py", "test_keyspace.py"):
         write(tmp_path, f"tests/{name}", "")
     for name in ("crdts/test_mapping.py", "test_map.py", "nowhere/test_map.py"):
         write(tmp_path, f"tests/{name}", "")

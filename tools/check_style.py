@@ -81,6 +81,9 @@ ALLOWED_OF_WHOLE: Final = frozenset({"random.Random", "time.struct_time"})
 # Tests that have no module of their own beside them.
 UNMIRRORED: Final = frozenset({"e2e", "conftest.py", "test_style_tool.py", "test_examples.py", "test_package.py"})
 
+# Tests of a whole package: `tests/crdts/test_histories.py`.
+OF_A_PACKAGE: Final = frozenset({"histories"})
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
@@ -198,7 +201,7 @@ def mirrored_tests(root: Path) -> Iterator[Finding]:
         subject = path.stem.removeprefix("test_")
         names = {entry.name.removesuffix(".py") for entry in folder.glob("*") if not entry.name.startswith("_")}
         if inside.parent.parts:
-            names.add(inside.parent.name)
+            names |= {inside.parent.name, *OF_A_PACKAGE}
         if not any(subject == name or subject.startswith(name + "_") for name in names):
             yield Finding(f"tests/{inside.as_posix()}", 1, f"no module in {folder.relative_to(root)} that this tests")
 

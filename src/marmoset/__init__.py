@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from marmoset.api import Database, aopen, open
 
 __version__ = VERSION
-__all__ = ["InternalError", "MarmosetError", "PeerError", "Database", "UsageError", "__version__", "aopen", "open"]
+__all__ = ["Database", "InternalError", "MarmosetError", "PeerError", "UsageError", "__version__", "aopen", "open"]
 
 _FROM_API = ("Database", "aopen", "open")
 

@@ -16,6 +16,8 @@ Every option can be given in four ways; the first that is there counts:
 3. a key of a TOML file, as in `gossip_interval = "500ms"`; the file is named by `--config` or `{FILE_VARIABLE}`
 4. its default
 
+`marmoset.open` looks at its arguments and at the file that `config_file` names, and not at the environment.
+
 Durations are written `500ms`, `15s`, `10m`, `1h`, `2d`. Sizes are written `512kb`, `64mb`, `1gb` (a kb is 1024 bytes)
 or in plain bytes. A list of addresses is separated by commas, repeated as a flag, or an array in TOML. An unknown key,
 or a value outside its range, stops the node before it starts, with exit code 2 and a message that names it.

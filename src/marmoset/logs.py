@@ -25,8 +25,12 @@ def log(level: str, event: str, fields: Mapping[str, object] | None = None, erro
     number = LEVELS.get(level, logging.WARNING)
     if LOGGER.isEnabledFor(number):
         given = dict(fields or {})
-        text = " ".join([event, *(f"{name}={shown(value)}" for name, value in given.items())])
-        LOGGER.log(number, "%s", text, exc_info=error, extra={"event": event, "fields": given})
+        LOGGER.log(number, "%s", described(event, given), exc_info=error, extra={"event": event, "fields": given})
+
+
+def described(event: str, fields: Mapping[str, object]) -> str:
+    """An event and its fields as one text."""
+    return " ".join([event, *(f"{name}={shown(value)}" for name, value in fields.items())])
 
 
 def shown(value: object) -> str:
@@ -44,6 +48,7 @@ class HumanFormatter(logging.Formatter):
         self.colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
+        """One line, and the traceback if there is one."""
         level = record.levelname.lower()
         event, fields = _parts(record)
         stamp = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
@@ -58,6 +63,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: `time`, `level`, `event`, then the fields under their own names."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON; a traceback is a field of it."""
         event, fields = _parts(record)
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z"
         line: dict[str, object] = {"time": stamp, "level": record.levelname.lower(), "event": event}

@@ -24,7 +24,7 @@ from marmoset.config import Config
 from marmoset.errors import UsageError
 from marmoset.logs import log
 from marmoset.runtime import ListenError, Runtime, listen, port_of, raise_open_files
-from marmoset.server import RedisServer
+from marmoset.server import redis_server
 from marmoset.units import address_text
 
 EXIT_FAILED: Final = 1
@@ -58,39 +58,19 @@ async def _serve(config: Config) -> int:
     _check_open_files(config)
     listener = listen(config.bind, config.port, "clients")
     runtime = Runtime(replace(config, port=port_of(listener)))
-    server = RedisServer(runtime)
+    server = redis_server(runtime)
     try:
         runtime.open()
         stop = _stop_on_signals()
         await server.start(listener)
         await runtime.start()
         _collect_young_garbage_only()
-        code = await _run(runtime, stop)
+        end = await runtime.live(stop, lambda: print(ready_line(runtime), flush=True))
+        log("info" if end.code == 0 else "error", "stopped", {"why": end.why})
     finally:
         server.close()
         listener.close()
         await runtime.close()
-    return code
-
-
-async def _run(runtime: Runtime, stop: asyncio.Event) -> int:
-    """Say when the node is ready, and wait for its end: its own, or one that a signal asks for."""
-    ready = asyncio.ensure_future(runtime.serving.wait())
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait([ready, stopped, runtime.exited], return_when=asyncio.FIRST_COMPLETED)
-        if ready.done():
-            print(ready_line(runtime), flush=True)
-        await asyncio.wait([stopped, runtime.exited], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        ready.cancel()
-        stopped.cancel()
-    if runtime.exited.done():
-        end = runtime.exited.result()
-    else:
-        log("info", "stopping", {"how": "leaving the group; a second signal ends at once"})
-        end = await runtime.leave()
-    log("info" if end.code == 0 else "error", "stopped", {"why": end.why})
     return end.code
 
 
@@ -112,6 +92,7 @@ def _stop_on_signals() -> asyncio.Event:
     loop = asyncio.get_running_loop()
 
     def handle() -> None:
+        log("info", "stopping", {"how": "leaving the group; a second signal ends at once"})
         stop.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

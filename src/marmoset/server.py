@@ -2,7 +2,8 @@
 
 A connection is one `Session` and one transport: bytes in, bytes out. What this file adds is fairness and limits:
 
-- A long pipeline runs in slices, so that one client does not hold the loop for more than some milliseconds; while
+- A long pipeline runs in slices, so that one client does not hold the loop for more than some milliseconds. How many
+  bytes a slice has follows from how long the last one took, since ten bytes may be a PING or a whole list. While
   requests wait, nothing more is read from that client.
 - A client that does not read its answers is no longer read from once `OUTPUT_HIGH` bytes wait, and is disconnected
   above `client_output_bytes_max`.
@@ -13,25 +14,44 @@ Half a command waits in its session and holds nobody else up.
 
 import asyncio
 import socket
+from collections.abc import Callable
 from time import perf_counter
-from typing import Final, cast, final
+from typing import Final, Protocol, cast, final
 
 from marmoset.logs import log
-from marmoset.runtime import Runtime
-from marmoset.session import Session
+from marmoset.runtime import BACKLOG, Runtime
+from marmoset.session import Clients, Session
 
-SLICE_BYTES: Final = 16 * 1024
-SLICE_S: Final = 0.003
+SLICE_BYTES_MIN: Final = 64
+SLICE_BYTES_FIRST: Final = 2048
+SLICE_BYTES_MAX: Final = 64 * 1024
+SLICE_LONG_S: Final = 0.002
+SLICE_SHORT_S: Final = 0.0005
+TURN_S: Final = 0.003
 OUTPUT_HIGH: Final = 1024 * 1024
 _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 
 
+class Conversation(Protocol):
+    """What a connection needs of a session: bytes in, bytes out. Called under the runtime's lock."""
+
+    closing: bool
+    """The connection is to be closed after the answers."""
+
+    def receive(self, data: bytes) -> bytes:
+        """Run the requests that `data` completes; their answers."""
+
+    def close(self) -> None:
+        """The connection is gone."""
+
+
 @final
 class RedisServer:
-    """All client connections of one node."""
+    """All client connections of one node. `new_session` makes a session from a connection's number and address."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, new_session: Callable[[int, str], Conversation]) -> None:
         self.runtime = runtime
+        self.new_session = new_session
         self.clients: dict[int, ClientConnection] = {}
         self.refused = 0
         self._client_last = 0
@@ -40,7 +60,7 @@ class RedisServer:
     async def start(self, listener: socket.socket) -> None:
         """Accept clients on a socket that listens already."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: ClientConnection(self), sock=listener)
+        self._server = await loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=BACKLOG)
 
     def close(self) -> None:
         """Take no more clients and close all connections, each after what was already answered."""
@@ -59,19 +79,33 @@ class RedisServer:
 class ClientConnection(asyncio.Protocol):
     """One client's connection."""
 
-    __slots__ = ("_at", "_number", "_paused", "_pumping", "_server", "_session", "_transport", "_waiting")
+    __slots__ = (
+        "_at",
+        "_number",
+        "_paused",
+        "_peer",
+        "_pumping",
+        "_server",
+        "_session",
+        "_slice",
+        "_transport",
+        "_waiting",
+    )
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
         self._number = 0
-        self._session: Session | None = None
+        self._peer = ""
+        self._session: Conversation | None = None
         self._transport: asyncio.Transport | None = None
         self._waiting = b""  # requests of a long pipeline that have not run, from `_at`
         self._at = 0
+        self._slice = SLICE_BYTES_FIRST
         self._paused = False  # answers wait unread
         self._pumping = False  # a call of `_pump` is due
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is up."""
         server = self._server
         self._transport = stream = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
         if len(server.clients) >= server.runtime.config.maxclients:
@@ -83,29 +117,33 @@ class ClientConnection(asyncio.Protocol):
             return
         stream.set_write_buffer_limits(high=OUTPUT_HIGH)
         self._number = server.next_id()
+        self._peer = _peer_text(stream)
         server.clients[self._number] = self
         with server.runtime.lock:
-            self._session = Session(server.runtime.node, self._number, _peer_text(stream))
+            self._session = server.new_session(self._number, self._peer)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
         if self._session is None:
             return
         if self._waiting:  # what the transport had read before it was paused
             self._waiting = self._waiting[self._at :] + data
             self._at = 0
-        elif len(data) > SLICE_BYTES or self._paused:
+        elif len(data) < SLICE_BYTES_MIN and not self._paused:
+            self._run(data)
+        else:
             self._waiting = data
             self._at = 0
             if not self._pumping and not self._paused:
                 self._pump()
-        else:
-            self._run(data)
 
     def pause_writing(self) -> None:
+        """More than the high-water mark waits to be written."""
         self._paused = True
         self._hold_reading()
 
     def resume_writing(self) -> None:
+        """What waits is below the low-water mark again."""
         self._paused = False
         if self._waiting:
             if not self._pumping:
@@ -115,6 +153,7 @@ class ClientConnection(asyncio.Protocol):
             self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
         session = self._session
         if session is not None:
             self._session = None
@@ -124,7 +163,8 @@ class ClientConnection(asyncio.Protocol):
                 session.close()
 
     def close(self) -> None:
-        """Close after the answers that are written."""
+        """Close after the answers that are written; requests that wait are dropped."""
+        self._waiting = b""
         if self._transport is not None:
             self._transport.close()
 
@@ -140,7 +180,7 @@ class ClientConnection(asyncio.Protocol):
             transport.write(answers)
             limit = runtime.config.client_output_bytes_max
             if self._paused and transport.get_write_buffer_size() > limit:
-                log("warning", "client dropped", {"client": session.peer, "why": f"{limit} bytes of answers unread"})
+                log("warning", "client dropped", {"client": self._peer, "why": f"{limit} bytes of answers unread"})
                 transport.abort()
         if session.closing:
             self._waiting = b""
@@ -149,15 +189,22 @@ class ClientConnection(asyncio.Protocol):
     def _pump(self) -> None:
         """Run waiting requests slice by slice until none is left, answers pile up, or the time is used up."""
         self._pumping = False
-        until = perf_counter() + SLICE_S
+        began = perf_counter()
+        until = began + TURN_S
         while self._waiting and not self._paused:
-            end = self._at + SLICE_BYTES
+            end = self._at + self._slice
             piece = self._waiting[self._at : end]
             self._at = end
             if end >= len(self._waiting):
                 self._waiting = b""
             self._run(piece)
-            if self._waiting and perf_counter() > until:
+            ended = perf_counter()
+            if ended - began > SLICE_LONG_S:
+                self._slice = max(SLICE_BYTES_MIN, self._slice // 4)
+            elif ended - began < SLICE_SHORT_S and len(piece) == self._slice:
+                self._slice = min(SLICE_BYTES_MAX, self._slice * 2)
+            began = ended
+            if self._waiting and ended > until:
                 self._hold_reading()
                 self._pumping = True
                 self._server.runtime.call_soon(self._pump)
@@ -174,6 +221,12 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is not None and not transport.is_closing() and not transport.is_reading():
             transport.resume_reading()
+
+
+def redis_server(runtime: Runtime) -> RedisServer:
+    """A server whose connections speak the Redis protocol to the runtime's node."""
+    clients = Clients()
+    return RedisServer(runtime, lambda number, peer: Session(runtime.node, clients, number, peer))
 
 
 def _peer_text(transport: asyncio.Transport) -> str:

@@ -220,15 +220,17 @@ class Cluster:
             left, right = sequence.neighbours(at)
             replica.apply(Operation(dot, context, replica.stamp, "insert", left, right, tuple(values)))
             ids = replica.ids()
-            assert ids[at : at + len(values)] == [(dot[0], dot[1] + i) for i in range(len(values))], "inserted elsewhere"
+            assert ids[at : at + len(values)] == [(dot[0], dot[1] + i) for i in range(len(values))], (
+                "inserted elsewhere"
+            )
             assert (ids[at - 1] if at else None) == left
             return
         if verb == 0 and x % 4 == 0:
             replica.apply(Operation(dot, context, replica.stamp, "reset"))
             assert len(sequence) == 0, "a local reset leaves nothing"
         elif verb == 1:
-            left, right = sorted((x % (length + 1), y % (length + 1)))
-            ranges = sequence.ranges(0, left) + sequence.ranges(right, length)  # LTRIM
+            start, stop = sorted((x % (length + 1), y % (length + 1)))
+            ranges = sequence.ranges(0, start) + sequence.ranges(stop, length)  # LTRIM
             if ranges:
                 replica.apply(Operation(dot, context, replica.stamp, "remove", ranges=tuple(ranges)))
         elif verb in (2, 3):

@@ -115,30 +115,30 @@ class NodeProcess:
     """Where other nodes reach it: `host:gossip_port`."""
     clients: list[redis.Redis] = field(default_factory=list)
 
-    def client(self, **options: Any) -> redis.Redis:
-        """A new connection; it is closed with the node."""
+    def client(self, **options: Any) -> Any:
+        """A new `redis.Redis`, closed with the node. Untyped: redis-py says of every answer all that it could be."""
         chosen: dict[str, Any] = {"socket_timeout": DEADLINE_S, "decode_responses": True} | options
         client = redis.Redis(host="127.0.0.1", port=self.port, **chosen)
         self.clients.append(client)
         return client
 
     @property
-    def redis(self) -> "redis.Redis":
+    def redis(self) -> Any:
         """One connection that stays."""
         return self.clients[0] if self.clients else self.client()
 
     def call(self, *words: str | bytes | int) -> Any:
         """Run one command; strings come back decoded."""
-        return self.redis.execute_command(*words)  # type: ignore[no-untyped-call]
+        return self.redis.execute_command(*words)
 
     def status(self) -> dict[str, Any]:
         """`MARMOSET STATUS` as a dict, whichever protocol is spoken."""
         return as_dict(self.call("MARMOSET", "STATUS"))
 
-    def members(self) -> dict[str, str]:
-        """Name -> state, of `MARMOSET MEMBERS`."""
+    def members(self) -> list[tuple[str, str]]:
+        """Name and state of each row of `MARMOSET MEMBERS`, sorted. A buried one stays there for a moment."""
         rows = [as_dict(row) for row in self.call("MARMOSET", "MEMBERS")]
-        return {row["name"]: row["state"] for row in rows}
+        return sorted((row["name"], row["state"]) for row in rows)
 
     def pause(self) -> None:
         """Stop the process where it is, as a machine does that swaps or hangs."""
@@ -253,7 +253,7 @@ class Cluster:
 
     def wait_members(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait until every node sees exactly the nodes that run here, all alive."""
-        expected = {node.name: "alive" for node in self.nodes}
+        expected = sorted((node.name, "alive") for node in self.nodes)
         for node in self.nodes:
             wait_equal(node.members, expected, f"{node.name} sees all members alive", deadline_s)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import FAILED
 from tests.e2e.cluster import Cluster, NodeProcess
 

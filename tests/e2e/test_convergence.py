@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis
+
 from tests.e2e.cluster import Cluster, NodeProcess
 
 SETTLED_S = 5.0
@@ -127,48 +128,6 @@ def test_at_rest_every_node_has_the_same_keys_and_no_metadata(trio: Cluster) -> 
     assert trio.nodes[0].status()["keys"] == len(digests[0][0])
     for node in trio.nodes:
         assert int(node.status()["log_bytes"]) == 0
-
-
-def test_concurrent_writes_end_as_the_table_of_conflicts_says(cluster: Cluster) -> None:
-    """Both sides write while neither hears the other: one is stopped, its request waiting in its socket."""
-    first, second, third = cluster.grow("ada", "bea", "cy")
-    first.call("SADD", "set", "kept", "removed")
-    first.call("SET", "number", 10)
-    first.call("RPUSH", "list", "a", "b")
-    first.call("HSET", "map", "left", "1", "right", "1")
-    cluster.wait_same(lambda node: node.call("DBSIZE"), 4)
-    cluster.wait_rest()
-
-    waiting = third.client()
-    waiting.ping()
-    third.pause()
-    late = threading.Thread(
-        target=lambda: (
-            waiting.pipeline(transaction=True)
-            .sadd("set", "kept")
-            .incrby("number", 5)
-            .rpush("list", "z")
-            .hset("map", "right", "2")
-            .execute()
-        )
-    )
-    late.start()
-    first.call("SREM", "set", "kept", "removed")
-    first.call("INCRBY", "number", 7)
-    first.call("LREM", "list", 1, "a")
-    first.call("DEL", "map")
-    third.resume()
-    late.join()
-    cluster.wait_same(
-        lambda node: [
-            sorted(node.redis.smembers("set")),
-            node.redis.get("number"),
-            node.redis.lrange("list", 0, -1),
-            node.redis.hgetall("map"),
-        ],
-        [["kept"], "22", ["b", "z"], {"right": "2"}],
-    )
-    cluster.wait_rest()
 
 
 def test_a_transaction_is_seen_whole_or_not_at_all(trio: Cluster) -> None:

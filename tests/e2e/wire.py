@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.cluster import DEADLINE_S
+from tests.e2e.cluster import DEADLINE_S, Cluster, NodeProcess, free_port
 
 
 class RawConnection:
@@ -145,3 +145,13 @@ class Forwarder:
     def _drop_all(self, selector: selectors.BaseSelector) -> None:
         while self._pairs:
             self._drop(selector, next(iter(self._pairs)))
+
+
+def start_behind(cluster: Cluster, forwarders: list[Forwarder], name: str) -> NodeProcess:
+    """A node that others reach only through a forwarder."""
+    gossip_port = free_port()
+    forwarder = Forwarder(gossip_port)
+    forwarders.append(forwarder)
+    node = cluster.start(name, f"--gossip-port={gossip_port}", f"--advertise=127.0.0.1:{forwarder.port}")
+    assert node.address == f"127.0.0.1:{forwarder.port}"
+    return node

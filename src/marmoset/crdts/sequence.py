@@ -4,8 +4,8 @@ Order: Weidner and Kleppmann, "The Art of the Fugue" (arXiv 2305.00583), in the 
 what is inserted concurrently at one place never interleaves, typed forwards or backwards. Presence: an element is there
 until a removal that observed it. Value: the latest assignment, by stamp and then by dot; an assignment to a removed
 element does nothing. We differ from the paper in that elements forget: of a stable element only its place is left, and
-removed elements go a stretch at a time. DESIGN.md section 5 has the rules and `tests/crdts/test_sequence.py` their
-specification; here is why they hold.
+removed elements go a stretch at a time. DESIGN.md section 5 has the rules and `tests/crdts/sequence_reference.py`
+their specification; here is why they hold.
 
 An insertion names the *visible* neighbours of its origin. Of what lies between them here, the origin knew exactly the
 elements that its context covers, and had removed them; the leftmost of these, if any, is the true right neighbour. All
@@ -17,17 +17,19 @@ dropped when all in it are stably inserted and removed and none is named by an u
 at one stretch and stops at the first thing that keeps it. Every fold looks at the stretches beside and inside what it
 touched and at those of the elements that its insertion named, so nothing that may go stays.
 
-Insertions, removals and folds of one group of one (`window is None`) leave nothing behind: all is stable at once.
+In a group of one (`window is None`) everything is stable at once, and nothing is left behind by anything.
 
 Cost: O(log n) for each run that an operation touches. A scan passes the runs that were concurrently inserted between
 the two neighbours, nearly always none. An insertion whose right neighbour stands in the subtree of its left one, as
 pushing at the front does over and over, is placed from the right, so that two replicas that push n elements each at the
-front do O(n) work and not O(n²).
+front do O(n) steps and not O(n²). The search for the true right neighbour passes whole chunks and blocks of
+concurrent elements by their floors, so neither do two replicas that push and pop.
 """
 
 from marmoset.clocks import Context
 from marmoset.codec.operations import Scalar
-from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, STABLE_FLOOR, Block, Chunk, Run
+from marmoset.crdts.sequence_order import find_place
+from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, Chunk, Run
 from marmoset.crdts.sequence_state import export_state, import_state
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import Range, SequenceWindow
@@ -48,8 +50,6 @@ __all__ = [
     "remove",
     "reset",
 ]
-
-Place = tuple[Chunk, int]
 
 
 def insert(
@@ -100,7 +100,7 @@ def insert(
     elif window is None:
         raise InternalError("the neighbours of an insertion are not side by side", changed=False)
     else:
-        chunk, k, right = _find_place(sequence, window, dot, context, left, right, chunk, k, inner)
+        chunk, k, right = find_place(sequence, window, dot, context, left, right, chunk, k, inner)
     if window is not None:
         window.insertions[dot] = (len(values), left, right)
         if left is not None:
@@ -110,221 +110,43 @@ def insert(
     sequence.insert_at(chunk, k, dot[0], dot[1], values, state)
 
 
-def _find_place(
-    sequence: Sequence,
-    window: SequenceWindow,
-    dot: Dot,
-    context: Context,
-    left: Dot | None,
-    right: Dot | None,
-    chunk: Chunk,
-    k: int,
-    inner: int,
-) -> tuple[Chunk, int, Dot | None]:
-    """Where an insertion goes among concurrent ones: in front of which run, and its true right neighbour.
-
-    `inner` is the place in run `k` behind the left neighbour, 0 where that is the end of a run.
-    """
-    bound, right = _find_bound(sequence, context, right, chunk, k, inner)
-    cut: Run | None = None
-    if inner:
-        cut = chunk.runs[k]
-        same = bound[0] is chunk and bound[1] >= k
-        sequence.split_run(cut, k, inner)
-        k += 1
-        if same:
-            bound = (chunk, bound[1] + 1)
-    if _is_below(sequence, window, left, right):
-        place = _scan_backward(sequence, window, dot, left, right, (chunk, k), bound)
-    else:
-        place = _scan_forward(sequence, window, dot, left, right, (chunk, k), bound)
-    if cut is not None and place != (chunk, k):
-        sequence.join_runs(chunk, k - 1)
-        if place[0] is chunk and place[1] > k:
-            place = (chunk, place[1] - 1)
-    return place[0], place[1], right
-
-
-def _find_bound(
-    sequence: Sequence, context: Context, right: Dot | None, chunk: Chunk, k: int, inner: int
-) -> tuple[Place, Dot | None]:
-    """The first element behind a place that `context` covers, and its place.
-
-    Chunks and blocks that have none are passed: O(log n) unless many concurrent insertions are mixed with covered ones.
-    """
-    right_chunk: Chunk | None = None
-    right_block: Block | None = None
-    if right is not None:
-        right_run = sequence.find_run(right[0], right[1])
-        if right_run is None:
-            raise InternalError("the right neighbour of an insertion is missing", changed=False)
-        right_chunk = right_run.chunk
-        right_block = right_chunk.block
-    while True:
-        if k == len(chunk.runs) or (chunk is not right_chunk and not _may_cover(context, chunk.known_floor())):
-            last, after = chunk, chunk.after
-            while after is not None and after is after.block.chunks[0] and after.block is not right_block:
-                if _may_cover(context, after.block.known_floor()):
-                    break
-                last = after.block.chunks[-1]
-                after = last.after
-            if after is None:
-                if right is not None:
-                    raise InternalError("the neighbours of an insertion are in the wrong order", changed=False)
-                return (last, len(last.runs)), None
-            chunk, k, inner = after, 0, 0
-            continue
-        run = chunk.runs[k]
-        first = (run.replica, run.seq + inner)
-        if first == right:
-            return (chunk, k), right
-        if run.state >= REMOVED or (run.state == FRESH_REMOVED and context.covers(first)):
-            return (chunk, k), first
-        if run.state == RESTING:
-            raise InternalError("the neighbours of an insertion are not side by side", changed=False)
-        k += 1
-        inner = 0
-
-
-def _may_cover(context: Context, floor: dict[ReplicaId, int]) -> bool:
-    """Whether a context may cover a removed element of a chunk or block with this floor. O(replicas in it)."""
-    if not floor:
-        return False
-    return STABLE_FLOOR in floor or any([context.covers(lowest) for lowest in floor.items()])
-
-
-def _left_name(window: SequenceWindow, dot: Dot) -> Dot | None:
-    """The left neighbour that an unstable element named: a later value of one insertion names the one before."""
-    entry = window.insertions.get(dot)
-    return (dot[0], dot[1] - 1) if entry is None else entry[1]
-
-
-def _is_below(sequence: Sequence, window: SequenceWindow, left: Dot | None, right: Dot | None) -> bool:
-    """Whether all that stands between two elements surely is in the subtree of the left one."""
-    if left is None:
-        return True
-    if right is None:
-        return False
-    run = sequence.find_run(right[0], right[1])
-    if run is None or run.state not in (FRESH, FRESH_REMOVED):
-        return False  # what it named is forgotten
-    named = _left_name(window, right)
-    return named == left or (named is not None and sequence.precedes(left, named))
-
-
-def _scan_forward(
-    sequence: Sequence,
-    window: SequenceWindow,
-    dot: Dot,
-    left: Dot | None,
-    right: Dot | None,
-    start: Place,
-    bound: Place,
-) -> Place:
-    """The scan of YjsMod, a run at a time: within a run each element named the one before it, which decides nothing."""
-    chunk, k = place = start
-    passing = False
-    while True:
-        if k == len(chunk.runs) and (chunk, k) != bound:
-            assert chunk.after is not None
-            chunk, k = chunk.after, 0
-            continue
-        if not passing:
-            place = (chunk, k)
-        if (chunk, k) == bound:
-            return place
-        run = chunk.runs[k]
-        other = (run.replica, run.seq)
-        entry = window.insertions.get(other)
-        if entry is not None:
-            _, other_left, other_right = entry
-            if other_left == left:
-                if other_right == right:
-                    if dot < other:
-                        return place
-                    passing = False
-                else:
-                    passing = _ends_before(sequence, other_right, right)
-            elif left is not None and (other_left is None or sequence.precedes(other_left, left)):
-                return place
-        k += 1
-
-
-def _scan_backward(
-    sequence: Sequence,
-    window: SequenceWindow,
-    dot: Dot,
-    left: Dot | None,
-    right: Dot | None,
-    start: Place,
-    bound: Place,
-) -> Place:
-    """The same from the right, where nothing between the neighbours is outside the subtree of the left one.
-
-    Then the forward scan ends only in front of a larger dot between the same neighbours, and those stand in order of
-    their dots. So the place is behind the last element that named `left` and either named a right neighbour beyond
-    `right`, or the same one with a smaller dot. Any element at all that names a right neighbour beyond `right` is
-    outside the subtree of `right` and ends the scan.
-    """
-    place = bound
-    chunk, k = bound
-    while (chunk, k) != start:
-        if k == 0:
-            assert chunk.before is not None
-            chunk = chunk.before
-            k = len(chunk.runs)
-            continue
-        k -= 1
-        run = chunk.runs[k]
-        other = (run.replica, run.seq)
-        entry = window.insertions.get(other)
-        if entry is not None:
-            _, other_left, other_right = entry
-            if other_right == right:
-                if other_left == left:
-                    if other < dot:
-                        return place
-                    place = (chunk, k)
-            elif not _ends_before(sequence, other_right, right):
-                return place
-            elif other_left == left:
-                place = (chunk, k)
-    return place
-
-
-def _ends_before(sequence: Sequence, other_right: Dot | None, right: Dot | None) -> bool:
-    """Whether one right neighbour stands before another, different one; None is the end."""
-    if other_right is None:
-        return False
-    return right is None or sequence.precedes(other_right, right)
-
-
 def remove(sequence: Sequence, window: SequenceWindow | None, dot: Dot, ranges: list[Range]) -> None:
     """Effect of a removal of elements, given as ranges of ids. O(ranges + runs touched, each times log n).
 
     What was removed already, or dropped, is passed over: a concurrent removal has done it.
     """
+    if window is None:
+        for replica, seq, count in ranges:
+            stop = seq + count
+            while (run := sequence.next_run(replica, seq, stop)) is not None:
+                end = min(stop, run.seq + run.count)
+                sequence.drop_elements(run, max(seq, run.seq), end)
+                seq = end
+        return
     for replica, seq, count in ranges:
-        stop = seq + count
-        while seq < stop:
-            run = sequence.next_run(replica, seq, stop)
-            if run is None:
-                break
-            seq, end = max(seq, run.seq), min(stop, run.seq + run.count)
-            if window is None:
-                sequence.drop_elements(run, seq, end)
-            elif run.state <= FRESH:
-                if window.assignments:
-                    _forget_assignments(window, replica, seq, end)
-                sequence.convert(run, seq, end, REMOVED if run.state == RESTING else FRESH_REMOVED)
-            seq = end
-    if window is not None:
-        window.removals[dot] = [(replica, seq, count) for replica, seq, count in ranges]
+        _hide(sequence, replica, seq, seq + count)
+        if window.assignments:
+            _forget_assignments(window, replica, seq, count)
+    window.removals[dot] = ranges
 
 
-def _forget_assignments(window: SequenceWindow, replica: ReplicaId, seq: int, stop: int) -> None:
-    for i in range(seq, stop):
-        window.assignments.pop((replica, i), None)
+def _hide(sequence: Sequence, replica: ReplicaId, seq: int, stop: int) -> None:
+    """Make removed elements of those of some ids that are visible."""
+    while (run := sequence.next_run(replica, seq, stop)) is not None:
+        seq, end = max(seq, run.seq), min(stop, run.seq + run.count)
+        if run.state <= FRESH:
+            sequence.convert(run, seq, end, REMOVED if run.state == RESTING else FRESH_REMOVED)
+        seq = end
+
+
+def _forget_assignments(window: SequenceWindow, replica: ReplicaId, seq: int, count: int) -> None:
+    """Forget what was assigned to elements that are removed now. O(min(count, assignments))."""
+    if count < len(window.assignments):
+        for i in range(seq, seq + count):
+            window.assignments.pop((replica, i), None)
+    else:
+        for element in [e for e in window.assignments if e[0] == replica and seq <= e[1] < seq + count]:
+            del window.assignments[element]
 
 
 def assign(
@@ -365,31 +187,31 @@ def reset(sequence: Sequence, window: SequenceWindow | None, dot: Dot, context: 
         return
     ranges: list[Range] = []
     whole: list[Chunk] = []
-    parts: list[tuple[Run, int]] = []
+    rest: list[Range] = []
     for block in sequence.blocks:
         for chunk in block.chunks:
+            covered: list[Range] = []
             spared = False
             for run in chunk.runs:
-                if run.state == DEAD:
-                    continue
                 count = run.count
                 if run.state in (FRESH, FRESH_REMOVED):
                     count = _covered(context, run)
-                    spared = spared or (count < run.count and run.state == FRESH)
-                    if not count:
-                        continue
-                if ranges and ranges[-1][0] == run.replica and ranges[-1][1] + ranges[-1][2] == run.seq:
-                    ranges[-1] = (run.replica, ranges[-1][1], ranges[-1][2] + count)
-                else:
-                    ranges.append((run.replica, run.seq, count))
-            if not spared:
-                whole.append(chunk)
+                    spared = spared or (run.state == FRESH and count < run.count)
+                if count and run.state != DEAD:
+                    covered.append((run.replica, run.seq, count))
+            if spared:
+                rest += covered
             else:
-                parts += [(run, _covered(context, run)) for run in chunk.runs if run.state == FRESH]
-                parts += [(run, run.count) for run in chunk.runs if run.state == RESTING]
+                whole.append(chunk)
+            for replica, seq, count in covered:
+                if ranges and ranges[-1][0] == replica and ranges[-1][1] + ranges[-1][2] == seq:
+                    ranges[-1] = (replica, ranges[-1][1], ranges[-1][2] + count)
+                else:
+                    ranges.append((replica, seq, count))
     for chunk in whole:
         sequence.hide_chunk(chunk)
-    XXX
+    for replica, seq, count in rest:
+        _hide(sequence, replica, seq, seq + count)
     if ranges:
         window.removals[dot] = ranges
         for element in [element for element in window.assignments if sequence.index_of(element) is None]:
@@ -417,22 +239,22 @@ def fold_insert(sequence: Sequence, window: SequenceWindow, dot: Dot, count: int
     stop = seq + count
     pieces: list[tuple[int, int]] = []
     while seq < stop:
-        run = sequence.next_run(replica, seq, stop)
-        if run is None or run.seq > seq or run.state not in (FRESH, FRESH_REMOVED):
+        run = sequence.find_run(replica, seq)
+        if run is None or run.state not in (FRESH, FRESH_REMOVED):
             raise InternalError("an element was dropped before its insertion was stable")
         end = min(stop, run.seq + run.count)
         sequence.convert(run, seq, end, RESTING if run.state == FRESH else REMOVED)
         pieces.append((seq, end))
         seq = end
-    named = [dot for dot in entry[1:] if dot is not None]
-    for dot in named:
-        sequence.release_name(dot)
-    for seq, end in pieces:
-        _drop_beside(sequence, replica, seq, end)
-    for dot in named:
-        run = sequence.find_run(dot[0], dot[1])
-        if run is not None and run.state == DEAD:
-            _drop_around(sequence, run)
+    dead: list[Dot] = []
+    for name in entry[1:]:
+        if name is not None and sequence.release_name(name).state == DEAD:
+            dead.append(name)
+    if sequence.removed_count:
+        for seq, end in pieces:
+            _drop_beside(sequence, replica, seq, end)
+        for name in dead:
+            _drop_at(sequence, name)
 
 
 def fold_remove(sequence: Sequence, window: SequenceWindow, dot: Dot, ranges: list[Range]) -> None:
@@ -458,10 +280,7 @@ def fold_reset(sequence: Sequence, window: SequenceWindow, dot: Dot) -> None:
     pieces: list[Dot] = []
     for replica, seq, count in ranges:
         stop = seq + count
-        while seq < stop:
-            run = sequence.next_run(replica, seq, stop)
-            if run is None:
-                break
+        while (run := sequence.next_run(replica, seq, stop)) is not None:
             seq, end = max(seq, run.seq), min(stop, run.seq + run.count)
             if run.state == REMOVED:
                 sequence.convert(run, seq, end, DEAD)
@@ -469,36 +288,38 @@ def fold_reset(sequence: Sequence, window: SequenceWindow, dot: Dot) -> None:
             elif run.state != DEAD:
                 raise InternalError("a removal is stable before the insertion that it observed")
             seq = end
-    for dot in pieces:
-        run = sequence.find_run(dot[0], dot[1])
-        if run is not None:
-            _drop_around(sequence, run)
+    for piece in pieces:
+        _drop_at(sequence, piece)
 
 
 def _drop_beside(sequence: Sequence, replica: ReplicaId, seq: int, stop: int) -> None:
-    """Look at the stretches in front of and behind some elements that are boundaries now."""
+    """Look at the stretches in front of and behind some elements of one run, which are boundaries now."""
     run = sequence.find_run(replica, seq)
     assert run is not None
+    chunk, k = run.chunk, run.chunk.runs.index(run)
+    before: Run | None = None
     if run.seq == seq:
-        chunk = run.chunk
-        k = chunk.runs.index(run)
         if k:
-            other = chunk.runs[k - 1]
-            if other.state == DEAD:
-                _drop_around(sequence, other)
-        elif chunk.before is not None and chunk.before.runs[-1].state == DEAD:
-            _drop_around(sequence, chunk.before.runs[-1])
-        run = sequence.find_run(replica, stop - 1)
-        assert run is not None
+            before = chunk.runs[k - 1]
+        elif chunk.before is not None:
+            before = chunk.before.runs[-1]
+    behind: Run | None = None
     if run.seq + run.count == stop:
-        chunk = run.chunk
-        k = chunk.runs.index(run) + 1
-        if k < len(chunk.runs):
-            other = chunk.runs[k]
-            if other.state == DEAD:
-                _drop_around(sequence, other)
-        elif chunk.after is not None and chunk.after.runs[0].state == DEAD:
-            _drop_around(sequence, chunk.after.runs[0])
+        if k + 1 < len(chunk.runs):
+            behind = chunk.runs[k + 1]
+        elif chunk.after is not None:
+            behind = chunk.after.runs[0]
+    if before is not None and before.state == DEAD:
+        _drop_around(sequence, before)  # the boundary stays, so what is behind it is not touched
+    if behind is not None and behind.state == DEAD:
+        _drop_around(sequence, behind)
+
+
+def _drop_at(sequence: Sequence, dot: Dot) -> None:
+    """Look at the stretch of an element, if that is still here."""
+    run = sequence.find_run(dot[0], dot[1])
+    if run is not None and run.state == DEAD:
+        _drop_around(sequence, run)
 
 
 def _drop_around(sequence: Sequence, run: Run) -> None:

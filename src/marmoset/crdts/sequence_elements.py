@@ -37,6 +37,8 @@ class SequenceElements(SequenceTree):
 
     def next_run(self, replica: ReplicaId, seq: int, stop: int) -> Run | None:
         """The first run that has an id from `seq` up to but without `stop`. O(log BUCKET_SEQS + buckets passed)."""
+        if seq >= stop:
+            return None
         number, last = seq >> BUCKET_BITS, (stop - 1) >> BUCKET_BITS
         numbers: Iterable[int] = range(number, last + 1)
         if last - number > len(self.buckets):  # a range wider than all that is here: do not count through it
@@ -106,9 +108,7 @@ class SequenceElements(SequenceTree):
 
     # -- inserting
 
-    def insert_at(
-        self, chunk: Chunk, k: int, replica: ReplicaId, seq: int, values: list[Scalar], state: int
-    ) -> None:
+    def insert_at(self, chunk: Chunk, k: int, replica: ReplicaId, seq: int, values: list[Scalar], state: int) -> None:
         """Put visible elements with consecutive ids in front of run `k` of a chunk. O(log n + values)."""
         count = len(values)
         runs = chunk.runs

@@ -30,7 +30,7 @@ DEAD: Final = 4
 BUCKET_BITS: Final = 8
 BUCKET_SEQS: Final = 1 << BUCKET_BITS
 STABLE_FLOOR: Final = 0
-"""Where a replica would stand, which 0 never is: removed elements whose insertion is stable, which all contexts cover."""
+"""In place of a replica, which 0 never is: removed elements that were stably inserted. Every context covers them."""
 RUNS_MAX: Final = 64
 VALUES_MAX: Final = 1024
 CHUNKS_MAX: Final = 64

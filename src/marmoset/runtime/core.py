@@ -16,13 +16,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, final
+from typing import Any, Final, final
 
 from marmoset.config import Config
-from marmoset.logs import log
+from marmoset.logs import described, log
 from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
 from marmoset.runtime.links import Link
-from marmoset.runtime.sockets import listen, port_of
+from marmoset.runtime.sockets import BACKLOG, listen, port_of
 from marmoset.units import parse_address
 
 STALL_CHECK_S: Final = 1.0
@@ -54,6 +54,8 @@ class Runtime:
         self.config = config
         self.lock = threading.RLock()
         self.serving = asyncio.Event()
+        self.last_problem = ""
+        """The latest warning of the node, for a message about why it does not serve."""
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.node: Node
         self._loop = asyncio.get_running_loop()
@@ -80,11 +82,26 @@ class Runtime:
     async def start(self) -> None:
         """Accept links and begin or join a group. Raises `UsageError` when the node refuses its settings."""
         assert self._listener is not None
-        self._server = await self._loop.create_server(self._accept, sock=self._listener)
+        self._server = await self._loop.create_server(self._accept, sock=self._listener, backlog=BACKLOG)
         with self.lock:
             self.node.start()
             self.settle()
         self._loop.call_later(STALL_CHECK_S, self._check_stalled)
+
+    async def live(self, stop: asyncio.Event, on_serving: Callable[[], None]) -> Exit:
+        """Tell when the node serves, and wait for its end: its own, or by leaving once `stop` is set; how it ended."""
+        serving = self._loop.create_task(self.serving.wait())
+        stopped = self._loop.create_task(stop.wait())
+        either: list[asyncio.Future[Any]] = [stopped, self.exited]
+        try:
+            await asyncio.wait([serving, *either], return_when=asyncio.FIRST_COMPLETED)
+            if serving.done() and not self.exited.done():
+                on_serving()
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            serving.cancel()
+            stopped.cancel()
+        return self.exited.result() if self.exited.done() else await self.leave()
 
     async def leave(self) -> Exit:
         """Leave the group and wait until that is known, or the node gives up; how it ended."""
@@ -177,6 +194,8 @@ class Runtime:
                     link.close()
             case Notify():
                 log(effect.level, effect.event, effect.fields)
+                if effect.level in ("warning", "error"):
+                    self.last_problem = described(effect.event, effect.fields)
                 if self.node.state == "serving":
                     self.serving.set()
             case Exit():

@@ -27,10 +27,17 @@ LINGER_S: Final = 2.0
 class Owner(Protocol):
     """What a link needs of the runtime."""
 
-    def link_opened(self, link: "Link") -> None: ...
-    def link_message(self, link: "Link", payload: bytes) -> None: ...
-    def link_paused(self, link: "Link", paused: bool) -> None: ...
-    def link_closed(self, link: "Link") -> None: ...
+    def link_opened(self, link: "Link") -> None:
+        """The link is up."""
+
+    def link_message(self, link: "Link", payload: bytes) -> None:
+        """A whole frame has come."""
+
+    def link_paused(self, link: "Link", paused: bool) -> None:
+        """Too much waits to be written, or no longer."""
+
+    def link_closed(self, link: "Link") -> None:
+        """The link is gone, and everything that came before was handed on."""
 
 
 @final
@@ -75,6 +82,7 @@ class Link(asyncio.Protocol):
     # Events of the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is up."""
         self.transport = stream = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
         stream.set_write_buffer_limits(high=self._buffer_max)
         name = stream.get_extra_info("peername")
@@ -83,6 +91,7 @@ class Link(asyncio.Protocol):
         self._owner.link_opened(self)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
         if self._closing:
             return
         try:
@@ -95,12 +104,15 @@ class Link(asyncio.Protocol):
             self._pump()
 
     def pause_writing(self) -> None:
+        """More than the high-water mark waits to be written."""
         self._owner.link_paused(self, True)
 
     def resume_writing(self) -> None:
+        """What waits is below the low-water mark again."""
         self._owner.link_paused(self, False)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, whoever ended it."""
         self._ended = True
         if not self._pumping:
             self._owner.link_closed(self)

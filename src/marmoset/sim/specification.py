@@ -110,9 +110,9 @@ def _map(records: list[Record], resets: list[Record]) -> dict[bytes, Scalar]:
                 removed.setdefault(field, []).append(record)
     shown: dict[bytes, Scalar] = {}
     for field in sorted({*assigned, *incremented}):
-        value = _register(assigned.get(field, []), incremented.get(field, []), resets + removed.get(field, []))
-        if value is not None:
-            shown[field] = value
+        shown_value = _register(assigned.get(field, []), incremented.get(field, []), resets + removed.get(field, []))
+        if shown_value is not None:
+            shown[field] = shown_value
     return shown
 
 

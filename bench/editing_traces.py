@@ -1,0 +1,363 @@
+"""Real editing histories, one edit at a time, through the Python-level sequence and through other packages.
+
+    python bench/editing_traces.py --data DIRECTORY [--repeat 3] [--only marmoset] [--profile]
+
+DIRECTORY has the `.json.gz` files of the public collection `josephg/editing-traces`. Traces of one writer are replayed
+on one replica, and for marmoset also with a second member connected, which applies every operation and forgets it,
+as the first does, once some thousands are behind. The trace of two writers is replayed on two replicas, each of which
+has, before each edit, applied exactly what the edit's `parents` say. A list, `pycrdt` (a transaction an edit) and
+`loro` (a commit an edit) do the same where they are installed and can.
+
+Each cell of the table is measured in a process of its own, the best time of `--repeat` passes; memory is how much the
+resident size grew in the first pass, so it holds for the data structure and its garbage alike. Exit code 1 if a text of
+marmoset's is not the right one.
+
+What the times leave out: reading the trace, and the network. In marmoset's rows every edit asks for neighbours or
+ranges of ids and applies an operation, which is what a local edit costs below the key-value database.
+"""
+
+import argparse
+import cProfile
+import gc
+import gzip
+import json
+import os
+import pstats
+import subprocess
+import sys
+import time
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from marmoset.clocks import Context, LocalContext
+from marmoset.crdts import sequence as sequences
+from marmoset.crdts.sequence import Sequence, SequenceWindow
+
+ONE_WRITER = ("automerge-paper", "sveltecomponent")
+TWO_WRITERS = ("friendsforever",)
+FOLD_EVERY = 4000
+
+Patch = tuple[int, int, str]
+
+
+class Editor(Protocol):
+    """One replica of a text."""
+
+    def edit(self, patch: Patch) -> Any:
+        """Apply a local edit; what others need in order to have it, too."""
+
+    def merge(self, change: Any) -> None:
+        """Apply what `edit` returned elsewhere."""
+
+    def text(self) -> str:
+        """The whole text."""
+        ...
+
+
+class MarmosetEditor:
+    """The Python-level sequence. `windowed` when there is a second member, so that operations are stable only later."""
+
+    def __init__(self, me: int, *, windowed: bool) -> None:
+        self.me = me
+        self.seqs = {1: 0, 2: 0}
+        self.sequence = Sequence()
+        self.window = SequenceWindow() if windowed else None
+        self.local = LocalContext()
+        self.unfolded: list[tuple[Any, ...]] = []
+
+    def edit(self, patch: Patch) -> list[tuple[Any, ...]]:
+        """Apply a local edit."""
+        position, deleted, inserted = patch
+        sequence, window, me, seqs = self.sequence, self.window, self.me, self.seqs
+        change: list[tuple[Any, ...]] = []
+        if deleted:
+            ranges = sequence.ranges(position, position + deleted)
+            dot = (me, seqs[me] + 1)
+            sequences.remove(sequence, window, dot, ranges)
+            if window is not None:
+                change.append((dot, dict(seqs), ranges))
+            seqs[me] += 1
+        if inserted:
+            left, right = sequence.neighbours(position)
+            dot = (me, seqs[me] + 1)
+            values: list[bytes | int] = [letter.encode() for letter in inserted]
+            sequences.insert(sequence, window, dot, self.local, left, right, values)
+            if window is not None:
+                change.append((dot, dict(seqs), left, right, values))
+            seqs[me] += len(values)
+        if window is not None:
+            self.unfolded += change
+        return change
+
+    def merge(self, change: list[tuple[Any, ...]]) -> None:
+        """Apply an edit of the other replica."""
+        for operation in change:
+            dot, vector, *rest = operation
+            if len(rest) == 1:
+                sequences.remove(self.sequence, self.window, dot, rest[0])
+                self.seqs[dot[0]] = dot[1]
+            else:
+                sequences.insert(self.sequence, self.window, dot, Context(vector, {}), *rest)
+                self.seqs[dot[0]] = dot[1] + len(rest[2]) - 1
+        self.unfolded += change
+
+    def fold(self) -> None:
+        """Forget everything: it is stable."""
+        assert self.window is not None
+        for dot, _, *rest in self.unfolded:
+            if len(rest) == 1:
+                sequences.fold_remove(self.sequence, self.window, dot, rest[0])
+            else:
+                sequences.fold_insert(self.sequence, self.window, dot, len(rest[2]))
+        self.unfolded = []
+
+    def text(self) -> str:
+        """The whole text."""
+        return b"".join(v for v in self.sequence if isinstance(v, bytes)).decode()
+
+
+class ListEditor:
+    """A plain list, for comparison: it merges nothing."""
+
+    def __init__(self) -> None:
+        self.letters: list[str] = []
+
+    def edit(self, patch: Patch) -> None:
+        """Apply a local edit."""
+        position, deleted, inserted = patch
+        self.letters[position : position + deleted] = inserted
+
+    def merge(self, change: Any) -> None:
+        """Apply an edit of the other replica."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(self.letters)
+
+
+class PycrdtEditor:
+    """`pycrdt.Text`; its positions are bytes, so it is right for ASCII alone."""
+
+    def __init__(self, me: int, *, shared: bool) -> None:
+        pycrdt: Any = import_module("pycrdt")
+        self.doc: Any = pycrdt.Doc(client_id=me)
+        self.doc["text"] = self.content = pycrdt.Text()
+        self.shared = shared
+
+    def edit(self, patch: Patch) -> bytes | None:
+        """Apply a local edit."""
+        position, deleted, inserted = patch
+        before = self.doc.get_state() if self.shared else None
+        with self.doc.transaction():
+            if deleted:
+                del self.content[position : position + deleted]
+            if inserted:
+                self.content.insert(position, inserted)
+        update: bytes | None = self.doc.get_update(before) if self.shared else None
+        return update
+
+    def merge(self, change: bytes) -> None:
+        """Apply an edit of the other replica."""
+        self.doc.apply_update(change)
+
+    def text(self) -> str:
+        """The whole text."""
+        return str(self.content)
+
+
+class LoroEditor:
+    """`loro.LoroText`."""
+
+    def __init__(self, me: int, *, shared: bool) -> None:
+        loro: Any = import_module("loro")
+        self.doc: Any = loro.LoroDoc()
+        self.doc.peer_id = me
+        self.content: Any = self.doc.get_text("text")
+        self.updates: Any = loro.ExportMode.Updates
+        self.shared = shared
+
+    def edit(self, patch: Patch) -> bytes | None:
+        """Apply a local edit."""
+        position, deleted, inserted = patch
+        before = self.doc.oplog_vv if self.shared else None
+        if deleted:
+            self.content.delete(position, deleted)
+        if inserted:
+            self.content.insert(position, inserted)
+        self.doc.commit()
+        update: bytes | None = self.doc.export(self.updates(before)) if self.shared else None
+        return update
+
+    def merge(self, change: bytes) -> None:
+        """Apply an edit of the other replica."""
+        self.doc.import_(change)
+
+    def text(self) -> str:
+        """The whole text."""
+        return str(self.content.to_string())
+
+
+def make_editor(name: str, me: int, shared: bool) -> Editor:
+    if name == "list":
+        return ListEditor()
+    if name == "pycrdt":
+        return PycrdtEditor(me, shared=shared)
+    if name == "loro":
+        return LoroEditor(me, shared=shared)
+    return MarmosetEditor(me, windowed=shared or name != "marmoset")
+
+
+def load(data: Path, trace: str) -> dict[str, Any]:
+    with gzip.open(data / f"{trace}.json.gz") as file:
+        content: dict[str, Any] = json.load(file)
+    return content
+
+
+def replay_one(patches: list[Patch], editor: Editor) -> None:
+    for patch in patches:
+        editor.edit(patch)
+
+
+def replay_followed(patches: list[Patch], editor: MarmosetEditor, follower: MarmosetEditor) -> None:
+    """One writer, and a member that applies everything; both forget what is stable every few thousand edits."""
+    for start in range(0, len(patches), FOLD_EVERY):
+        for patch in patches[start : start + FOLD_EVERY]:
+            follower.merge(editor.edit(patch))
+        editor.fold()
+        follower.fold()
+
+
+def version_vectors(transactions: list[dict[str, Any]]) -> list[list[int]]:
+    """For each transaction, how many of each agent's had been seen when it was made."""
+    seen: list[list[int]] = []
+    after: list[list[int]] = []
+    for transaction in transactions:
+        vector = [0, 0]
+        for parent in transaction["parents"]:
+            vector = [max(a, b) for a, b in zip(vector, after[parent], strict=True)]
+        seen.append(vector)
+        agent = transaction["agent"]
+        after.append([n + (i == agent) for i, n in enumerate(vector)])
+    return seen
+
+
+def replay_two(transactions: list[dict[str, Any]], seen: list[list[int]], editors: list[Editor]) -> None:
+    """Two writers; before each transaction its replica applies exactly what the transaction had seen."""
+    changes: list[list[list[Any]]] = [[], []]
+    applied = [0, 0]  # by each, of the other's
+    for transaction, vector in zip(transactions, seen, strict=True):
+        me = transaction["agent"]
+        other = 1 - me
+        if vector[me] != len(changes[me]) or vector[other] < applied[me]:
+            raise SystemExit("this trace has more than one branch of an agent, which two replicas cannot replay")
+        while applied[me] < vector[other]:
+            for change in changes[other][applied[me]]:
+                editors[me].merge(change)
+            applied[me] += 1
+        changes[me].append([editors[me].edit(patch) for patch in transaction["patches"]])
+    for me in (0, 1):
+        for transaction_changes in changes[1 - me][applied[me] :]:
+            for change in transaction_changes:
+                editors[me].merge(change)
+
+
+def resident_bytes() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def measure(data: Path, trace: str, name: str, repeat: int, profile: bool) -> dict[str, Any]:
+    """One cell: seconds, bytes, and whether the text is right."""
+    content = load(data, trace)
+    transactions = content["txns"]
+    patches: list[Patch] = [tuple(patch) for transaction in transactions for patch in transaction["patches"]]
+    two = trace in TWO_WRITERS
+    seen = version_vectors(transactions) if two else []
+    seconds, grown, editors = float("inf"), 0, []
+    profiler = cProfile.Profile()
+    for turn in range(repeat):
+        editors = [make_editor(name, me, two) for me in ((1, 2) if two or name == "marmoset, 2 members" else (1,))]
+        gc.collect()
+        before = resident_bytes()
+        if profile:
+            profiler.enable()
+        start = time.perf_counter()
+        if two:
+            replay_two(transactions, seen, editors)
+        elif len(editors) > 1:
+            assert isinstance(editors[0], MarmosetEditor) and isinstance(editors[1], MarmosetEditor)
+            replay_followed(patches, editors[0], editors[1])
+        else:
+            replay_one(patches, editors[0])
+        seconds = min(seconds, time.perf_counter() - start)
+        profiler.disable()
+        if turn == 0:
+            gc.collect()
+            grown = resident_bytes() - before
+    if profile:
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
+    texts = [editor.text() for editor in editors]
+    right = all(text == content["endContent"] for text in texts)
+    for editor in editors:
+        if isinstance(editor, MarmosetEditor) and editor.window is not None:
+            editor.fold()
+            right = right and not editor.window and not editor.sequence.removed_count
+            first = editors[0]
+            assert isinstance(first, MarmosetEditor)
+            whole = len(editor.sequence)
+            right = right and editor.sequence.ranges(0, whole) == first.sequence.ranges(0, whole)
+    return {"edits": len(patches), "seconds": seconds, "bytes": grown, "right": right, "equal": len(set(texts)) == 1}
+
+
+def names_for(trace: str) -> list[str]:
+    others = [name for name in ("pycrdt", "loro") if find_spec(name) is not None]
+    if trace in TWO_WRITERS:
+        return ["marmoset", *others]
+    return ["marmoset", "marmoset, 2 members", "list", *others]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Replay real editing histories.")
+    parser.add_argument("--data", type=Path, required=True, help="the directory of the .json.gz files")
+    parser.add_argument("--repeat", type=int, default=3, help="passes; the best time counts")
+    parser.add_argument("--only", help="only this column, for example marmoset")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, on stderr")
+    parser.add_argument("--cell", nargs=2, metavar=("TRACE", "NAME"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.cell:
+        trace, name = arguments.cell
+        print(json.dumps(measure(arguments.data, trace, name, arguments.repeat, arguments.profile)))
+        return 0
+    versions = [f"{name} {metadata.version(name)}" for name in ("pycrdt", "loro") if find_spec(name) is not None]
+    print(f"Python {sys.version.split()[0]}, {', '.join(versions) or 'neither pycrdt nor loro installed'}")
+    print(f"{'trace':<18}{'through':<22}{'edits':>9}{'seconds':>10}{'µs/edit':>10}{'MB':>8}  text")
+    failed = False
+    for trace in (*ONE_WRITER, *TWO_WRITERS):
+        for name in names_for(trace):
+            if arguments.only and name != arguments.only:
+                continue
+            command = [sys.executable, __file__, "--data", str(arguments.data), "--repeat", str(arguments.repeat)]
+            command += ["--profile"] if arguments.profile else []
+            cell = subprocess.run([*command, "--cell", trace, name], stdout=subprocess.PIPE, check=False)
+            if cell.returncode:
+                print(f"{trace:<18}{name:<22}  failed")
+                failed = failed or name.startswith("marmoset")
+                continue
+            row = json.loads(cell.stdout)
+            text = "right" if row["right"] else "equal on both, not the recorded one" if row["equal"] else "wrong"
+            print(
+                f"{trace:<18}{name:<22}{row['edits']:>9,}{row['seconds']:>10.2f}"
+                f"{row['seconds'] / row['edits'] * 1e6:>10.2f}{row['bytes'] / 1e6:>8.1f}  {text}",
+                flush=True,
+            )
+            failed = failed or (name.startswith("marmoset") and not row["right"])
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

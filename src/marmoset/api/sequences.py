@@ -1,0 +1,181 @@
+"""A sequence as a `MutableSequence` (floor 10)."""
+
+from collections.abc import Iterable, Iterator, MutableSequence
+from typing import cast, overload
+
+from marmoset.api.base import View
+from marmoset.api.store import Given, T
+from marmoset.codec.operations import KIND_SEQUENCE, Scalar, SequenceAssign, SequenceInsert, SequenceRemove
+from marmoset.crdts.sequence import Sequence
+
+
+class SequenceView(View[T], MutableSequence[T]):
+    """A list. What members insert at one place at the same time stays together, member by member; an element that is
+    replaced elsewhere keeps its place; one that is removed elsewhere at the same time is gone.
+    """
+
+    def _value(self) -> Sequence | None:
+        return cast("Sequence | None", self._store.value(self._key, KIND_SEQUENCE))
+
+    def _all(self) -> list[T]:
+        self._store.check()
+        with self._store.lock:
+            found = self._value()
+            values = [] if found is None else found.slice(0, len(found))
+        return list(map(self._store.decode, values))
+
+    def __len__(self) -> int:
+        self._store.check()
+        with self._store.lock:
+            found = self._value()
+            return 0 if found is None else len(found)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._all())
+
+    def __reversed__(self) -> Iterator[T]:
+        return reversed(self._all())
+
+    def __contains__(self, value: object) -> bool:
+        known = self._known(value)
+        return known is not None and self._store.decode(known) in self._all()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, list | tuple | SequenceView):
+            return self._all() == list(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # like every list
+
+    def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
+        """Where a value first is; raises `ValueError` if it is nowhere. O(n)."""
+        known = self._known(value)
+        values = self._all()
+        if known is None:
+            raise ValueError(f"{value!r} is not in the sequence")
+        return values.index(self._store.decode(known), start, len(values) if stop is None else stop)
+
+    def count(self, value: object) -> int:
+        """How often a value is there. O(n)."""
+        known = self._known(value)
+        return 0 if known is None else self._all().count(self._store.decode(known))
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        self._store.check()
+        with self._store.lock:
+            found = self._value()
+            if isinstance(index, slice):
+                start, stop, step = index.indices(0 if found is None else len(found))
+                if found is None or step != 1:
+                    return self._all()[index]
+                return list(map(self._store.decode, found.slice(start, max(start, stop))))
+            if found is None:
+                raise IndexError("sequence index out of range")
+            return self._store.decode(found[index])
+
+    @overload
+    def __setitem__(self, index: int, value: Given) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, value: Iterable[Given]) -> None: ...
+    def __setitem__(self, index: int | slice, value: Given | Iterable[Given]) -> None:
+        """Replace an element in its place, or a stretch of elements by others."""
+        self._store.check()
+        if isinstance(index, int):
+            with self._store.lock:
+                found = self._value()
+                if found is None:
+                    raise IndexError("sequence assignment index out of range")
+                element, encoded = found.id_at(index), self._store.encode(cast("Given", value))
+                self._store.write(SequenceAssign(self._key, element, encoded), len(encoded))
+            return
+        values = [self._store.encode(one) for one in cast("Iterable[Given]", value)]
+        with self._store.batch():
+            places = range(*index.indices(len(self)))
+            if places.step == 1:
+                self._remove(places.start, max(places.start, places.stop))
+                self._insert(places.start, values)
+            elif len(values) == len(places):
+                for place, one in zip(places, values, strict=True):
+                    self[place] = one
+            else:
+                raise ValueError(f"{len(values)} values for an extended slice of {len(places)}")
+
+    def __delitem__(self, index: int | slice) -> None:
+        self._store.check()
+        with self._store.batch():
+            length = len(self)
+            if isinstance(index, int):
+                at = index + length if index < 0 else index
+                if not 0 <= at < length:
+                    raise IndexError("sequence index out of range")
+                self._remove(at, at + 1)
+                return
+            places = range(*index.indices(length))
+            if places.step == 1:
+                self._remove(places.start, places.stop)
+            else:
+                for place in sorted(places, reverse=True):
+                    self._remove(place, place + 1)
+
+    def _remove(self, start: int, stop: int) -> None:
+        found = self._value()
+        if found is not None and start < stop:
+            ranges = found.ranges(start, stop)
+            self._store.write(SequenceRemove(self._key, ranges), 24 * len(ranges))
+
+    def _insert(self, index: int, values: list[bytes]) -> None:
+        found = self._value()
+        if values:
+            left, right = (None, None) if found is None else found.neighbours(index)
+            given: list[Scalar] = list(values)
+            self._store.write(SequenceInsert(self._key, left, right, given), sum(map(len, values)) + 8 * len(values))
+
+    def insert(self, index: int, value: Given) -> None:
+        """Insert before an index, as `list.insert` does. O(log n)."""
+        self._store.check()
+        with self._store.lock:
+            length = len(self)
+            at = max(0, index + length) if index < 0 else min(index, length)
+            self._insert(at, [self._store.encode(value)])
+
+    def append(self, value: Given) -> None:
+        """Insert at the end. O(log n)."""
+        self.extend((value,))
+
+    def extend(self, values: Iterable[Given]) -> None:
+        """Insert all at the end, side by side whatever others do. O(n)."""
+        self._store.check()
+        encoded = [self._store.encode(value) for value in values]
+        with self._store.lock:
+            self._insert(len(self), encoded)
+
+    def pop(self, index: int = -1) -> T:
+        """Remove and return an element; raises `IndexError` if it is not there. Two members may pop the same one."""
+        self._store.check()
+        with self._store.lock:
+            value = self[index]
+            del self[index]
+            return value
+
+    def remove(self, value: Given) -> None:
+        """Remove the first element with this value; raises `ValueError` if there is none. O(n)."""
+        self._store.check()
+        with self._store.lock:
+            del self[self.index(value)]
+
+    def reverse(self) -> None:
+        """Give each element the value of its mirror image. O(n log n); others see it as n replaced elements."""
+        with self._store.batch():
+            for at, value in enumerate(reversed(self._all())):
+                self[at] = value
+
+    def clear(self) -> None:
+        """Remove all elements that are there. O(1) for the caller."""
+        self._store.check()
+        with self._store.lock:
+            self._value()
+            self._store.reset(self._key)

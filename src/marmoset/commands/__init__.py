@@ -1,0 +1,10 @@
+"""The commands (floor 8): one table, made of the tables of the groups."""
+
+from typing import Final
+
+from marmoset.commands import cluster, connection, hashes, keys, lists, server, sets, strings, transactions
+from marmoset.commands.table import Command
+
+GROUPS: Final = (connection, server, keys, strings, sets, hashes, lists, transactions, cluster)
+COMMANDS: Final[dict[str, Command]] = {command.name: command for group in GROUPS for command in group.TABLE}
+"""Every command by its name in lower case."""

@@ -1,0 +1,134 @@
+"""MARMOSET (floor 8): what no Redis has, in one container command."""
+
+from typing import TYPE_CHECKING
+
+from marmoset.commands.connection import container
+from marmoset.commands.database import text
+from marmoset.commands.table import Command
+from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.crdts.types import KIND_NAMES, Value
+from marmoset.errors import UsageError
+from marmoset.resp.errors import SYNTAX, CommandError
+from marmoset.resp.replies import OK, Reply
+
+if TYPE_CHECKING:
+    from marmoset.session import Session
+
+SHOWN_MAX = 100
+"""How many elements of a hidden collection CONFLICTS shows."""
+
+
+def _table(row: dict[str, str | int]) -> dict[bytes, Reply]:
+    return {name.encode(): value.encode() if isinstance(value, str) else value for name, value in row.items()}
+
+
+def status(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET STATUS."""
+    return _table(session.database.node.status())
+
+
+def members(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET MEMBERS."""
+    return [_table(row) for row in session.database.node.members()]
+
+
+def frontier(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET FRONTIER."""
+    return [_table(row) for row in session.database.node.frontier()]
+
+
+def conflicts(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET CONFLICTS key: what else the key holds, of other types, created concurrently."""
+    return [
+        {b"type": KIND_NAMES[kind].encode(), b"value": _shown(value)}
+        for kind, value in session.database.keyspace.conflicts(args[2])
+    ]
+
+
+def _shown(value: Value) -> Reply:
+    if isinstance(value, bytes | int):
+        return text(value)
+    if isinstance(value, Sequence):
+        return [text(each) for each in value.slice(0, min(len(value), SHOWN_MAX))]
+    if isinstance(value, dict | SplitMap):
+        return {name: text(value[name]) for name in sorted(value)[:SHOWN_MAX]}
+    assert isinstance(value, set | SplitSet)
+    return sorted(value)[:SHOWN_MAX]
+
+
+def bury(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET BURY name [FORCE]."""
+    force = len(args) == 4 and args[3].upper() == b"FORCE"
+    if len(args) > 4 or (len(args) == 4 and not force):
+        raise CommandError(SYNTAX)
+    try:
+        session.database.node.bury(args[2].decode("utf-8", "replace"), force)
+    except UsageError as problem:
+        raise CommandError(f"ERR {problem}") from problem
+    return OK
+
+
+def leave(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET LEAVE: the process ends once every reachable member knows it."""
+    session.database.node.leave()
+    return OK
+
+
+MARMOSET = container(
+    "marmoset",
+    (
+        Command(
+            "status",
+            status,
+            2,
+            "loading",
+            (0, 0, 0),
+            "cluster",
+            "What this node is doing: a flat map.",
+            "O(members + shards)",
+        ),
+        Command(
+            "members", members, 2, "loading", (0, 0, 0), "cluster", "Every member as this node sees it.", "O(members)"
+        ),
+        Command(
+            "frontier",
+            frontier,
+            2,
+            "loading",
+            (0, 0, 0),
+            "cluster",
+            "How far everything is stable, and who lacks what.",
+            "O(members squared)",
+        ),
+        Command(
+            "conflicts",
+            conflicts,
+            3,
+            "loading",
+            (0, 0, 0),
+            "cluster",
+            "What a key holds beside what it shows.",
+            "O(elements shown)",
+            arguments="key",
+        ),
+        Command(
+            "bury",
+            bury,
+            -3,
+            "loading",
+            (0, 0, 0),
+            "cluster",
+            "Presumes a member dead: unreachable, and by a majority, unless FORCE.",
+            "O(members)",
+            arguments="name [FORCE]",
+        ),
+        Command(
+            "leave", leave, 2, "loading", (0, 0, 0), "cluster", "Leaves the group and ends the process.", "O(members)"
+        ),
+    ),
+    "A container for what concerns the group.",
+    "cluster",
+)
+
+TABLE = (MARMOSET,)

@@ -1,0 +1,153 @@
+"""What commands do to keys (floor 8): typed look-ups, and the verbs that turn a wish into operations.
+
+A look-up gives the plain value or raises WRONGTYPE; nothing here looks at windows. A verb computes operations from what
+is visible and applies them at once through the replica. Several operations of one command are in one batch, so they are
+seen together or not at all, everywhere.
+"""
+
+from random import Random
+from typing import final
+
+from marmoset.codec.operations import (
+    Reset,
+    Scalar,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    SetRemove,
+)
+from marmoset.config import Config
+from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.split import PlainMap, PlainSet, SplitMap, SplitSet
+from marmoset.crdts.types import KIND_BY_CLASS
+from marmoset.keyspace import Keyspace
+from marmoset.node import Node
+from marmoset.replication.replica import Replica
+from marmoset.resp.errors import WRONG_TYPE, CommandError, too_large
+
+INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
+
+
+def text(value: Scalar) -> bytes:
+    """A plain value as Redis shows it."""
+    return value if isinstance(value, bytes) else b"%d" % value
+
+
+@final
+class Database:
+    """One node's keys, as the commands of all its clients see them."""
+
+    __slots__ = ("config", "keyspace", "node", "replica", "rng", "submit")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.config: Config = node.config
+        self.replica: Replica = node.replica
+        self.keyspace: Keyspace = node.replica.keyspace
+        self.submit = node.replica.submit
+        self.rng: Random = node.rng
+
+    # -- look-ups
+
+    def string_at(self, key: bytes) -> Scalar | None:
+        """The value of a string, or None. O(1). Raises WRONGTYPE."""
+        value = self.keyspace.get(key)
+        if value is None or isinstance(value, bytes | int):
+            return value
+        raise CommandError(WRONG_TYPE)
+
+    def set_at(self, key: bytes) -> PlainSet | None:
+        """The value of a set, or None. O(1). Raises WRONGTYPE."""
+        value = self.keyspace.get(key)
+        if value is None or isinstance(value, set | SplitSet):
+            return value
+        raise CommandError(WRONG_TYPE)
+
+    def map_at(self, key: bytes) -> PlainMap | None:
+        """The value of a hash, or None. O(1). Raises WRONGTYPE."""
+        value = self.keyspace.get(key)
+        if value is None or isinstance(value, dict | SplitMap):
+            return value
+        raise CommandError(WRONG_TYPE)
+
+    def list_at(self, key: bytes) -> Sequence | None:
+        """The value of a list, or None. O(1). Raises WRONGTYPE."""
+        value = self.keyspace.get(key)
+        if value is None or isinstance(value, Sequence):
+            return value
+        raise CommandError(WRONG_TYPE)
+
+    def kind_at(self, key: bytes) -> int | None:
+        """The kind of a key's value, or None. O(1)."""
+        value = self.keyspace.get(key)
+        return None if value is None else KIND_BY_CLASS[type(value)]
+
+    # -- verbs
+
+    def check_size(self, name: str, size: int) -> None:
+        """Refuse a command that would write more than a batch may have, before it has begun. O(1)."""
+        if size > self.config.batch_bytes_max:
+            raise CommandError(too_large(name, self.config.batch_bytes_max))
+
+    def delete(self, key: bytes) -> bool:
+        """Remove a key; whether it was there. O(1), O(elements) for a list."""
+        if key not in self.keyspace:
+            return False
+        self.submit(Reset(key))
+        return True
+
+    def add(self, key: bytes, elements: list[bytes]) -> int:
+        """Add elements to a set; how many are new. Adding what is there already adds it again: it then survives a
+        removal that is under way. O(elements)."""
+        value = self.set_at(key)
+        if len(elements) == 1:
+            new = int(value is None or elements[0] not in value)
+        else:
+            new = sum(1 for element in dict.fromkeys(elements) if value is None or element not in value)
+        self.submit(SetAdd(key, elements))
+        return new
+
+    def remove(self, key: bytes, elements: list[bytes]) -> int:
+        """Remove elements of a set; how many were there. O(elements)."""
+        value = self.set_at(key)
+        if value is None:
+            return 0
+        present = [element for element in dict.fromkeys(elements) if element in value]
+        if present:
+            self.submit(SetRemove(key, present))
+        return len(present)
+
+    def store_set(self, name: str, key: bytes, elements: list[bytes]) -> int:
+        """Replace whatever a key holds by a set; an empty one removes the key. O(elements)."""
+        self.check_size(name, sum(map(len, elements)) + 8 * len(elements))
+        self.delete(key)
+        if elements:
+            self.submit(SetAdd(key, elements))
+        return len(elements)
+
+    def insert(self, key: bytes, index: int, values: list[bytes]) -> int:
+        """Insert values before a visible index of a list; its new length. O(log n + values)."""
+        sequence = self.list_at(key)
+        left, right = (None, None) if sequence is None else sequence.neighbours(index)
+        self.submit(SequenceInsert(key, left, right, [*values]))
+        sequence = self.list_at(key)
+        return 0 if sequence is None else len(sequence)
+
+    def cut(self, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
+        """Remove the visible elements from `start` to before `stop`. O(log n + elements)."""
+        if start < stop:
+            self.submit(SequenceRemove(key, sequence.ranges(start, stop)))
+
+    def cut_at(self, key: bytes, sequence: Sequence, indexes: list[int]) -> None:
+        """Remove the visible elements at ascending indexes, in one operation. O(indexes x log n)."""
+        if indexes:
+            ranges: list[tuple[int, int, int]] = []
+            for index in indexes:
+                ranges += sequence.ranges(index, index + 1)
+            self.submit(SequenceRemove(key, ranges))
+
+    def cut_around(self, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
+        """Remove every visible element outside of a slice, in one operation. O(log n + elements removed)."""
+        ranges = [*sequence.ranges(0, start), *sequence.ranges(stop, len(sequence))]
+        if ranges:
+            self.submit(SequenceRemove(key, ranges))

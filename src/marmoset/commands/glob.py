@@ -1,0 +1,57 @@
+"""Patterns as Redis has them (floor 8): `*`, `?`, `[a-c]`, `[^x]`, and a backslash that takes the meaning away.
+
+A pattern is translated to a regular expression once and remembered.
+"""
+
+import re
+from functools import lru_cache
+
+
+@lru_cache(maxsize=256)
+def compile_glob(pattern: bytes) -> re.Pattern[bytes]:
+    """The regular expression that matches what `pattern` does, all of it. O(length)."""
+    parts: list[bytes] = []
+    at, end = 0, len(pattern)
+    while at < end:
+        here = pattern[at : at + 1]
+        at += 1
+        if here == b"*":
+            if not parts or parts[-1] != b".*":
+                parts.append(b".*")
+        elif here == b"?":
+            parts.append(b".")
+        elif here == b"[":
+            at = _translate_class(pattern, at, parts)
+        elif here == b"\\" and at < end:
+            parts.append(re.escape(pattern[at : at + 1]))
+            at += 1
+        else:
+            parts.append(re.escape(here))
+    return re.compile(b"".join(parts), re.DOTALL)
+
+
+def _translate_class(pattern: bytes, at: int, parts: list[bytes]) -> int:
+    """Translate what stands in brackets; without a closing one it goes to the end of the pattern."""
+    end = len(pattern)
+    negated = pattern[at : at + 1] == b"^"
+    at += negated
+    allowed: set[int] = set()
+    while at < end and pattern[at : at + 1] != b"]":
+        if pattern[at : at + 1] == b"\\" and at + 1 < end:
+            allowed.add(pattern[at + 1])
+            at += 2
+        elif pattern[at + 1 : at + 2] == b"-" and at + 2 < end:
+            low, high = sorted((pattern[at], pattern[at + 2]))
+            allowed.update(range(low, high + 1))
+            at += 3
+        else:
+            allowed.add(pattern[at])
+            at += 1
+    chosen = sorted(set(range(256)) - allowed if negated else allowed)
+    parts.append(b"[" + b"".join(b"\\x%02x" % byte for byte in chosen) + b"]" if chosen else b"(?!)")
+    return at + 1
+
+
+def matches(pattern: bytes, text: bytes) -> bool:
+    """Whether a pattern matches a text, as a whole."""
+    return compile_glob(pattern).fullmatch(text) is not None

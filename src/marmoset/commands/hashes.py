@@ -1,0 +1,375 @@
+"""Commands on hashes (floor 8): maps whose fields are registers with a counter."""
+
+from typing import TYPE_CHECKING
+
+from marmoset.codec.operations import MapAssign, MapIncrement, MapRemove, Scalar
+from marmoset.commands.database import text
+from marmoset.commands.parsing import INT_MAX, INT_MIN, decimal, integer, integer_or_none
+from marmoset.commands.scanning import scan_options
+from marmoset.commands.table import Command
+from marmoset.crdts.register import DIGITS_MAX, add, number_text, parse_decimal
+from marmoset.resp.errors import (
+    HASH_NOT_A_FLOAT,
+    HASH_NOT_AN_INTEGER,
+    INFINITE,
+    LENGTH_RANGE,
+    OVERFLOW,
+    SYNTAX,
+    CommandError,
+    wrong_arity,
+)
+from marmoset.resp.replies import OK, ONE, ZERO, Reply
+
+if TYPE_CHECKING:
+    from marmoset.session import Session
+
+MANY_MAX = 1_000_000
+
+
+def _assign(session: "Session", name: str, args: list[bytes]) -> int:
+    if len(args) % 2:
+        raise CommandError(wrong_arity(name))
+    key, pairs = args[1], args[2:]
+    value = session.database.map_at(key)
+    if len(pairs) == 2:
+        new = int(value is None or pairs[0] not in value)
+    else:
+        new = sum(1 for each in dict.fromkeys(pairs[::2]) if value is None or each not in value)
+    session.database.submit(MapAssign(key, [*pairs]))
+    return new
+
+
+def hset(session: "Session", args: list[bytes]) -> Reply:
+    """HSET key field value [field value ...]."""
+    return _assign(session, "hset", args)
+
+
+def hmset(session: "Session", args: list[bytes]) -> Reply:
+    """HMSET key field value [field value ...]."""
+    _assign(session, "hmset", args)
+    return OK
+
+
+def hsetnx(session: "Session", args: list[bytes]) -> Reply:
+    """HSETNX key field value."""
+    value = session.database.map_at(args[1])
+    if value is not None and args[2] in value:
+        return ZERO
+    session.database.submit(MapAssign(args[1], [args[2], args[3]]))
+    return ONE
+
+
+def _field(session: "Session", key: bytes, name: bytes) -> Scalar | None:
+    value = session.database.map_at(key)
+    return None if value is None else value.get(name)
+
+
+def hget(session: "Session", args: list[bytes]) -> Reply:
+    """HGET key field."""
+    found = _field(session, args[1], args[2])
+    return None if found is None else text(found)
+
+
+def hmget(session: "Session", args: list[bytes]) -> Reply:
+    """HMGET key field [field ...]."""
+    value = session.database.map_at(args[1])
+    if value is None:
+        return [None] * (len(args) - 2)
+    found = [value.get(name) for name in args[2:]]
+    return [None if each is None else text(each) for each in found]
+
+
+def hgetall(session: "Session", args: list[bytes]) -> Reply:
+    """HGETALL key."""
+    value = session.database.map_at(args[1])
+    return {} if value is None else {name: text(each) for name, each in value.items()}
+
+
+def hdel(session: "Session", args: list[bytes]) -> Reply:
+    """HDEL key field [field ...]: removes what is observed inside; a concurrent update survives."""
+    value = session.database.map_at(args[1])
+    if value is None:
+        return ZERO
+    present = [name for name in dict.fromkeys(args[2:]) if name in value]
+    if present:
+        session.database.submit(MapRemove(args[1], present))
+    return len(present)
+
+
+def hexists(session: "Session", args: list[bytes]) -> Reply:
+    """HEXISTS key field."""
+    value = session.database.map_at(args[1])
+    return ONE if value is not None and args[2] in value else ZERO
+
+
+def hlen(session: "Session", args: list[bytes]) -> Reply:
+    """HLEN key."""
+    value = session.database.map_at(args[1])
+    return 0 if value is None else len(value)
+
+
+def hkeys(session: "Session", args: list[bytes]) -> Reply:
+    """HKEYS key."""
+    value = session.database.map_at(args[1])
+    return [] if value is None else list(value)
+
+
+def hvals(session: "Session", args: list[bytes]) -> Reply:
+    """HVALS key."""
+    value = session.database.map_at(args[1])
+    return [] if value is None else [text(each) for each in value.values()]
+
+
+def hstrlen(session: "Session", args: list[bytes]) -> Reply:
+    """HSTRLEN key field."""
+    found = _field(session, args[1], args[2])
+    return 0 if found is None else len(text(found))
+
+
+def hincrby(session: "Session", args: list[bytes]) -> Reply:
+    """HINCRBY key field increment: concurrent increments all count."""
+    amount = integer(args[3])
+    value = _field(session, args[1], args[2])
+    number = 0 if value is None else integer_or_none(value) if isinstance(value, bytes) else value
+    if number is None or not INT_MIN <= number <= INT_MAX:
+        raise CommandError(HASH_NOT_AN_INTEGER)
+    if not INT_MIN <= number + amount <= INT_MAX:
+        raise CommandError(OVERFLOW)
+    session.database.submit(MapIncrement(args[1], args[2], amount))
+    return number + amount
+
+
+def hincrbyfloat(session: "Session", args: list[bytes]) -> Reply:
+    """HINCRBYFLOAT key field increment: exact decimals."""
+    amount = decimal(args[3])
+    value = _field(session, args[1], args[2])
+    old = None if value is None else parse_decimal(text(value))
+    if value is not None and old is None:
+        raise CommandError(HASH_NOT_A_FLOAT)
+    total = add(old or 0, amount)
+    if abs(total) >= 10**DIGITS_MAX:
+        raise CommandError(INFINITE)
+    session.database.submit(MapIncrement(args[1], args[2], number_text(amount).decode("ascii")))
+    return number_text(total)
+
+
+def hrandfield(session: "Session", args: list[bytes]) -> Reply:
+    """HRANDFIELD key [count [WITHVALUES]]."""
+    database = session.database
+    if len(args) > 4 or (len(args) == 4 and args[3].upper() != b"WITHVALUES"):
+        raise CommandError(SYNTAX)
+    wanted = integer(args[2]) if len(args) > 2 else 0
+    value = database.map_at(args[1])
+    if len(args) == 2:
+        return None if value is None else database.keyspace.sample(args[1], database.rng)
+    if abs(wanted) > INT_MAX // 2 or -wanted > MANY_MAX:
+        raise CommandError(LENGTH_RANGE)
+    if value is None:
+        return []
+    if wanted >= len(value):
+        names = list(value)
+    elif wanted >= 0:
+        names = database.rng.sample(sorted(value), wanted)
+    else:
+        names = [database.keyspace.sample(args[1], database.rng) for _ in range(-wanted)]
+    if len(args) == 3:
+        return names
+    value = database.map_at(args[1])
+    assert value is not None
+    pairs = [[name, text(value[name])] for name in names]
+    return pairs if session.protocol == 3 else [word for pair in pairs for word in pair]
+
+
+def hscan(session: "Session", args: list[bytes]) -> Reply:
+    """HSCAN key cursor [MATCH pattern] [COUNT count]."""
+    options = scan_options(args, 2, kinds=False)
+    if session.database.map_at(args[1]) is None:
+        return [b"0", []]
+    cursor, names = session.database.keyspace.scan_elements(args[1], options.cursor, options.count)
+    value = session.database.map_at(args[1])
+    assert value is not None
+    found: list[bytes] = []
+    for name in names:
+        if options.wants(name):
+            found += (name, text(value[name]))
+    return [b"%d" % cursor, found]
+
+
+TABLE = (
+    Command(
+        "hset",
+        hset,
+        -4,
+        "write denyoom fast",
+        (1, 1, 1),
+        "hash",
+        "Creates or modifies the value of a field in a hash.",
+        "O(N) in the number of pairs",
+        arguments="key field value [field value ...]",
+    ),
+    Command(
+        "hmset",
+        hmset,
+        -4,
+        "write denyoom fast",
+        (1, 1, 1),
+        "hash",
+        "Sets the values of multiple fields.",
+        "O(N) in the number of pairs",
+        arguments="key field value [field value ...]",
+    ),
+    Command(
+        "hsetnx",
+        hsetnx,
+        4,
+        "write denyoom fast",
+        (1, 1, 1),
+        "hash",
+        "Sets the value of a field in a hash only when the field doesn't exist.",
+        "O(1)",
+        arguments="key field value",
+    ),
+    Command(
+        "hget",
+        hget,
+        3,
+        "readonly fast",
+        (1, 1, 1),
+        "hash",
+        "Returns the value of a field in a hash.",
+        "O(1)",
+        arguments="key field",
+    ),
+    Command(
+        "hmget",
+        hmget,
+        -3,
+        "readonly fast",
+        (1, 1, 1),
+        "hash",
+        "Returns the values of all fields in a hash.",
+        "O(N) in the number of fields",
+        arguments="key field [field ...]",
+    ),
+    Command(
+        "hgetall",
+        hgetall,
+        2,
+        "readonly",
+        (1, 1, 1),
+        "hash",
+        "Returns all fields and values in a hash.",
+        "O(N) in the size of the hash",
+        arguments="key",
+    ),
+    Command(
+        "hdel",
+        hdel,
+        -3,
+        "write fast",
+        (1, 1, 1),
+        "hash",
+        "Deletes one or more fields and their values from a hash. Deletes the hash if no fields remain.",
+        "O(N) in the number of fields",
+        arguments="key field [field ...]",
+    ),
+    Command(
+        "hexists",
+        hexists,
+        3,
+        "readonly fast",
+        (1, 1, 1),
+        "hash",
+        "Determines whether a field exists in a hash.",
+        "O(1)",
+        arguments="key field",
+    ),
+    Command(
+        "hlen",
+        hlen,
+        2,
+        "readonly fast",
+        (1, 1, 1),
+        "hash",
+        "Returns the number of fields in a hash.",
+        "O(1)",
+        arguments="key",
+    ),
+    Command(
+        "hkeys",
+        hkeys,
+        2,
+        "readonly",
+        (1, 1, 1),
+        "hash",
+        "Returns all fields in a hash.",
+        "O(N) in the size of the hash",
+        arguments="key",
+    ),
+    Command(
+        "hvals",
+        hvals,
+        2,
+        "readonly",
+        (1, 1, 1),
+        "hash",
+        "Returns all values in a hash.",
+        "O(N) in the size of the hash",
+        arguments="key",
+    ),
+    Command(
+        "hstrlen",
+        hstrlen,
+        3,
+        "readonly fast",
+        (1, 1, 1),
+        "hash",
+        "Returns the length of the value of a field.",
+        "O(1)",
+        arguments="key field",
+    ),
+    Command(
+        "hincrby",
+        hincrby,
+        4,
+        "write denyoom fast",
+        (1, 1, 1),
+        "hash",
+        "Increments the integer value of a field in a hash by a number. Uses 0 as initial value if the field doesn't exist.",
+        "O(1)",
+        arguments="key field increment",
+    ),
+    Command(
+        "hincrbyfloat",
+        hincrbyfloat,
+        4,
+        "write denyoom fast",
+        (1, 1, 1),
+        "hash",
+        "Increments the number in a field by an exact decimal. Uses 0 as initial value if the field doesn't exist.",
+        "O(digits)",
+        arguments="key field increment",
+    ),
+    Command(
+        "hrandfield",
+        hrandfield,
+        -2,
+        "readonly",
+        (1, 1, 1),
+        "hash",
+        "Returns one or more random fields from a hash.",
+        "O(N) in the number returned, O(size) with a positive count",
+        arguments="key [count [WITHVALUES]]",
+    ),
+    Command(
+        "hscan",
+        hscan,
+        -3,
+        "readonly",
+        (1, 1, 1),
+        "hash",
+        "Iterates over fields and values of a hash.",
+        "O(1) a call, O(N) in all",
+        arguments="key cursor [MATCH pattern] [COUNT count]",
+    ),
+)

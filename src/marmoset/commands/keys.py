@@ -1,0 +1,178 @@
+"""Commands on keys of any type (floor 8)."""
+
+from typing import TYPE_CHECKING
+
+from marmoset.codec.operations import Flush
+from marmoset.commands.glob import compile_glob
+from marmoset.commands.scanning import scan_options
+from marmoset.commands.table import Command
+from marmoset.crdts.types import KIND_NAMES
+from marmoset.resp.errors import SYNTAX, CommandError
+from marmoset.resp.replies import OK, Reply
+
+if TYPE_CHECKING:
+    from marmoset.session import Session
+
+
+def type_(session: "Session", args: list[bytes]) -> Reply:
+    """TYPE key."""
+    kind = session.database.kind_at(args[1])
+    return "none" if kind is None else KIND_NAMES[kind]
+
+
+def exists(session: "Session", args: list[bytes]) -> Reply:
+    """EXISTS key [key ...]: a key named twice counts twice."""
+    keyspace = session.database.keyspace
+    return sum(1 for key in args[1:] if key in keyspace)
+
+
+def delete(session: "Session", args: list[bytes]) -> Reply:
+    """DEL key [key ...] and UNLINK: removes what is observed here; concurrent updates survive."""
+    return sum(map(session.database.delete, args[1:]))
+
+
+def keys(session: "Session", args: list[bytes]) -> Reply:
+    """KEYS pattern."""
+    if args[1] == b"*":
+        return list(session.database.keyspace.keys())
+    match = compile_glob(args[1]).fullmatch
+    return [key for key in session.database.keyspace.keys() if match(key)]
+
+
+def scan(session: "Session", args: list[bytes]) -> Reply:
+    """SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]."""
+    options = scan_options(args, 1, kinds=True)
+    database = session.database
+    cursor, found = database.keyspace.scan(options.cursor, options.count)
+    wanted = [key for key in found if options.wants(key)]
+    if options.kind is not None:
+        wanted = [key for key in wanted if KIND_NAMES.get(database.kind_at(key) or 0) == options.kind]
+    return [b"%d" % cursor, wanted]
+
+
+def dbsize(session: "Session", args: list[bytes]) -> Reply:
+    """DBSIZE."""
+    return len(session.database.keyspace)
+
+
+def randomkey(session: "Session", args: list[bytes]) -> Reply:
+    """RANDOMKEY: some key, not all equally likely."""
+    keyspace = session.database.keyspace
+    start = session.database.rng.randrange(1 << 16)
+    cursor, found = keyspace.scan(start % 1024, 1)
+    if not found:
+        cursor, found = keyspace.scan(0, 1)
+    return session.database.rng.choice(sorted(found)) if found else None
+
+
+def flushall(session: "Session", args: list[bytes]) -> Reply:
+    """FLUSHALL [ASYNC | SYNC] and FLUSHDB: removes what is observed here of every key."""
+    if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
+        raise CommandError(SYNTAX)
+    session.database.submit(Flush())
+    return OK
+
+
+TABLE = (
+    Command(
+        "type",
+        type_,
+        2,
+        "readonly fast",
+        (1, 1, 1),
+        "generic",
+        "Determines the type of value stored at a key.",
+        "O(1)",
+        arguments="key",
+    ),
+    Command(
+        "exists",
+        exists,
+        -2,
+        "readonly fast",
+        (1, -1, 1),
+        "generic",
+        "Determines whether one or more keys exist.",
+        "O(N) in the number of keys",
+        arguments="key [key ...]",
+    ),
+    Command(
+        "del",
+        delete,
+        -2,
+        "write",
+        (1, -1, 1),
+        "generic",
+        "Deletes one or more keys.",
+        "O(N) in the number of keys, and in the elements of lists",
+        arguments="key [key ...]",
+    ),
+    Command(
+        "unlink",
+        delete,
+        -2,
+        "write fast",
+        (1, -1, 1),
+        "generic",
+        "Deletes one or more keys.",
+        "O(N) in the number of keys, and in the elements of lists",
+        arguments="key [key ...]",
+    ),
+    Command(
+        "keys",
+        keys,
+        2,
+        "readonly",
+        (0, 0, 0),
+        "generic",
+        "Returns all key names that match a pattern.",
+        "O(N) in the number of keys",
+        arguments="pattern",
+    ),
+    Command(
+        "scan",
+        scan,
+        -2,
+        "readonly",
+        (0, 0, 0),
+        "generic",
+        "Iterates over the key names in the database.",
+        "O(1) a call, O(N) in all",
+        arguments="cursor [MATCH pattern] [COUNT count] [TYPE type]",
+    ),
+    Command(
+        "dbsize", dbsize, 1, "readonly fast", (0, 0, 0), "server", "Returns the number of keys in the database.", "O(1)"
+    ),
+    Command(
+        "randomkey",
+        randomkey,
+        1,
+        "readonly",
+        (0, 0, 0),
+        "generic",
+        "Returns a random key name from the database.",
+        "O(1)",
+    ),
+    Command(
+        "flushall",
+        flushall,
+        -1,
+        "write",
+        (0, 0, 0),
+        "server",
+        "Removes all keys from all databases.",
+        "O(1), O(N) in lists and unstable keys; memory is freed in slices",
+        arguments="[ASYNC | SYNC]",
+    ),
+    Command(
+        "flushdb",
+        flushall,
+        -1,
+        "write",
+        (0, 0, 0),
+        "server",
+        "Remove all keys from the current database.",
+        "O(1), O(N) in lists and unstable keys; memory is freed in slices",
+        arguments="[ASYNC | SYNC]",
+    ),
+)

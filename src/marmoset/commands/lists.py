@@ -1,0 +1,407 @@
+"""Commands on lists (floor 8): sequences in FugueMax order."""
+
+from typing import TYPE_CHECKING
+
+from marmoset.codec.operations import SequenceAssign
+from marmoset.commands.database import text
+from marmoset.commands.parsing import bounds, count, integer
+from marmoset.commands.table import Command
+from marmoset.crdts.sequence import Sequence
+from marmoset.resp.errors import (
+    COUNT_NEGATIVE,
+    INDEX_OUT_OF_RANGE,
+    MAXLEN_NEGATIVE,
+    NO_SUCH_KEY,
+    RANK_ZERO,
+    SYNTAX,
+    CommandError,
+)
+from marmoset.resp.replies import NULL_ARRAY, OK, ZERO, Reply
+
+if TYPE_CHECKING:
+    from marmoset.session import Session
+
+CHUNK = 512
+"""How many elements a search looks at in one piece."""
+
+
+def lpush(session: "Session", args: list[bytes]) -> Reply:
+    """LPUSH key element [element ...]."""
+    return session.database.insert(args[1], 0, args[:1:-1])
+
+
+def rpush(session: "Session", args: list[bytes]) -> Reply:
+    """RPUSH key element [element ...]."""
+    sequence = session.database.list_at(args[1])
+    return session.database.insert(args[1], 0 if sequence is None else len(sequence), args[2:])
+
+
+def lpushx(session: "Session", args: list[bytes]) -> Reply:
+    """LPUSHX key element [element ...]."""
+    return ZERO if session.database.list_at(args[1]) is None else lpush(session, args)
+
+
+def rpushx(session: "Session", args: list[bytes]) -> Reply:
+    """RPUSHX key element [element ...]."""
+    return ZERO if session.database.list_at(args[1]) is None else rpush(session, args)
+
+
+def _pop(session: "Session", args: list[bytes], *, left: bool) -> Reply:
+    database = session.database
+    wanted = count(args[2]) if len(args) > 2 else None
+    sequence = database.list_at(args[1])
+    if sequence is None:
+        return None if wanted is None else NULL_ARRAY
+    length = len(sequence)
+    number = min(length, 1 if wanted is None else wanted)
+    start, stop = (0, number) if left else (length - number, length)
+    values = [text(value) for value in sequence.slice(start, stop)]
+    database.cut(args[1], sequence, start, stop)
+    if wanted is None:
+        return values[0]
+    return values if left else values[::-1]
+
+
+def lpop(session: "Session", args: list[bytes]) -> Reply:
+    """LPOP key [count]: two nodes that pop at the same time may pop the same element."""
+    if len(args) > 3:
+        raise CommandError(SYNTAX)
+    return _pop(session, args, left=True)
+
+
+def rpop(session: "Session", args: list[bytes]) -> Reply:
+    """RPOP key [count]."""
+    if len(args) > 3:
+        raise CommandError(SYNTAX)
+    return _pop(session, args, left=False)
+
+
+def llen(session: "Session", args: list[bytes]) -> Reply:
+    """LLEN key."""
+    sequence = session.database.list_at(args[1])
+    return 0 if sequence is None else len(sequence)
+
+
+def lrange(session: "Session", args: list[bytes]) -> Reply:
+    """LRANGE key start stop."""
+    start, stop = integer(args[2]), integer(args[3])
+    sequence = session.database.list_at(args[1])
+    if sequence is None:
+        return []
+    return [text(value) for value in sequence.slice(*bounds(start, stop, len(sequence)))]
+
+
+def lindex(session: "Session", args: list[bytes]) -> Reply:
+    """LINDEX key index."""
+    index = integer(args[2])
+    sequence = session.database.list_at(args[1])
+    if sequence is None or not -len(sequence) <= index < len(sequence):
+        return None
+    return text(sequence[index])
+
+
+def lset(session: "Session", args: list[bytes]) -> Reply:
+    """LSET key index element: an assignment to the element; it does not bring back one that is concurrently removed."""
+    sequence = session.database.list_at(args[1])
+    if sequence is None:
+        raise CommandError(NO_SUCH_KEY)
+    index = integer(args[2])
+    if not -len(sequence) <= index < len(sequence):
+        raise CommandError(INDEX_OUT_OF_RANGE)
+    element = sequence.id_at(index + len(sequence) if index < 0 else index)
+    session.database.submit(SequenceAssign(args[1], element, args[3]))
+    return OK
+
+
+def _positions(sequence: Sequence, element: bytes, *, backwards: bool, limit: int) -> "list[int]":
+    """Where an element stands, at most `limit` places, in the order of the search. O(n)."""
+    found: list[int] = []
+    length = len(sequence)
+    starts = range(0, length, CHUNK)
+    for start in reversed(starts) if backwards else starts:
+        values = sequence.slice(start, min(length, start + CHUNK))
+        here = [start + i for i, value in enumerate(values) if text(value) == element]
+        found += here[::-1] if backwards else here
+        if limit and len(found) >= limit:
+            return found[:limit]
+    return found
+
+
+def linsert(session: "Session", args: list[bytes]) -> Reply:
+    """LINSERT key BEFORE | AFTER pivot element."""
+    where = args[2].upper()
+    if where not in (b"BEFORE", b"AFTER"):
+        raise CommandError(SYNTAX)
+    sequence = session.database.list_at(args[1])
+    if sequence is None:
+        return ZERO
+    found = _positions(sequence, args[3], backwards=False, limit=1)
+    if not found:
+        return -1
+    return session.database.insert(args[1], found[0] + (where == b"AFTER"), [args[4]])
+
+
+def lrem(session: "Session", args: list[bytes]) -> Reply:
+    """LREM key count element."""
+    wanted = integer(args[2])
+    database = session.database
+    sequence = database.list_at(args[1])
+    if sequence is None:
+        return ZERO
+    found = _positions(sequence, args[3], backwards=wanted < 0, limit=abs(wanted))
+    database.cut_at(args[1], sequence, sorted(found))
+    return len(found)
+
+
+def ltrim(session: "Session", args: list[bytes]) -> Reply:
+    """LTRIM key start stop."""
+    start, stop = integer(args[2]), integer(args[3])
+    database = session.database
+    sequence = database.list_at(args[1])
+    if sequence is not None:
+        length = len(sequence)
+        start, stop = bounds(start, stop, length)
+        if start >= stop:
+            database.cut(args[1], sequence, 0, length)
+        else:
+            database.cut_around(args[1], sequence, start, stop)
+    return OK
+
+
+def lpos(session: "Session", args: list[bytes]) -> Reply:
+    """LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]."""
+    rank, wanted, longest = 1, None, 0
+    rest = args[3:]
+    if len(rest) % 2:
+        raise CommandError(SYNTAX)
+    for name, value in zip(rest[::2], rest[1::2], strict=True):
+        word, number = name.upper(), integer(value)
+        if word == b"RANK":
+            rank = number
+            if rank == 0:
+                raise CommandError(RANK_ZERO)
+        elif word == b"COUNT":
+            wanted = number
+            if number < 0:
+                raise CommandError(COUNT_NEGATIVE)
+        elif word == b"MAXLEN":
+            longest = number
+            if number < 0:
+                raise CommandError(MAXLEN_NEGATIVE)
+        else:
+            raise CommandError(SYNTAX)
+    sequence = session.database.list_at(args[1])
+    if sequence is None:
+        return None if wanted is None else []
+    backwards = rank < 0
+    limit = 0 if wanted == 0 else abs(rank) - 1 + (1 if wanted is None else wanted)
+    found = _positions(sequence, args[2], backwards=backwards, limit=limit)
+    if longest:
+        length = len(sequence)
+        found = [at for at in found if (length - 1 - at if backwards else at) < longest]
+    found = found[abs(rank) - 1 :]
+    if wanted is None:
+        return found[0] if found else None
+    return found
+
+
+def _move(session: "Session", source: bytes, target: bytes, *, from_left: bool, to_left: bool) -> Reply:
+    database = session.database
+    sequence = database.list_at(source)
+    if sequence is None:
+        return None
+    database.list_at(target)  # of another type: refused before anything is done
+    at = 0 if from_left else len(sequence) - 1
+    value = text(sequence[at])
+    database.cut(source, sequence, at, at + 1)
+    after = database.list_at(target)
+    database.insert(target, 0 if to_left or after is None else len(after), [value])
+    return value
+
+
+def _side(word: bytes) -> bool:
+    if word.upper() not in (b"LEFT", b"RIGHT"):
+        raise CommandError(SYNTAX)
+    return word.upper() == b"LEFT"
+
+
+def lmove(session: "Session", args: list[bytes]) -> Reply:
+    """LMOVE source destination LEFT | RIGHT LEFT | RIGHT: both sides in one batch."""
+    return _move(session, args[1], args[2], from_left=_side(args[3]), to_left=_side(args[4]))
+
+
+def rpoplpush(session: "Session", args: list[bytes]) -> Reply:
+    """RPOPLPUSH source destination."""
+    return _move(session, args[1], args[2], from_left=False, to_left=True)
+
+
+TABLE = (
+    Command(
+        "lpush",
+        lpush,
+        -3,
+        "write denyoom fast",
+        (1, 1, 1),
+        "list",
+        "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
+        "O(log n) for each call and O(1) for each element",
+        arguments="key element [element ...]",
+    ),
+    Command(
+        "rpush",
+        rpush,
+        -3,
+        "write denyoom fast",
+        (1, 1, 1),
+        "list",
+        "Appends one or more elements to a list. Creates the key if it doesn't exist.",
+        "O(log n) for each call and O(1) for each element",
+        arguments="key element [element ...]",
+    ),
+    Command(
+        "lpushx",
+        lpushx,
+        -3,
+        "write denyoom fast",
+        (1, 1, 1),
+        "list",
+        "Prepends one or more elements to a list only when the list exists.",
+        "O(log n) for each call and O(1) for each element",
+        arguments="key element [element ...]",
+    ),
+    Command(
+        "rpushx",
+        rpushx,
+        -3,
+        "write denyoom fast",
+        (1, 1, 1),
+        "list",
+        "Appends an element to a list only when the list exists.",
+        "O(log n) for each call and O(1) for each element",
+        arguments="key element [element ...]",
+    ),
+    Command(
+        "lpop",
+        lpop,
+        -2,
+        "write fast",
+        (1, 1, 1),
+        "list",
+        "Returns the first elements in a list after removing it. Deletes the list if the last element was popped.",
+        "O(log n) and O(1) for each element",
+        arguments="key [count]",
+    ),
+    Command(
+        "rpop",
+        rpop,
+        -2,
+        "write fast",
+        (1, 1, 1),
+        "list",
+        "Returns and removes the last elements of a list. Deletes the list if the last element was popped.",
+        "O(log n) and O(1) for each element",
+        arguments="key [count]",
+    ),
+    Command(
+        "llen", llen, 2, "readonly fast", (1, 1, 1), "list", "Returns the length of a list.", "O(1)", arguments="key"
+    ),
+    Command(
+        "lrange",
+        lrange,
+        4,
+        "readonly",
+        (1, 1, 1),
+        "list",
+        "Returns a range of elements from a list.",
+        "O(log n) and O(1) for each element",
+        arguments="key start stop",
+    ),
+    Command(
+        "lindex",
+        lindex,
+        3,
+        "readonly",
+        (1, 1, 1),
+        "list",
+        "Returns an element from a list by its index.",
+        "O(log n)",
+        arguments="key index",
+    ),
+    Command(
+        "lset",
+        lset,
+        4,
+        "write denyoom",
+        (1, 1, 1),
+        "list",
+        "Sets the value of an element in a list by its index.",
+        "O(log n)",
+        arguments="key index element",
+    ),
+    Command(
+        "linsert",
+        linsert,
+        5,
+        "write denyoom",
+        (1, 1, 1),
+        "list",
+        "Inserts an element before or after another element in a list.",
+        "O(n)",
+        arguments="key BEFORE|AFTER pivot element",
+    ),
+    Command(
+        "lrem",
+        lrem,
+        4,
+        "write",
+        (1, 1, 1),
+        "list",
+        "Removes elements from a list. Deletes the list if the last element was removed.",
+        "O(n)",
+        arguments="key count element",
+    ),
+    Command(
+        "ltrim",
+        ltrim,
+        4,
+        "write",
+        (1, 1, 1),
+        "list",
+        "Removes elements from both ends a list. Deletes the list if all elements were trimmed.",
+        "O(log n) and O(1) for each element removed",
+        arguments="key start stop",
+    ),
+    Command(
+        "lpos",
+        lpos,
+        -3,
+        "readonly",
+        (1, 1, 1),
+        "list",
+        "Returns the index of matching elements in a list.",
+        "O(n)",
+        arguments="key element [RANK rank] [COUNT num-matches] [MAXLEN len]",
+    ),
+    Command(
+        "lmove",
+        lmove,
+        5,
+        "write denyoom",
+        (1, 2, 1),
+        "list",
+        "Returns an element after popping it from one list and pushing it to another. Deletes the list if the last element was moved.",
+        "O(log n)",
+        arguments="source destination LEFT|RIGHT LEFT|RIGHT",
+    ),
+    Command(
+        "rpoplpush",
+        rpoplpush,
+        3,
+        "write denyoom",
+        (1, 2, 1),
+        "list",
+        "Returns the last element of a list after removing and pushing it to another list. Deletes the list if the last element was popped.",
+        "O(log n)",
+        arguments="source destination",
+    ),
+)

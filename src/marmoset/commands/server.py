@@ -1,0 +1,289 @@
+"""INFO, COMMAND and what else clients ask a server about itself (floor 8)."""
+
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+from marmoset.commands.connection import COMPATIBLE_VERSION, container
+from marmoset.commands.glob import compile_glob
+from marmoset.commands.table import Command
+from marmoset.config import Config
+from marmoset.resp.errors import INVALID_COMMAND, NO_KEYS, SYNTAX, CommandError
+from marmoset.resp.replies import EMPTY_ARRAY, Reply, SetReply
+from marmoset.version import VERSION
+
+if TYPE_CHECKING:
+    from marmoset.session import Session
+
+Section = dict[str, str | int]
+
+
+def _sections(session: "Session") -> dict[str, Section]:
+    database = session.database
+    node, status = database.node, database.node.status()
+    return {
+        "Server": {
+            "redis_version": COMPATIBLE_VERSION,
+            "marmoset_version": VERSION,
+            "redis_mode": "standalone",
+            "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "arch_bits": 64,
+            "python_version": ".".join(map(str, sys.version_info[:3])),
+            "run_id": status["id"],
+            "tcp_port": node.config.port,
+            "uptime_in_seconds": node.uptime_ms() // 1000,
+            "uptime_in_days": node.uptime_ms() // 86_400_000,
+        },
+        "Clients": {"connected_clients": len(session.clients.all()), "maxclients": node.config.maxclients},
+        "Persistence": {"loading": int(node.state in ("waiting", "joining"))},
+        "Stats": {
+            "total_connections_received": session.clients.total,
+            "total_commands_processed": session.clients.commands + session.commands,
+        },
+        "Replication": {"role": "master", "connected_slaves": 0},
+        "Marmoset": {name: value for name, value in status.items() if name not in ("keys", "version")},
+        "Keyspace": {"db0": f"keys={status['keys']},expires=0,avg_ttl=0"} if status["keys"] else {},
+    }
+
+
+def info(session: "Session", args: list[bytes]) -> Reply:
+    """INFO [section ...]."""
+    wanted = {arg.lower().decode("utf-8", "replace") for arg in args[1:]}
+    everything = not wanted or wanted & {"default", "all", "everything"}
+    blocks = [
+        f"# {title}\r\n" + "".join(f"{name}:{value}\r\n" for name, value in section.items())
+        for title, section in _sections(session).items()
+        if everything or title.lower() in wanted
+    ]
+    return "\r\n".join(blocks).encode()
+
+
+def _row(command: Command, name: str | None = None) -> Reply:
+    flags = [flag for flag in command.flags.split() if flag != "noqueue"]
+    first, last, step = command.keys
+    return [
+        (name or command.name).encode(),
+        command.arity,
+        SetReply([flag.encode() for flag in flags]),
+        first,
+        last,
+        step,
+        SetReply([]),
+        [],
+        [],
+        [_row(each, f"{command.name}|{each.name}") for each in command.subcommands.values()],
+    ]
+
+
+def command_all(session: "Session", args: list[bytes]) -> Reply:
+    """COMMAND."""
+    return [_row(command) for command in session.commands_table.values()]
+
+
+def command_count(session: "Session", args: list[bytes]) -> Reply:
+    """COMMAND COUNT."""
+    return len(session.commands_table)
+
+
+def _named(session: "Session", name: bytes) -> Command | None:
+    words = name.lower().decode("utf-8", "replace").split("|")
+    command = session.commands_table.get(words[0])
+    if command is not None and len(words) == 2:
+        return command.subcommands.get(words[1])
+    return command if len(words) == 1 else None
+
+
+def command_info(session: "Session", args: list[bytes]) -> Reply:
+    """COMMAND INFO [command-name ...]."""
+    if len(args) == 2:
+        return command_all(session, args)
+    found = [(_named(session, name), name) for name in args[2:]]
+    return [None if row is None else _row(row, name.lower().decode()) for row, name in found]
+
+
+def _docs(command: Command, prefix: str = "") -> dict[bytes, Reply]:
+    docs: dict[bytes, Reply] = {
+        b"summary": command.summary.encode(),
+        b"since": command.since.encode(),
+        b"group": command.group.encode(),
+        b"complexity": command.complexity.encode(),
+    }
+    if command.arguments:
+        docs[b"syntax"] = f"{prefix}{command.name} {command.arguments}".upper().encode()[:0] + (
+            f"{prefix.upper()}{command.name.upper()} {command.arguments}".encode()
+        )
+    if command.subcommands:
+        docs[b"subcommands"] = {
+            f"{command.name}|{each.name}".encode(): _docs(each, f"{command.name} ")
+            for each in command.subcommands.values()
+        }
+    return docs
+
+
+def command_docs(session: "Session", args: list[bytes]) -> Reply:
+    """COMMAND DOCS [command-name ...]."""
+    names = args[2:] or [name.encode() for name in session.commands_table]
+    found = [(name, _named(session, name)) for name in names]
+    return {name.lower(): _docs(command) for name, command in found if command is not None}
+
+
+def command_list(session: "Session", args: list[bytes]) -> Reply:
+    """COMMAND LIST [FILTERBY PATTERN pattern | ACLCAT category | MODULE name]."""
+    names = [name.encode() for name in session.commands_table]
+    if len(args) == 2:
+        return names
+    if len(args) != 5 or args[2].upper() != b"FILTERBY":
+        raise CommandError(SYNTAX)
+    word = args[3].upper()
+    if word == b"PATTERN":
+        match = compile_glob(args[4]).fullmatch
+        return [name for name in names if match(name)]
+    if word in (b"ACLCAT", b"MODULE"):
+        return EMPTY_ARRAY
+    raise CommandError(SYNTAX)
+
+
+def command_getkeys(session: "Session", args: list[bytes]) -> Reply:
+    """COMMAND GETKEYS command [arg ...]."""
+    command = session.commands_table.get(args[2].lower().decode("utf-8", "replace"))
+    if command is None:
+        raise CommandError(INVALID_COMMAND)
+    if not command.arity_fits(len(args) - 2):
+        raise CommandError("ERR Invalid number of arguments specified for command")
+    keys = command.keys_of(args[2:])
+    if not keys:
+        raise CommandError(NO_KEYS)
+    return [*keys]
+
+
+COMMAND = container(
+    "command",
+    (
+        Command("count", command_count, 2, "loading", (0, 0, 0), "server", "Returns a count of commands.", "O(1)"),
+        Command(
+            "info",
+            command_info,
+            -2,
+            "loading",
+            (0, 0, 0),
+            "server",
+            "Returns information about one, multiple or all commands.",
+            "O(N) in the number of commands",
+            arguments="[command-name [command-name ...]]",
+        ),
+        Command(
+            "docs",
+            command_docs,
+            -2,
+            "loading",
+            (0, 0, 0),
+            "server",
+            "Returns documentary information about one, multiple or all commands.",
+            "O(N) in the number of commands",
+            arguments="[command-name [command-name ...]]",
+        ),
+        Command(
+            "list",
+            command_list,
+            -2,
+            "loading",
+            (0, 0, 0),
+            "server",
+            "Returns a list of command names.",
+            "O(N) in the number of commands",
+            arguments="[FILTERBY PATTERN pattern]",
+        ),
+        Command(
+            "getkeys",
+            command_getkeys,
+            -3,
+            "loading",
+            (0, 0, 0),
+            "server",
+            "Extracts the key names from an arbitrary command.",
+            "O(N) in the number of arguments",
+            arguments="command [arg [arg ...]]",
+        ),
+    ),
+    "Returns detailed information about all commands.",
+    "server",
+)
+
+
+def command(session: "Session", args: list[bytes]) -> Reply:
+    """COMMAND, with or without a subcommand."""
+    return command_all(session, args) if len(args) == 1 else COMMAND.handler(session, args)
+
+
+def config_get(session: "Session", args: list[bytes]) -> Reply:
+    """CONFIG GET pattern [pattern ...]: the settings of this node, and what Redis's tools look for."""
+    config: Config = session.database.config
+    settings = {name: _shown(getattr(config, name)) for name in sorted(Config.__dataclass_fields__)}
+    settings.update({"save": b"", "appendonly": b"no", "databases": b"1"})
+    matchers = [compile_glob(pattern.lower()) for pattern in args[2:]]
+    return {
+        name.encode(): value
+        for name, value in settings.items()
+        if any(matcher.fullmatch(name.encode()) for matcher in matchers)
+    }
+
+
+def _shown(value: object) -> bytes:
+    if isinstance(value, bool):
+        return b"yes" if value else b"no"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)).encode()
+    return str(value).encode()
+
+
+CONFIG = container(
+    "config",
+    (
+        Command(
+            "get",
+            config_get,
+            -3,
+            "loading",
+            (0, 0, 0),
+            "server",
+            "Returns the effective values of configuration parameters.",
+            "O(N) in the number of parameters",
+            arguments="parameter [parameter ...]",
+        ),
+    ),
+    "A container for server configuration commands; settings are changed at the start, not while running.",
+    "server",
+)
+
+
+def shutdown(session: "Session", args: list[bytes]) -> Reply:
+    """SHUTDOWN: a member leaves its group, which takes agreement; MARMOSET LEAVE does that."""
+    raise CommandError("ERR use MARMOSET LEAVE: this member then leaves its group and its process ends")
+
+
+TABLE = (
+    Command(
+        "info",
+        info,
+        -1,
+        "loading",
+        (0, 0, 0),
+        "server",
+        "Returns information and statistics about the server.",
+        "O(members + shards)",
+        arguments="[section [section ...]]",
+    ),
+    Command(
+        "command",
+        command,
+        -1,
+        "loading",
+        (0, 0, 0),
+        "server",
+        COMMAND.summary,
+        "O(N) in the number of commands",
+        subcommands=COMMAND.subcommands,
+    ),
+    CONFIG,
+    Command("shutdown", shutdown, -1, "", (0, 0, 0), "server", "Refused: MARMOSET LEAVE ends a member.", "O(1)"),
+)

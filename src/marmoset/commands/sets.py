@@ -1,0 +1,394 @@
+"""Commands on sets (floor 8): sets in which adding wins."""
+
+from typing import TYPE_CHECKING
+
+from marmoset.commands.parsing import INT_MAX, INT_MIN, count, integer
+from marmoset.commands.scanning import scan_options
+from marmoset.commands.table import Command
+from marmoset.crdts.split import PlainSet
+from marmoset.resp.errors import LENGTH_RANGE, NOT_AN_INTEGER, SYNTAX, CommandError
+from marmoset.resp.replies import ONE, ZERO, Reply, SetReply
+
+if TYPE_CHECKING:
+    from marmoset.session import Session
+
+
+def sadd(session: "Session", args: list[bytes]) -> Reply:
+    """SADD key member [member ...]."""
+    return session.database.add(args[1], args[2:])
+
+
+def srem(session: "Session", args: list[bytes]) -> Reply:
+    """SREM key member [member ...]: removes what is observed here; a concurrent add survives."""
+    return session.database.remove(args[1], args[2:])
+
+
+def smembers(session: "Session", args: list[bytes]) -> Reply:
+    """SMEMBERS key."""
+    value = session.database.set_at(args[1])
+    return SetReply([] if value is None else list(value))
+
+
+def sismember(session: "Session", args: list[bytes]) -> Reply:
+    """SISMEMBER key member."""
+    value = session.database.set_at(args[1])
+    return ONE if value is not None and args[2] in value else ZERO
+
+
+def smismember(session: "Session", args: list[bytes]) -> Reply:
+    """SMISMEMBER key member [member ...]."""
+    value = session.database.set_at(args[1])
+    return [int(value is not None and member in value) for member in args[2:]]
+
+
+def scard(session: "Session", args: list[bytes]) -> Reply:
+    """SCARD key."""
+    value = session.database.set_at(args[1])
+    return 0 if value is None else len(value)
+
+
+def _sample(session: "Session", key: bytes, wanted: int) -> list[bytes]:
+    """Distinct random members, at most as many as there are. O(wanted), O(n) where most are wanted."""
+    database = session.database
+    value = database.set_at(key)
+    if value is None or wanted == 0:
+        return []
+    if wanted >= len(value):
+        return list(value)
+    if 3 * wanted >= len(value):
+        return database.rng.sample(sorted(value), wanted)
+    chosen: dict[bytes, None] = {}
+    while len(chosen) < wanted:
+        chosen[database.keyspace.sample(key, database.rng)] = None
+    return list(chosen)
+
+
+def spop(session: "Session", args: list[bytes]) -> Reply:
+    """SPOP key [count]."""
+    database = session.database
+    if len(args) > 3:
+        raise CommandError(SYNTAX)
+    if len(args) == 2:
+        if database.set_at(args[1]) is None:
+            return None
+        member = database.keyspace.sample(args[1], database.rng)
+        database.remove(args[1], [member])
+        return member
+    members = _sample(session, args[1], count(args[2]))
+    if members:
+        database.remove(args[1], members)
+    return SetReply(members)
+
+
+def srandmember(session: "Session", args: list[bytes]) -> Reply:
+    """SRANDMEMBER key [count]: a negative count may give a member more than once."""
+    database = session.database
+    if len(args) > 3:
+        raise CommandError(SYNTAX)
+    if len(args) == 2:
+        return None if database.set_at(args[1]) is None else database.keyspace.sample(args[1], database.rng)
+    wanted = integer(args[2])
+    if not -(INT_MAX // 2) <= wanted <= INT_MAX // 2:
+        raise CommandError(LENGTH_RANGE if INT_MIN <= wanted <= INT_MAX else NOT_AN_INTEGER)
+    if wanted >= 0:
+        return _sample(session, args[1], wanted)
+    if database.set_at(args[1]) is None:
+        return []
+    if -wanted > MANY_MAX:
+        raise CommandError(LENGTH_RANGE)
+    return [database.keyspace.sample(args[1], database.rng) for _ in range(-wanted)]
+
+
+MANY_MAX = 1_000_000
+"""What SRANDMEMBER gives at the most with repetition: the answer is made in one piece."""
+
+
+def smove(session: "Session", args: list[bytes]) -> Reply:
+    """SMOVE source destination member: both sides in one batch."""
+    database = session.database
+    source, target = database.set_at(args[1]), database.set_at(args[2])
+    if source is None or args[3] not in source:
+        return ZERO
+    if args[1] == args[2]:
+        return ONE
+    database.remove(args[1], [args[3]])
+    if target is None or args[3] not in target:
+        database.add(args[2], [args[3]])
+    return ONE
+
+
+def _values(session: "Session", keys: list[bytes]) -> list[PlainSet | None]:
+    return [session.database.set_at(key) for key in keys]
+
+
+def _union(session: "Session", keys: list[bytes]) -> list[bytes]:
+    found: dict[bytes, None] = {}
+    for value in _values(session, keys):
+        if value is not None:
+            found.update(dict.fromkeys(value))
+    return list(found)
+
+
+def _intersection(session: "Session", keys: list[bytes]) -> list[bytes]:
+    values = _values(session, keys)
+    present = sorted((value for value in values if value is not None), key=len)
+    if len(present) < len(values):
+        return []
+    return [member for member in present[0] if all(member in other for other in present[1:])]
+
+
+def _difference(session: "Session", keys: list[bytes]) -> list[bytes]:
+    first, *others = _values(session, keys)
+    if first is None:
+        return []
+    present = [other for other in others if other is not None]
+    return [member for member in first if not any(member in other for other in present)]
+
+
+def sunion(session: "Session", args: list[bytes]) -> Reply:
+    """SUNION key [key ...]."""
+    return SetReply(_union(session, args[1:]))
+
+
+def sinter(session: "Session", args: list[bytes]) -> Reply:
+    """SINTER key [key ...]."""
+    return SetReply(_intersection(session, args[1:]))
+
+
+def sdiff(session: "Session", args: list[bytes]) -> Reply:
+    """SDIFF key [key ...]."""
+    return SetReply(_difference(session, args[1:]))
+
+
+def sunionstore(session: "Session", args: list[bytes]) -> Reply:
+    """SUNIONSTORE destination key [key ...]."""
+    return session.database.store_set("sunionstore", args[1], _union(session, args[2:]))
+
+
+def sinterstore(session: "Session", args: list[bytes]) -> Reply:
+    """SINTERSTORE destination key [key ...]."""
+    return session.database.store_set("sinterstore", args[1], _intersection(session, args[2:]))
+
+
+def sdiffstore(session: "Session", args: list[bytes]) -> Reply:
+    """SDIFFSTORE destination key [key ...]."""
+    return session.database.store_set("sdiffstore", args[1], _difference(session, args[2:]))
+
+
+def sintercard(session: "Session", args: list[bytes]) -> Reply:
+    """SINTERCARD numkeys key [key ...] [LIMIT limit]."""
+    number = integer(args[1], "ERR numkeys should be greater than 0")
+    if number <= 0:
+        raise CommandError("ERR numkeys should be greater than 0")
+    if number > len(args) - 2:
+        raise CommandError("ERR Number of keys can't be greater than number of args")
+    limit = 0
+    rest = args[2 + number :]
+    if rest:
+        if len(rest) != 2 or rest[0].upper() != b"LIMIT":
+            raise CommandError(SYNTAX)
+        limit = integer(rest[1], "ERR LIMIT can't be negative")
+        if limit < 0:
+            raise CommandError("ERR LIMIT can't be negative")
+    size = len(_intersection(session, args[2 : 2 + number]))
+    return min(size, limit) if limit else size
+
+
+def sscan(session: "Session", args: list[bytes]) -> Reply:
+    """SSCAN key cursor [MATCH pattern] [COUNT count]."""
+    options = scan_options(args, 2, kinds=False)
+    if session.database.set_at(args[1]) is None:
+        return [b"0", []]
+    cursor, members = session.database.keyspace.scan_elements(args[1], options.cursor, options.count)
+    return [b"%d" % cursor, [member for member in members if options.wants(member)]]
+
+
+TABLE = (
+    Command(
+        "sadd",
+        sadd,
+        -3,
+        "write denyoom fast",
+        (1, 1, 1),
+        "set",
+        "Adds one or more members to a set. Creates the key if it doesn't exist.",
+        "O(N) in the number of members",
+        arguments="key member [member ...]",
+    ),
+    Command(
+        "srem",
+        srem,
+        -3,
+        "write fast",
+        (1, 1, 1),
+        "set",
+        "Removes one or more members from a set. Deletes the key if the last member was removed.",
+        "O(N) in the number of members",
+        arguments="key member [member ...]",
+    ),
+    Command(
+        "smembers",
+        smembers,
+        2,
+        "readonly",
+        (1, 1, 1),
+        "set",
+        "Returns all members of a set.",
+        "O(N) in the size of the set",
+        arguments="key",
+    ),
+    Command(
+        "sismember",
+        sismember,
+        3,
+        "readonly fast",
+        (1, 1, 1),
+        "set",
+        "Determines whether a member belongs to a set.",
+        "O(1)",
+        arguments="key member",
+    ),
+    Command(
+        "smismember",
+        smismember,
+        -3,
+        "readonly fast",
+        (1, 1, 1),
+        "set",
+        "Determines whether multiple members belong to a set.",
+        "O(N) in the number of members",
+        arguments="key member [member ...]",
+    ),
+    Command(
+        "scard",
+        scard,
+        2,
+        "readonly fast",
+        (1, 1, 1),
+        "set",
+        "Returns the number of members in a set.",
+        "O(1)",
+        arguments="key",
+    ),
+    Command(
+        "spop",
+        spop,
+        -2,
+        "write fast",
+        (1, 1, 1),
+        "set",
+        "Returns one or more random members from a set after removing them. Deletes the key if the last member was popped.",
+        "O(N) in the number popped",
+        arguments="key [count]",
+    ),
+    Command(
+        "srandmember",
+        srandmember,
+        -2,
+        "readonly",
+        (1, 1, 1),
+        "set",
+        "Get one or multiple random members from a set.",
+        "O(N) in the number returned",
+        arguments="key [count]",
+    ),
+    Command(
+        "smove",
+        smove,
+        4,
+        "write fast",
+        (1, 2, 1),
+        "set",
+        "Moves a member from one set to another.",
+        "O(1)",
+        arguments="source destination member",
+    ),
+    Command(
+        "sunion",
+        sunion,
+        -2,
+        "readonly",
+        (1, -1, 1),
+        "set",
+        "Returns the union of multiple sets.",
+        "O(N) in the total size of the sets",
+        arguments="key [key ...]",
+    ),
+    Command(
+        "sinter",
+        sinter,
+        -2,
+        "readonly",
+        (1, -1, 1),
+        "set",
+        "Returns the intersect of multiple sets.",
+        "O(N*M) in the smallest size and the number of sets",
+        arguments="key [key ...]",
+    ),
+    Command(
+        "sdiff",
+        sdiff,
+        -2,
+        "readonly",
+        (1, -1, 1),
+        "set",
+        "Returns the difference of multiple sets.",
+        "O(N*M) in the first size and the number of sets",
+        arguments="key [key ...]",
+    ),
+    Command(
+        "sunionstore",
+        sunionstore,
+        -3,
+        "write denyoom",
+        (1, -1, 1),
+        "set",
+        "Stores the union of multiple sets in a key.",
+        "O(N) in the total size of the sets",
+        arguments="destination key [key ...]",
+    ),
+    Command(
+        "sinterstore",
+        sinterstore,
+        -3,
+        "write denyoom",
+        (1, -1, 1),
+        "set",
+        "Stores the intersect of multiple sets in a key.",
+        "O(N*M) in the smallest size and the number of sets",
+        arguments="destination key [key ...]",
+    ),
+    Command(
+        "sdiffstore",
+        sdiffstore,
+        -3,
+        "write denyoom",
+        (1, -1, 1),
+        "set",
+        "Stores the difference of multiple sets in a key.",
+        "O(N*M) in the first size and the number of sets",
+        arguments="destination key [key ...]",
+    ),
+    Command(
+        "sintercard",
+        sintercard,
+        -3,
+        "readonly",
+        (0, 0, 0),
+        "set",
+        "Returns the number of members of the intersect of multiple sets.",
+        "O(N*M) in the smallest size and the number of sets",
+        arguments="numkeys key [key ...] [LIMIT limit]",
+    ),
+    Command(
+        "sscan",
+        sscan,
+        -3,
+        "readonly",
+        (1, 1, 1),
+        "set",
+        "Iterates over members of a set.",
+        "O(1) a call, O(N) in all",
+        arguments="key cursor [MATCH pattern] [COUNT count]",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The Redis protocol (floor 8): requests from bytes, replies to bytes, error texts. No I/O."""

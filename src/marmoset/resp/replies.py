@@ -1,0 +1,104 @@
+"""Replies to bytes, for RESP2 and RESP3 (floor 8).
+
+A reply is a plain Python value: `int`, `bytes` (a bulk string), `str` (a simple string), None, `bool`, `float`, `list`,
+`dict`, `SetReply`, `ErrorReply`, or `Raw`, which is encoded already. RESP2 has no maps, sets, doubles and booleans:
+they become flat arrays, arrays, bulk strings and integers, as Redis does it.
+"""
+
+from typing import Final, cast, final
+
+
+@final
+class Raw(bytes):
+    """A reply that is encoded already, the same in both protocols."""
+
+    __slots__ = ()
+
+
+@final
+class SetReply:
+    """Elements without order: a set in RESP3, an array in RESP2."""
+
+    __slots__ = ("elements",)
+
+    def __init__(self, elements: list[bytes]) -> None:
+        self.elements = elements
+
+
+@final
+class ErrorReply:
+    """An error within a larger reply, as EXEC has them."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+@final
+class NullArray:
+    """The absence of an array: `*-1` in RESP2, null in RESP3."""
+
+    __slots__ = ()
+
+
+Reply = object
+
+OK: Final = Raw(b"+OK\r\n")
+QUEUED: Final = Raw(b"+QUEUED\r\n")
+PONG: Final = Raw(b"+PONG\r\n")
+ZERO: Final = Raw(b":0\r\n")
+ONE: Final = Raw(b":1\r\n")
+EMPTY_ARRAY: Final = Raw(b"*0\r\n")
+NULL_ARRAY: Final = NullArray()
+
+_NULL: Final = (b"", b"", b"$-1\r\n", b"_\r\n")
+_NULL_ARRAY: Final = (b"", b"", b"*-1\r\n", b"_\r\n")
+
+
+def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
+    """Append the bytes of a reply. O(length)."""
+    kind = type(reply)
+    if kind is Raw:
+        out.append(cast("Raw", reply))
+    elif kind is int:
+        out.append(b":%d\r\n" % cast("int", reply))
+    elif kind is bytes:
+        bulk = cast("bytes", reply)
+        out.append(b"$%d\r\n%b\r\n" % (len(bulk), bulk))
+    elif reply is None:
+        out.append(_NULL[protocol])
+    elif isinstance(reply, list):
+        out.append(b"*%d\r\n" % len(reply))
+        for element in reply:
+            encode(element, protocol, out)
+    elif isinstance(reply, dict):
+        out.append(b"%%%d\r\n" % len(reply) if protocol == 3 else b"*%d\r\n" % (2 * len(reply)))
+        for name, value in reply.items():
+            encode(name, protocol, out)
+            encode(value, protocol, out)
+    elif isinstance(reply, SetReply):
+        out.append((b"~%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply.elements))
+        out.extend(b"$%d\r\n%b\r\n" % (len(element), element) for element in reply.elements)
+    elif isinstance(reply, str):
+        out.append(b"+%b\r\n" % _line(reply))
+    elif isinstance(reply, ErrorReply):
+        out.append(error(reply.text))
+    elif isinstance(reply, NullArray):
+        out.append(_NULL_ARRAY[protocol])
+    elif isinstance(reply, bool):
+        out.append((b"#t\r\n" if reply else b"#f\r\n") if protocol == 3 else (b":1\r\n" if reply else b":0\r\n"))
+    elif isinstance(reply, float):
+        text = b"%.17g" % reply
+        out.append(b",%b\r\n" % text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(text), text))
+    else:
+        raise TypeError(f"a reply of {kind.__name__}")
+
+
+def error(text: str) -> bytes:
+    """An error reply; its text is one line."""
+    return b"-%b\r\n" % _line(text)
+
+
+def _line(text: str) -> bytes:
+    return text.replace("\r", " ").replace("\n", " ").encode("utf-8", "surrogateescape")

@@ -1,0 +1,256 @@
+"""One client's conversation (floor 8): bytes in, bytes out.
+
+A session holds what belongs to one connection: its parser, protocol version and name, its open transaction and watched
+keys. It runs whole requests in one pass from received bytes to reply bytes. A fault of the protocol answers and closes; an
+error of a command answers and goes on; an unexpected exception is our own bug: it is answered, told to the node's log, and
+the connection lives.
+
+Life of a transaction: `queue` is None outside of one, a list of requests inside.
+"""
+
+from typing import Final, cast, final
+
+from marmoset.commands import COMMANDS
+from marmoset.commands.database import Database
+from marmoset.commands.table import Command
+from marmoset.keyspace import Watch
+from marmoset.node import Node
+from marmoset.resp import errors
+from marmoset.resp.errors import CommandError, ProtocolError
+from marmoset.resp.parser import RequestParser
+from marmoset.resp.replies import NULL_ARRAY, QUEUED, ErrorReply, Raw, Reply, encode, error
+
+_SERVING: Final = "serving"
+
+
+@final
+class Clients:
+    """All sessions of one server."""
+
+    __slots__ = ("_sessions", "commands", "total")
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, Session] = {}
+        self.total = 0
+        self.commands = 0
+        """Commands of sessions that have ended."""
+
+    def add(self, session: "Session") -> None:
+        """A connection has come."""
+        self._sessions[session.number] = session
+        self.total += 1
+
+    def remove(self, session: "Session") -> None:
+        """A connection is gone."""
+        if self._sessions.pop(session.number, None) is not None:
+            self.commands += session.commands
+
+    def all(self) -> "list[Session]":
+        """All sessions, in the order in which they came. O(sessions)."""
+        return list(self._sessions.values())
+
+
+@final
+class Session:
+    """The conversation with one client of one node."""
+
+    __slots__ = (
+        "_failed",
+        "_lookup",
+        "_parser",
+        "_queued_bytes",
+        "_watch",
+        "_watched",
+        "clients",
+        "closing",
+        "commands",
+        "commands_table",
+        "database",
+        "last_command",
+        "library",
+        "library_version",
+        "name",
+        "number",
+        "peer",
+        "protocol",
+        "queue",
+    )
+
+    def __init__(self, node: Node, clients: Clients, number: int, peer: str) -> None:
+        self.database = Database(node)
+        self.clients = clients
+        self.number = number
+        self.peer = peer
+        self.closing = False
+        self.commands = 0
+        self.commands_table = COMMANDS
+        self.last_command = ""
+        self.name = b""
+        self.library = b""
+        self.library_version = b""
+        self.protocol = 2
+        self.queue: list[tuple[Command, list[bytes]]] | None = None
+        self._failed = False
+        self._queued_bytes = 0
+        self._watch: Watch | None = None
+        self._watched: list[bytes] = []
+        self._parser = RequestParser(node.config.client_query_bytes_max)
+        self._lookup = _LOOKUP
+        clients.add(self)
+
+    # -- bytes
+
+    def receive(self, data: bytes) -> bytes:
+        """Run the requests that `data` completes; their replies. O(requests)."""
+        requests: list[list[bytes]] = []
+        fault: str | None = None
+        try:
+            self._parser.feed(data, requests)
+        except ProtocolError as problem:
+            fault = problem.text
+        out: list[bytes] = []
+        for args in requests:
+            reply = self.run(args)
+            kind = type(reply)
+            if kind is Raw:
+                out.append(cast("Raw", reply))
+            elif kind is int:
+                out.append(b":%d\r\n" % cast("int", reply))
+            elif kind is bytes:
+                bulk = cast("bytes", reply)
+                out.append(b"$%d\r\n%b\r\n" % (len(bulk), bulk))
+            else:
+                encode(reply, self.protocol, out)
+            if self.closing:
+                break
+        if fault is not None and not self.closing:
+            out.append(error(f"ERR {fault}"))
+            self.closing = True
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self.drop_queue()
+        self.clients.remove(self)
+
+    # -- commands
+
+    def run(self, args: list[bytes]) -> Reply:
+        """Run one request, or queue it inside a transaction; its reply. Never raises."""
+        self.commands += 1
+        command = self._lookup.get(args[0]) or self._lookup.get(args[0].lower())
+        if command is None:
+            return self._refuse(errors.unknown_command(args))
+        arity = command.arity
+        if len(args) != arity if arity >= 0 else len(args) < -arity:
+            return self._refuse(errors.wrong_arity(command.name))
+        node = self.database.node
+        if (node.state != _SERVING or command.is_write) and not command.is_served_always:
+            refusal = node.refusal(command.is_write)
+            if refusal is not None:
+                return self._refuse(refusal)
+        self.last_command = command.name
+        if self.queue is not None and command.is_queued:
+            return self._enqueue(command, args)
+        reply = self._call(command, args)
+        if command.is_write:
+            self.database.replica.end_of_command()
+        return reply
+
+    def _call(self, command: Command, args: list[bytes]) -> Reply:
+        try:
+            return command.handler(self, args)
+        except CommandError as problem:
+            return ErrorReply(problem.text)
+        except Exception as problem:  # our own bug: the connection and the node go on
+            self.database.node.notify("error", "internal error", command=command.name, problem=repr(problem))
+            return ErrorReply(errors.internal(command.name))
+
+    def _refuse(self, text: str) -> ErrorReply:
+        if self.queue is not None:
+            self._failed = True
+        return ErrorReply(text)
+
+    # -- transactions
+
+    def _enqueue(self, command: Command, args: list[bytes]) -> Reply:
+        assert self.queue is not None
+        self._queued_bytes += sum(map(len, args))
+        limit = self.database.config.batch_bytes_max
+        if self._queued_bytes > limit:
+            return self._refuse(errors.too_large("multi", limit))
+        self.queue.append((command, args))
+        return QUEUED
+
+    def begin_queue(self) -> None:
+        """MULTI."""
+        self.queue = []
+        self._failed = False
+        self._queued_bytes = 0
+
+    def drop_queue(self) -> None:
+        """Leave the transaction, and watch nothing any more."""
+        self.queue = None
+        self._failed = False
+        self._queued_bytes = 0
+        self.unwatch()
+
+    def execute_queue(self) -> Reply:
+        """EXEC: everything in one batch, which is applied whole everywhere."""
+        queue, failed, watch = self.queue, self._failed, self._watch
+        if queue is None:
+            raise CommandError(errors.EXEC_WITHOUT_MULTI)
+        touched = watch is not None and watch.touched
+        self.drop_queue()
+        if failed:
+            raise CommandError(errors.EXEC_ABORT)
+        if touched:
+            return NULL_ARRAY
+        if any(command.is_write for command, _ in queue):
+            refusal = self.database.node.refusal(True)
+            if refusal is not None:
+                raise CommandError(refusal)
+            self.database.replica.end_of_command()
+        replies: list[Reply] = []
+        for command, args in queue:
+            reply = self._call(command, args)
+            replies.append(reply)
+        return replies
+
+    def watch(self, keys: list[bytes]) -> None:
+        """WATCH: the next EXEC runs only if none of the keys is touched until then. O(keys)."""
+        if self._watch is None:
+            self._watch = Watch()
+        for key in keys:
+            if key not in self._watched:
+                self._watched.append(key)
+                self.database.keyspace.watch(key, self._watch)
+
+    def unwatch(self) -> None:
+        """Watch nothing any more. O(keys)."""
+        if self._watch is not None:
+            for key in self._watched:
+                self.database.keyspace.unwatch(key, self._watch)
+            self._watched = []
+            self._watch = None
+
+    def reset(self) -> None:
+        """As if the connection was new."""
+        self.drop_queue()
+        self.name = b""
+        self.protocol = 2
+
+    def description(self) -> bytes:
+        """One line about this client, as CLIENT LIST has it."""
+        return (
+            f"id={self.number} addr={self.peer} name={self.name.decode('latin-1')} db=0 "
+            f"watch={len(self._watched)} multi={-1 if self.queue is None else len(self.queue)} "
+            f"cmd={self.last_command or 'NULL'} user=default resp={self.protocol} tot-cmds={self.commands} "
+            f"lib-name={self.library.decode('latin-1')} lib-ver={self.library_version.decode('latin-1')}"
+        ).encode("latin-1")
+
+
+_LOOKUP: Final[dict[bytes, Command]] = {
+    spelled: command for name, command in COMMANDS.items() for spelled in (name.encode(), name.upper().encode())
+}
+"""The spellings that clients use; others are lowered first."""
