@@ -13,7 +13,7 @@ from random import Random
 
 from marmoset.config import Config
 from marmoset.node import Node
-from marmoset.session import Session
+from marmoset.session import Clients, Session
 
 WAIT_S = 10.0
 
@@ -175,7 +175,7 @@ class Pair:
     def __init__(self, port: int, protocol: int) -> None:
         self.redis = RedisClient(port)
         self.node = new_node()
-        self.session = Session(self.node, 1, "127.0.0.1:5000")
+        self.session = Session(self.node, Clients(), 1, "127.0.0.1:5000")
         self.protocol = protocol
         self.redis.send(request("FLUSHALL") + request("HELLO", protocol), 2)
         self.session.receive(request("HELLO", protocol))

@@ -113,7 +113,7 @@ def test_until_it_has_joined_a_node_answers_loading(lonely: NodeProcess, words: 
 def test_until_it_has_joined_a_node_still_answers_about_itself(lonely: NodeProcess) -> None:
     client = lonely.client()
     assert client.info()["redis_version"]
-    assert client.execute_command("COMMAND", "COUNT") > 90
+    assert client.command_count() > 90
     assert client.client_id() > 0
     assert lonely.status()["name"] == "lonely"
     with RawConnection(lonely.port) as raw:

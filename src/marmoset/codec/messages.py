@@ -40,7 +40,6 @@ class Hello(Message, tag=1, frozen=True):
     wall_ms: Count
     vector: Vector
     line: Ids
-    direct: Ids
 
 
 class Refuse(Message, tag=2, frozen=True):

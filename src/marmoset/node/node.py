@@ -5,7 +5,7 @@ in order. Nothing here blocks, reads a clock of its own or draws from global ran
 same object. The node routes and orders; what is decided is decided below: `links.judge` about a Hello, `Stream` about
 what comes over a link, `Roster` and `Stability` about who counts, `Membership` about who can be reached.
 
-The life of a node is the table `NODE_STATES`.
+The life of a node is the table `states.NODE_STATES`.
 """
 
 from random import Random
@@ -14,9 +14,6 @@ from typing import Final, final
 from marmoset.clocks import stamp_ms
 from marmoset.codec.frames import frames
 from marmoset.codec.messages import (
-    PROTOCOL_VERSION,
-    ROLE_MEMBER,
-    ROLE_NEWCOMER,
     Batch,
     Gossip,
     Hello,
@@ -26,43 +23,28 @@ from marmoset.codec.messages import (
     SnapshotPart,
     decode,
     encode,
-    vector_pairs,
 )
-from marmoset.codec.operations import Leave
 from marmoset.config import Config
 from marmoset.errors import InternalError, PeerError, UsageError
 from marmoset.ids import ReplicaId, id_text, new_replica_id
 from marmoset.keyspace import Keyspace
-from marmoset.membership.gossip import ALIVE, UNREACHABLE, Membership
+from marmoset.membership.gossip import Membership
 from marmoset.node import reports
 from marmoset.node.dialling import Dialling
 from marmoset.node.effects import Close, Dial, Effect, Exit, Notify, Send, SetTimer, TimeSource
+from marmoset.node.greeting import Greeting
 from marmoset.node.joining import Joining
-from marmoset.node.links import FILLING, GREETING, LINKED, SPONSORING, Link, judge
+from marmoset.node.leaving import Leaving
+from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
+from marmoset.node.meeting import Meeting
 from marmoset.node.sponsoring import Sponsoring
+from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, SERVING, WAITING
 from marmoset.replication.exchange import GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.replica import Replica
-
-WAITING: Final = "waiting"
-JOINING: Final = "joining"
-SERVING: Final = "serving"
-LEAVING: Final = "leaving"
-LEFT: Final = "left"
-DEAD: Final = "presumed dead"
-NODE_STATES: Final = {
-    WAITING: (JOINING, SERVING, LEFT),  # for a member that lets it in; SERVING when it begins a group
-    JOINING: (WAITING, SERVING, LEFT),  # it is filled by its sponsor
-    SERVING: (LEAVING, DEAD),
-    LEAVING: (LEFT, DEAD),
-    DEAD: (LEFT,),
-    LEFT: (),
-}
-"""The states of a node, and which may follow."""
 
 PUMP_BYTES: Final = 1 << 20
 FOLD_BUDGET: Final = 2000
 FOLD_DELAY_MS: Final = 5
-HOLD_MS_MAX: Final = 1000
 GARBAGE_ENTRIES: Final = 5000
 
 
@@ -88,8 +70,10 @@ class Node:
         self.membership = Membership(0, config.suspect_after, config.unreachable_after)
         self.links: dict[int, Link] = {}
         self.linked: dict[ReplicaId, Link] = {}
-        self.clock_offsets: dict[ReplicaId, int] = {}
         self.counters: dict[str, int] = {"links_refused": 0, "messages_bad": 0, "internal_errors": 0, "joins": 0}
+        self.greeting = Greeting(self)
+        self.meeting = Meeting(self)
+        self.leaving = Leaving(self)
         self.dialling = Dialling(self)
         self.joining = Joining(self)
         self.sponsoring = Sponsoring(self)
@@ -98,7 +82,6 @@ class Node:
         self._armed: set[str] = set()
         self._roster_seen = -1
         self._streams_changed = False
-        self._leave_deadline_ms: int | None = None
         self._started_ms = time.monotonic_ms()
 
     # -- life
@@ -143,7 +126,7 @@ class Node:
     def refusal(self, write: bool) -> str | None:
         """The error text with which a command must be refused now, or None. O(1)."""
         if self.state == SERVING:
-            if write and self.clock_offsets and self._is_clock_wrong():
+            if write and self.meeting.is_clock_wrong:
                 return "CLOCK the clock of this node disagrees with a majority of the members; writes are refused"
             return None
         if self.state in (WAITING, JOINING):
@@ -158,43 +141,10 @@ class Node:
             return "MISCONF this node was presumed dead by the others; restart it to rejoin, its data can still be read"
         return "LOADING marmoset is leaving its group"
 
-    def _is_clock_wrong(self) -> bool:
-        wrong = sum(1 for offset in self.clock_offsets.values() if abs(offset) > self.config.clock_skew_max)
-        return 2 * wrong > len(self.replica.roster.present())
-
     def leave(self) -> None:
-        """Begin to leave: no more writes, `leave` as the last operation, and an `Exit` once it is known well enough."""
-        if self.state in (WAITING, JOINING, DEAD):
-            self.become(LEFT)
-            self.effects.append(Exit(0, "left before it was a member" if self.state != DEAD else "stopped"))
-            return
-        if self.state != SERVING:
-            return
-        self.become(LEAVING)
-        self.replica.submit_roster([Leave()])
-        self._leave_deadline_ms = self.time.monotonic_ms() + self.config.leave_timeout
-        self.notify("info", "leaving")
-        for link in self.linked.values():
-            if link.stream is not None:
-                link.stream.report_due = True
+        """Begin to leave; see `Leaving`."""
+        self.leaving.begin()
         self._settle()
-
-    def _check_leave(self) -> None:
-        """Exit when every reachable member, and at least a majority, is known to have our leave."""
-        if self.state != LEAVING or self._leave_deadline_ms is None:
-            return
-        replica, now = self.replica, self.time.monotonic_ms()
-        dot = replica.roster.left[replica.me]
-        others = replica.roster.present()
-        missing = [r for r in others if not replica.is_known_to(r, dot)]
-        reachable = [r for r in missing if self.membership.state(r, now) != UNREACHABLE]
-        if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
-            self.become(LEFT)
-            self.effects.append(Exit(0, "left"))
-        elif now >= self._leave_deadline_ms:
-            names = ", ".join(replica.roster.members[r].name for r in missing)
-            self.become(LEFT)
-            self.effects.append(Exit(1, f"left without knowing whether {names} know it, within leave_timeout"))
 
     def is_member(self) -> bool:
         """Whether the node takes part in its group: links are kept, batches are folded."""
@@ -204,12 +154,6 @@ class Node:
         """End without having become a member."""
         self.become(LEFT)
         self.effects.append(Exit(1, why))
-
-    def meet(self, replica: ReplicaId) -> None:
-        """Meet a member now, if it is linked."""
-        link = self.linked.get(replica)
-        if link is not None:
-            self._meet(link, answer=False, echo_ms=self.time.monotonic_ms())
 
     def bury(self, name: str, force: bool) -> None:
         """Presume a member dead; see `Sponsoring.bury`."""
@@ -287,7 +231,7 @@ class Node:
         self._armed.discard(kind)
         self.replica.commit()
         if kind == "gossip":
-            self._gossip()
+            self._interval()
         elif kind == "fold":
             self._fold()
         elif kind == "dial":
@@ -352,23 +296,7 @@ class Node:
 
     def _open(self, link: Link) -> None:
         self.links[link.number] = link
-        self.send(link, self._hello(ROLE_NEWCOMER if link.state == FILLING else ROLE_MEMBER))
-
-    def _hello(self, role: int) -> Hello:
-        replica = self.replica
-        return Hello(
-            PROTOCOL_VERSION,
-            self.config.cluster,
-            replica.group,
-            replica.me or new_replica_id(self.rng),
-            self.config.name,
-            self.address,
-            role,
-            self.time.wall_ms(),
-            vector_pairs(replica.seen) if replica.me else [],
-            replica.roster.line(replica.me),
-            [],
-        )
+        self.greeting.hello(link)
 
     def _dropped(self, link: Link) -> None:
         if self.links.pop(link.number, None) is None:
@@ -383,64 +311,20 @@ class Node:
     def _handle(self, link: Link, data: bytes) -> None:
         message = decode(data)
         if isinstance(message, Hello):
-            self._handle_hello(link, message)
+            self.greeting.handle_hello(link, message)
         elif isinstance(message, Refuse):
-            self._handle_refuse(link, message)
+            self.greeting.handle_refuse(link, message)
         elif link.state == FILLING:
             self.joining.handle_message(link, message, data)
         elif link.state != LINKED:
             if not isinstance(message, Gossip):
                 raise PeerError(f"{type(message).__name__} on a link that is {link.state}")
         elif isinstance(message, Gossip):
-            self._handle_gossip(link, message)
+            self.meeting.handle_gossip(link, message)
         elif isinstance(message, SnapshotBegin | SnapshotPart | SnapshotEnd):
             raise PeerError("a snapshot that nobody asked for")
         else:
             self._handle_stream(link, message, data)
-
-    # -- handshake
-
-    def _handle_hello(self, link: Link, hello: Hello) -> None:
-        if link.peer:
-            raise PeerError("a second Hello on a link")
-        link.peer, link.peer_name = hello.replica, hello.name
-        if hello.address == self.address and hello.replica == self.replica.me:
-            self.joining.handle_self(link)
-            self.close(link)
-            return
-        offset_ms = hello.wall_ms - self.time.wall_ms()
-        if hello.role == ROLE_MEMBER and hello.cluster == self.config.cluster:
-            self.clock_offsets[hello.replica] = offset_ms
-        verdict = judge(hello, self.replica, self.config.cluster, offset_ms, self.config.clock_skew_max)
-        if link.state == FILLING:
-            if verdict is not None and verdict[0] in ("cluster", "protocol", "clock"):
-                self.notify("error", "cannot join", address=link.address, code=verdict[0], reason=verdict[1])
-                self.close(link)
-            return
-        if verdict is None and self.state not in (SERVING, LEAVING):
-            verdict = ("not yet", f"{self.config.name} is {self.state}")
-        if verdict is not None:
-            code, reason = verdict
-            if code not in ("not yet", "presumed dead"):
-                self.notify("warning", "refused a link", peer=hello.name, code=code, reason=reason)
-            self.refuse(link, code, reason, self.replica.roster.graves.get(hello.replica, 0))
-        elif hello.role == ROLE_NEWCOMER:
-            self.sponsoring.handle_newcomer(link, hello)
-        else:
-            self.link_up(link, hello)
-
-    def link_up(self, link: Link, hello: Hello) -> None:
-        """Exchange with a peer from now on, unless another link to it is the one to keep."""
-        other = self.linked.get(link.peer)
-        if other is not None:
-            first = min(self.replica.me, link.peer)
-            if other.is_initiated_by(self.replica.me, first) and not link.is_initiated_by(self.replica.me, first):
-                self.close(link)
-                return
-            self.close(other)
-        self.start_stream(link, dict(hello.vector))
-        self.dialling.handle_linked(link.peer)
-        self.notify("info", "linked", peer=link.peer_name, id=id_text(link.peer))
 
     def start_stream(self, link: Link, vector: dict[ReplicaId, int], from_index: int | None = None) -> None:
         """Make a link one of exchange."""
@@ -459,18 +343,6 @@ class Node:
         self.linked[link.peer] = link
         if link.peer in self.replica.roster.members:
             stream.start_sending(from_index)
-
-    def _handle_refuse(self, link: Link, refusal: Refuse) -> None:
-        known = link.peer in self.replica.roster.members
-        if refusal.code == "presumed dead" and known and self.state in (SERVING, LEAVING):
-            self.become(DEAD)
-            self.notify("error", "presumed dead", by=link.peer_name, reason=refusal.reason)
-        elif link.state == FILLING:
-            self.joining.handle_refused(link, refusal.code, refusal.reason)
-        elif refusal.code != "not yet":
-            peer = link.peer_name or link.address
-            self.notify("warning", "a link was refused", peer=peer, code=refusal.code, reason=refusal.reason)
-        self.close(link)
 
     # -- exchange
 
@@ -499,68 +371,22 @@ class Node:
             self.notify("warning", "a burial of this node is under way", by=link.peer_name)
             self.refuse(link, "not yet", "I do not apply my own burial")
 
-    # -- gossip
+    # -- periodic work
 
-    def _gossip(self) -> None:
-        config, now = self.config, self.time.monotonic_ms()
-        self._arm("gossip", self._jittered(config.gossip_interval))
-        for replica, before, state in self.membership.tick(now):
-            member = self.replica.roster.members.get(replica)
-            level = "info" if state == ALIVE else "warning"
-            self.notify(level, f"member is {state}", name=member.name if member else id_text(replica), was=before)
-        if not self.is_member():
-            return
-        for link in list(self.linked.values()):
-            stream = link.stream
-            if stream is None:
-                continue
-            waited = stream.held_since_ms is not None and now - stream.held_since_ms > HOLD_MS_MAX
-            if (waited or stream.held_bytes > config.link_buffer_max) and not stream.introducing:
-                link.whole = True
-                stream.resume(frozenset())
-        peer = self.membership.choose([r for r in self.linked if r in self.replica.roster.members], self.rng)
-        if peer is not None:
-            self._meet(self.linked[peer], answer=False, echo_ms=now)
-        if self.keyspace_has_garbage():
+    def _interval(self) -> None:
+        """A gossip interval has passed."""
+        self._arm("gossip", self._jittered(self.config.gossip_interval))
+        self.meeting.handle_interval()
+        if self.replica.keyspace.garbage:
             self.arm("fold", FOLD_DELAY_MS)
         self.sponsoring.handle_interval()
-        self._check_leave()
+        self.leaving.check()
 
-    def keyspace_has_garbage(self) -> bool:
-        """Whether shards that FLUSHALL replaced are still to be freed."""
-        return bool(self.replica.keyspace.garbage)
-
-    def _meet(self, link: Link, *, answer: bool, echo_ms: int) -> None:
-        """One side of a meeting: what we know of everyone, and a report in the stream."""
-        replica = self.replica
-        message = Gossip(
-            replica.me,
-            self.membership.counter,
-            self.time.wall_ms(),
-            vector_pairs(replica.seen),
-            self.membership.digest(),
-            echo_ms,
-            answer,
-        )
-        if not link.paused:
-            self.send(link, message)
-        if link.stream is not None:
-            link.stream.report_due = True
-
-    def _handle_gossip(self, link: Link, message: Gossip) -> None:
-        now = self.time.monotonic_ms()
-        self.membership.merge(message.peers, now)
-        if not message.answer:
-            self._meet(link, answer=True, echo_ms=message.echo_ms)
-            return
-        round_trip_ms = now - message.echo_ms
-        if 0 <= round_trip_ms < self.config.clock_skew_max // 2:
-            offset = message.wall_ms - (self.time.wall_ms() - round_trip_ms // 2)
-            self.clock_offsets[message.replica] = offset
-            if abs(offset) > self.config.clock_skew_max:
-                self.refuse(link, "clock", f"wall clocks are {offset / 1000:+.1f} s apart")
-
-    # -- folding
+    def report_to_all(self) -> None:
+        """Have every stream end with a report, however little has changed."""
+        for link in self.linked.values():
+            if link.stream is not None:
+                link.stream.report_due = True
 
     def _fold(self) -> None:
         more = self.replica.advance() and self.replica.fold_slice(FOLD_BUDGET)
@@ -584,8 +410,7 @@ class Node:
             self.arm("fold", 1)
         if self.state == JOINING:
             self.joining.check_complete()
-        if self.state == LEAVING:
-            self._check_leave()
+        self.leaving.check()
 
     def pump_all(self) -> None:
         """Send every linked peer what it lacks, as far as it takes it."""
@@ -604,14 +429,13 @@ class Node:
             self.membership.add(replica, now)
         for replica in sorted(set(self.membership.contacts) - set(present)):
             self.membership.remove(replica)
-            self.clock_offsets.pop(replica, None)
+            self.meeting.clock_offsets.pop(replica, None)
         for link in list(self.linked.values()):
             if link.peer in roster.buried or link.peer in roster.graves:
                 self._refuse_buried(link)
             elif link.stream is not None and link.peer in roster.members and not link.stream.sending:
                 link.stream.start_sending()
-            if link.stream is not None:
-                link.stream.report_due = True
+        self.report_to_all()
         self.dialling.follow(present)
         self._streams_changed = True
 
@@ -687,6 +511,3 @@ def own_address(config: Config) -> str:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
     return host == "localhost" or host == "::1" or host.startswith("127.")
-
-
-__all__ = ["DEAD", "GREETING", "JOINING", "LEAVING", "LEFT", "NODE_STATES", "SERVING", "WAITING", "Node"]

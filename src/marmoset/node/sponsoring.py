@@ -71,7 +71,7 @@ class Sponsoring:
             self._admissions.append(_Admission(link, hello, predecessors, node.time.monotonic_ms()))
             node.notify("info", "a newcomer has the name of a member, asking that member", name=hello.name)
             for replica in predecessors:
-                node.meet(replica)
+                node.meeting.meet(replica)
             node.arm("sponsor", 2 * self._settle_ms)
 
     def handle_timer(self) -> None:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, final
+from typing import Any, Final, ParamSpec, final
 
 from marmoset.config import Config
 from marmoset.logs import described, log
@@ -24,6 +24,8 @@ from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
 from marmoset.runtime.links import Link
 from marmoset.runtime.sockets import BACKLOG, listen, port_of
 from marmoset.units import parse_address
+
+P = ParamSpec("P")
 
 STALL_CHECK_S: Final = 1.0
 STALL_MIN_S: Final = 5.0
@@ -160,6 +162,16 @@ class Runtime:
                 self.node.end_turn()
                 self.settle()
 
+    def _tell(self, event: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Tell the node of an event. A fault of ours is logged loudly and ends here: the data is in memory only, and a
+        node that goes on with it is worth more than one that takes it along."""
+        with self.lock:
+            try:
+                event(*args, **kwargs)
+            except Exception as error:
+                log("error", "internal error", {"event": getattr(event, "__name__", "?"), "why": repr(error)}, error)
+            self.settle()
+
     def settle(self) -> None:
         """Carry out the effects that the node has left, in order. Called on the loop, under the lock."""
         if self._settling:  # an effect led to an event: the call that is under way goes on with what it left
@@ -214,9 +226,7 @@ class Runtime:
     def _on_timer(self, key: int, token: int) -> None:
         del self._timers[key]
         if not self._closed:
-            with self.lock:
-                self.node.handle_timer(token)
-                self.settle()
+            self._tell(self.node.handle_timer, token)
 
     def _check_stalled(self) -> None:
         """Drop links whose peer has taken nothing for long; their streams resume from version vectors."""
@@ -250,9 +260,7 @@ class Runtime:
             timed_out = isinstance(error, TimeoutError) and not error.args
             why = f"no answer within {limit_s:g} s" if timed_out else str(getattr(error, "strerror", None) or error)
             if link.transport is None and not self._closed:  # else it was up for a moment, and is reported closed
-                with self.lock:
-                    self.node.handle_dial_failed(address, why)
-                    self.settle()
+                self._tell(self.node.handle_dial_failed, address, why)
 
     def link_opened(self, link: Link) -> None:
         """A link is up, asked for by the node or accepted."""
@@ -260,12 +268,10 @@ class Runtime:
             link.abort()
             return
         self._links[link.number] = link
-        with self.lock:
-            if link.address:
-                self.node.handle_dialled(link.number, link.address)
-            else:
-                self.node.handle_accepted(link.number)
-            self.settle()
+        if link.address:
+            self._tell(self.node.handle_dialled, link.number, link.address)
+        else:
+            self._tell(self.node.handle_accepted, link.number)
 
     def link_message(self, link: Link, payload: bytes) -> None:
         """One frame has arrived. A fault of ours ends the link: nothing of its stream may be skipped."""
@@ -281,20 +287,13 @@ class Runtime:
     def link_paused(self, link: Link, paused: bool) -> None:
         """Too much waits on a link, or no longer."""
         if not self._closed:
-            with self.lock:
-                if paused:
-                    self.node.handle_paused(link.number)
-                else:
-                    self.node.handle_resumed(link.number)
-                self.settle()
+            self._tell(self.node.handle_paused if paused else self.node.handle_resumed, link.number)
 
     def link_closed(self, link: Link) -> None:
         """A link is gone; the node is told unless it has closed it itself."""
         self._lingering.discard(link)
         if self._links.pop(link.number, None) is not None and not self._closed:
-            with self.lock:
-                self.node.handle_closed(link.number)
-                self.settle()
+            self._tell(self.node.handle_closed, link.number)
 
     @property
     def links(self) -> int:

@@ -1,0 +1,102 @@
+"""Greeting: the handshake of a link (floor 7). What is decided about a Hello is decided by `links.judge`."""
+
+from typing import TYPE_CHECKING, final
+
+from marmoset.codec.messages import PROTOCOL_VERSION, ROLE_MEMBER, ROLE_NEWCOMER, Hello, Refuse, vector_pairs
+from marmoset.errors import PeerError
+from marmoset.ids import id_text, new_replica_id
+from marmoset.node.links import FILLING, Link, judge
+from marmoset.node.states import DEAD, LEAVING, SERVING
+
+if TYPE_CHECKING:
+    from marmoset.node.node import Node
+
+
+@final
+class Greeting:
+    """The handshakes of one node."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+
+    def hello(self, link: Link) -> None:
+        """Say who we are, the first message on a link."""
+        node, replica = self._node, self._node.replica
+        node.send(
+            link,
+            Hello(
+                PROTOCOL_VERSION,
+                node.config.cluster,
+                replica.group,
+                replica.me or new_replica_id(node.rng),
+                node.config.name,
+                node.address,
+                ROLE_NEWCOMER if link.state == FILLING else ROLE_MEMBER,
+                node.time.wall_ms(),
+                vector_pairs(replica.seen) if replica.me else [],
+                replica.roster.line(replica.me),
+            ),
+        )
+
+    def handle_hello(self, link: Link, hello: Hello) -> None:
+        """The other side has said who it is.
+
+        Raises:
+            PeerError: it says it twice.
+        """
+        node, config = self._node, self._node.config
+        if link.peer:
+            raise PeerError("a second Hello on a link")
+        link.peer, link.peer_name = hello.replica, hello.name
+        if hello.replica == node.replica.me:
+            node.joining.handle_self(link)
+            node.close(link)
+            return
+        offset_ms = hello.wall_ms - node.time.wall_ms()
+        if hello.replica in node.replica.roster.members and hello.cluster == config.cluster:
+            node.meeting.clock_offsets[hello.replica] = offset_ms
+        verdict = judge(hello, node.replica, config.cluster, offset_ms, config.clock_skew_max)
+        if link.state == FILLING:
+            if verdict is not None and verdict[0] in ("cluster", "protocol", "clock"):
+                node.notify("error", "cannot join", address=link.address, code=verdict[0], reason=verdict[1])
+                node.close(link)
+            return
+        if verdict is None and node.state not in (SERVING, LEAVING):
+            verdict = ("not yet", f"{config.name} is {node.state}")
+        if verdict is not None:
+            code, reason = verdict
+            if code not in ("not yet", "presumed dead"):
+                node.notify("warning", "refused a link", peer=hello.name, code=code, reason=reason)
+            node.refuse(link, code, reason, node.replica.roster.graves.get(hello.replica, 0))
+        elif hello.role == ROLE_NEWCOMER:
+            node.sponsoring.handle_newcomer(link, hello)
+        else:
+            self._link_up(link, hello)
+
+    def _link_up(self, link: Link, hello: Hello) -> None:
+        """Exchange with a peer from now on, unless another link to it is the one to keep: the one that the side with
+        the lower id has opened, or else the later one."""
+        node, me = self._node, self._node.replica.me
+        other = node.linked.get(link.peer)
+        if other is not None:
+            first = min(me, link.peer)
+            if other.is_initiated_by(me, first) and not link.is_initiated_by(me, first):
+                node.close(link)
+                return
+            node.close(other)
+        node.start_stream(link, dict(hello.vector))
+        node.dialling.handle_linked(link.peer)
+        node.notify("info", "linked", peer=link.peer_name, id=id_text(link.peer))
+
+    def handle_refuse(self, link: Link, refusal: Refuse) -> None:
+        """The other side will not go on with this link."""
+        node = self._node
+        if refusal.code == "presumed dead" and link.peer in node.replica.roster.members and node.is_member():
+            node.become(DEAD)
+            node.notify("error", "presumed dead", by=link.peer_name, reason=refusal.reason)
+        elif link.state == FILLING:
+            node.joining.handle_refused(link, refusal.code, refusal.reason)
+        elif refusal.code != "not yet":
+            peer = link.peer_name or link.address
+            node.notify("warning", "a link was refused", peer=peer, code=refusal.code, reason=refusal.reason)
+        node.close(link)

@@ -1,0 +1,57 @@
+"""Leaving: the last thing that a member does (floor 7, DESIGN.md 4.2).
+
+A leaver takes no more writes, logs `leave` as its last operation, and stays linked until every reachable member, and at
+least a majority, is known to have it. If `leave_timeout` passes before, it ends all the same, says what is unconfirmed,
+and the process exits non-zero.
+"""
+
+from typing import TYPE_CHECKING, final
+
+from marmoset.codec.operations import Leave
+from marmoset.membership.gossip import UNREACHABLE
+from marmoset.node.effects import Exit
+from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, SERVING, WAITING
+
+if TYPE_CHECKING:
+    from marmoset.node.node import Node
+
+
+@final
+class Leaving:
+    """How one node leaves."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._deadline_ms = 0
+
+    def begin(self) -> None:
+        """Begin to leave; an `Exit` follows. Asking again changes nothing."""
+        node = self._node
+        if node.state in (WAITING, JOINING, DEAD):
+            self._exit(0, "stopped" if node.state == DEAD else "left before it was a member")
+        elif node.state == SERVING:
+            node.become(LEAVING)
+            node.replica.submit_roster([Leave()])
+            self._deadline_ms = node.time.monotonic_ms() + node.config.leave_timeout
+            node.notify("info", "leaving")
+            node.report_to_all()
+
+    def check(self) -> None:
+        """Exit when the leave is known well enough, or when the time is up. O(members)."""
+        node = self._node
+        if node.state != LEAVING:
+            return
+        replica, now = node.replica, node.time.monotonic_ms()
+        dot = replica.roster.left[replica.me]
+        others = replica.roster.present()
+        missing = [r for r in others if not replica.is_known_to(r, dot)]
+        reachable = [r for r in missing if node.membership.state(r, now) != UNREACHABLE]
+        if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
+            self._exit(0, "left")
+        elif now >= self._deadline_ms:
+            names = ", ".join(replica.roster.members[r].name for r in missing)
+            self._exit(1, f"left without knowing whether {names} know it, within leave_timeout")
+
+    def _exit(self, code: int, why: str) -> None:
+        self._node.become(LEFT)
+        self._node.effects.append(Exit(code, why))
