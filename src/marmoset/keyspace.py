@@ -31,7 +31,7 @@ from marmoset.codec.operations import (
     Reset,
 )
 from marmoset.crdts import types
-from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.sequence import Sequence, SequenceWindow
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet
 from marmoset.crdts.types import KIND_BY_CLASS, KIND_BY_OPERATION, KIND_BY_WINDOW, Value, Window
 from marmoset.ids import Dot
@@ -97,7 +97,7 @@ class Keyspace:
         self._windows: list[dict[bytes, Window]] = [{} for _ in range(SHARDS)]
         self._beside: dict[bytes, dict[int, Holding]] = {}
         self._sequences = [0] * SHARDS
-        self._flushed: dict[Dot, list[bytes]] = {}
+        self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
         self.tracking = False
         """Whether operations need window entries: not in a group of one."""
         self.window_entries = 0
@@ -392,9 +392,12 @@ class Keyspace:
 
     def fold(self, operation: AnyOperation, dot: Dot) -> None:
         """Forget an operation on keys that is causally stable; nothing visible changes. O(what it touched)."""
+        if self._flushed:
+            flushed = self._flushed.pop(dot, ())
+            if isinstance(operation, Flush):
+                for key in flushed:
+                    self._fold_key(key, operation, dot)
         if isinstance(operation, Flush):
-            for key in self._flushed.pop(dot, ()):
-                self._fold_key(key, operation, dot)
             return
         assert not isinstance(operation, Join | Ready | Leave | Bury)
         self._fold_key(operation.key, operation, dot)
@@ -469,6 +472,9 @@ class Keyspace:
         held = self._load(shard, key)
         held[kind] = Holding(value, window)
         self._store(shard, key, held)
+        if isinstance(window, SequenceWindow):  # a removal may have been a FLUSHALL, which does not say its keys
+            for dot in sorted(window.removals):
+                self._flushed.setdefault(dot, []).append(key)
 
     # -- invariants
 

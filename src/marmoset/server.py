@@ -23,7 +23,7 @@ from marmoset.runtime import BACKLOG, Runtime
 from marmoset.session import Clients, Session
 
 SLICE_BYTES_MIN: Final = 64
-SLICE_BYTES_FIRST: Final = 2048
+SLICE_BYTES_FIRST: Final = 512
 SLICE_BYTES_MAX: Final = 64 * 1024
 SLICE_LONG_S: Final = 0.002
 SLICE_SHORT_S: Final = 0.0005

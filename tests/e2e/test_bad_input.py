@@ -112,6 +112,16 @@ def test_ten_gigabytes_are_not_reserved_for_a_promise(solo: NodeProcess) -> None
             assert resident_bytes(solo) < before + 64 * 1024 * 1024
 
 
+def test_a_huge_count_holds_nobody_up(solo: NodeProcess) -> None:
+    with RawConnection(solo.port) as connection:
+        for data in (b"*2000000000\r\n", request("PING") + b"*2000000000\r\n"):
+            began = time.monotonic()
+            connection.send(data)
+            connection.rest()
+            assert solo.call("PING")
+            assert time.monotonic() - began < 1
+
+
 def test_random_bytes_do_no_harm(solo: NodeProcess) -> None:
     rng = random.Random(20)
     for _ in range(100):

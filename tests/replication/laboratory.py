@@ -36,13 +36,16 @@ from marmoset.codec.operations import (
     SetRemove,
 )
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.types import KIND_NAMES
 from marmoset.keyspace import Keyspace
+from marmoset.keyspace import kind as kind_of
 from marmoset.replication.replica import APPLIED, DUPLICATE, Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
 from marmoset.sim.specification import Plain, Record, plain, visible
 
 KEYS = (b"a", b"b", b"c")
 ELEMENTS = (b"x", b"y", b"z")
+NAMES = {"set": "set", "map": "hash", "list": "list", "register": "string"}
 ALL_KINDS = ("set", "map", "list", "list", "register")
 
 
@@ -78,13 +81,11 @@ class Subject:
 
     def shown(self) -> dict[bytes, tuple[int, Plain]]:
         keyspace = self.replica.keyspace
-        from marmoset.keyspace import kind
-
         found: dict[bytes, tuple[int, Plain]] = {}
         for key in keyspace.keys():
             value = keyspace.get(key)
             assert value is not None
-            found[key] = (kind(value), plain(value))
+            found[key] = (kind_of(value), plain(value))
         return found
 
 
@@ -133,6 +134,8 @@ class Laboratory:
         if dice < 0.14:
             return Assign(key, rng.choice([b"7", b"007", b"word", b"1.50"]))
         kind = rng.choice(self.kinds)
+        if value is not None and KIND_NAMES[kind_of(value)] != NAMES[kind]:
+            return None  # as a client would be told; keys get several types by concurrent creation all the same
         if kind == "set":
             elements = rng.sample(ELEMENTS, rng.randint(1, 2))
             return SetAdd(key, elements) if rng.random() < 0.6 else SetRemove(key, elements)

@@ -58,25 +58,32 @@ NOT_ENOUGH_ARGUMENTS: Final = "ERR Invalid number of arguments specified for com
 
 INVALID_BULK_LENGTH: Final = "Protocol error: invalid bulk length"
 INVALID_MULTIBULK_LENGTH: Final = "Protocol error: invalid multibulk length"
-TOO_BIG_COUNT_STRING: Final = "Protocol error: too big mbulk count string"
 TOO_BIG_INLINE: Final = "Protocol error: too big inline request"
+TOO_LARGE_REQUEST: Final = "Protocol error: a request larger than client_query_bytes_max"
 UNBALANCED_QUOTES: Final = "Protocol error: unbalanced quotes in request"
+
+
+def _shown(argument: bytes, length: int = 128) -> str:
+    """The beginning of an argument as Redis repeats it: byte for byte, up to a NUL."""
+    return argument[:length].split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def unknown_command(args: list[bytes]) -> str:
     """As Redis words it, with the beginning of the arguments."""
-    name = args[0][:128].decode("utf-8", "replace")
-    shown = ""
+    shown = b""
     for arg in args[1:]:
         if len(shown) >= 128:
             break
-        shown += f"'{arg[:128].decode('utf-8', 'replace')}' "
-    return f"ERR unknown command '{name}', with args beginning with: {shown}"
+        shown += b"'%b' " % arg[: 128 - len(shown)].split(b"\0", 1)[0]
+    return (
+        f"ERR unknown command '{_shown(args[0])}', with args beginning with: "
+        + shown.decode("utf-8", "surrogateescape")
+    )
 
 
 def unknown_subcommand(container: str, name: bytes) -> str:
     """A container command does not know a word."""
-    return f"ERR unknown subcommand '{name[:128].decode('utf-8', 'replace')}'. Try {container.upper()} HELP."
+    return f"ERR unknown subcommand '{_shown(name)}'. Try {container.upper()} HELP."
 
 
 def wrong_arity(name: str) -> str:
@@ -86,7 +93,7 @@ def wrong_arity(name: str) -> str:
 
 def expected_dollar(got: bytes) -> str:
     """A request has something else where a bulk string should begin."""
-    return f"Protocol error: expected '$', got '{got.decode('latin-1')}'"
+    return f"Protocol error: expected '$', got '{got.decode('utf-8', 'surrogateescape')}'"
 
 
 def too_large(name: str, limit: int) -> str:

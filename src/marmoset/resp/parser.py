@@ -1,14 +1,21 @@
 """Requests from bytes, incrementally and without I/O (floor 8).
 
-Whole requests are parsed by hiredis. What it does not do is done here: inline commands, and refusing a length that no
-request may have before a byte of it is kept. A request that is not complete is followed header by header (`_walk`),
-each looked at once, so a large argument that comes in many pieces costs nothing but its copy. Until its last byte has
-come, hiredis is only fed.
+Whole requests are parsed by hiredis. It reads replies, so it takes more than a request may be: lists within lists,
+lengths of any size, for which it takes memory before an element has come. So:
 
-Limits are Redis's: 1,048,576 arguments, 512 MiB an argument, 64 KiB an inline request; and `held_bytes_max` for a request
-as a whole.
+- Bytes in which a header could announce much are not shown to it before `_walk` has followed their headers strictly
+  (`_suspicious`: one search in C, which ordinary requests pass).
+- What it made is counted: every argument needs a `$` at the beginning of a line, and the last line must not begin a
+  request. If that does not hold, the bytes are followed by `_walk` as well. Who forges the count, with what is no bulk
+  string in one place and the text of a header in an argument, only confuses their own stream.
+- A request that is not complete is followed header by header, each looked at once, so a large argument that comes in
+  many pieces costs nothing but its copy. Until its last byte has come, hiredis is only fed.
+
+Inline commands are read here. Limits are Redis's: 512 MiB an argument, 64 KiB an inline request, and `held_bytes_max`
+for a request as a whole; 1,048,576 arguments, as in Redis before 7.
 """
 
+import re
 from typing import Final, final
 
 import hiredis
@@ -16,8 +23,8 @@ import hiredis
 from marmoset.resp.errors import (
     INVALID_BULK_LENGTH,
     INVALID_MULTIBULK_LENGTH,
-    TOO_BIG_COUNT_STRING,
     TOO_BIG_INLINE,
+    TOO_LARGE_REQUEST,
     UNBALANCED_QUOTES,
     ProtocolError,
     expected_dollar,
@@ -30,6 +37,9 @@ HEADER_BYTES_MAX: Final = 32
 
 _STAR: Final = ord("*")
 _DOLLAR: Final = ord("$")
+
+_suspicious: Final = re.compile(rb"[*%~>|][0-9]{6}").search
+_number: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 
 @final
@@ -46,7 +56,12 @@ class RequestParser:
         self._skip = 0  # bytes until the next header of the partial request
         self._line = b""  # the beginning of a header that was cut
         self._held_bytes = 0
-        self._inline = b""
+        self._inline = b""  # the beginning of an inline request
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of a request that is not complete are kept. O(1)."""
+        return self._held_bytes + len(self._inline)
 
     def feed(self, data: bytes, requests: list[list[bytes]]) -> None:
         """Append the requests that `data` completes. O(length).
@@ -54,84 +69,99 @@ class RequestParser:
         Raises:
             ProtocolError: the stream cannot be followed any further; the requests before the fault were appended.
         """
-        if self._inline:
+        if self._partial:
+            at = self._go_on(data, requests)
+        elif self._inline:
             data = self._inline + data
             self._inline = b""
-        while data:
-            if self._partial:
-                data = self._go_on(data, requests)
-            elif data[0] == _STAR:
-                data = self._whole(data, requests)
-            else:
-                data = self._one_inline(data, requests)
+            at = self._one_inline(data, 0, requests)
+        elif data[:1] == b"*" and _suspicious(data) is None:
+            at = self._all(data, requests)
+        else:
+            at = 0
+        while at < len(data):
+            at = self._one(data, at, requests) if data[at] == _STAR else self._one_inline(data, at, requests)
 
-    def _whole(self, data: bytes, requests: list[list[bytes]]) -> bytes:
-        """Requests that begin with the data; what is left for another way to read it."""
+    def _all(self, data: bytes, requests: list[list[bytes]]) -> int:
+        """Whole requests from the beginning, by hiredis; how far that is surely right."""
         reader = self._reader
         reader.feed(data)
         parsed: list[list[bytes]] = []
-        failed = False
+        arguments = 0
         try:
             while (request := reader.gets()) is not False:
+                arguments += len(request)  # TypeError for what is no list
                 parsed.append(request)
-        except hiredis.ProtocolError:
-            failed = True
-        self._take(parsed, requests)
-        if not failed and not reader.has_data():
-            return b""
-        rest = data[sum(map(_wire_length, parsed)) :]
-        if not failed and rest[:1] == b"*":
-            self._partial = True
-            self._arguments_left = -1
-            self._held_bytes = len(rest)
-            if self._walk(rest) >= 0:
-                raise ProtocolError(INVALID_MULTIBULK_LENGTH)  # hiredis and the walk disagree
-            return b""
-        self._reader = hiredis.Reader()
-        if rest[:1] == b"*":
-            self._arguments_left = -1
-            self._walk(rest)  # finds the fault and says what it is
-            raise ProtocolError(INVALID_MULTIBULK_LENGTH)
-        return rest
+        except (hiredis.ProtocolError, TypeError):
+            self._reader = hiredis.Reader()
+            return self._prefix(data, parsed, requests)
+        if data.count(b"\r\n$") != arguments or data[data.rfind(b"\n", 0, -1) + 1] == _STAR or reader.has_data():
+            self._reader = hiredis.Reader()
+            return self._prefix(data, parsed, requests)
+        requests += parsed
+        return len(data)
 
     @staticmethod
-    def _take(parsed: list[list[bytes]], requests: list[list[bytes]]) -> None:
-        """Append what was parsed but for empty requests, as Redis does, and refuse what is no list of bulk strings."""
+    def _prefix(data: bytes, parsed: list[list[bytes]], requests: list[list[bytes]]) -> int:
+        """Take as many of the requests as stand in `data` exactly as everybody writes them; how far they go."""
+        at = 0
         for request in parsed:
-            if request:  # else *0 or *-1
-                try:
-                    b"".join(request)
-                except TypeError:
-                    raise ProtocolError(_fault(request)) from None
-                requests.append(request)
+            if not all(type(arg) is bytes for arg in request):
+                break
+            written = hiredis.pack_command(tuple(request))
+            if not request or not data.startswith(written, at):
+                break
+            at += len(written)
+            requests.append(request)
+        return at
 
-    def _go_on(self, data: bytes, requests: list[list[bytes]]) -> bytes:
-        """More of a request that is not complete; what is left behind it."""
+    def _one(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
+        """One request, followed strictly; where it ends, or the end of the data."""
+        self._arguments_left = -1
+        self._skip = 0
+        end = self._walk(data, at)
+        if end < 0:
+            self._partial = True
+            self._hold(data[at:])
+            return len(data)
+        self._take(data[at:end], requests)
+        return end
+
+    def _go_on(self, data: bytes, requests: list[list[bytes]]) -> int:
+        """More of a request that is not complete; where it ends, or the end of the data."""
+        end = -1
         if self._skip > len(data):
             self._skip -= len(data)
-            end = -1
         else:
-            end = self._walk(data)
+            end = self._walk(data, 0)
         if end < 0:
-            self._held_bytes += len(data)
-            if self._held_bytes > self.held_bytes_max:
-                raise ProtocolError(INVALID_BULK_LENGTH)
-            self._reader.feed(data)
-            return b""
-        self._reader.feed(data[:end])
+            self._hold(data)
+            return len(data)
+        self._partial = False
+        self._held_bytes = 0
+        self._take(data[:end], requests)
+        return end
+
+    def _hold(self, data: bytes) -> None:
+        self._held_bytes += len(data)
+        if self._held_bytes > self.held_bytes_max:
+            raise ProtocolError(TOO_LARGE_REQUEST)
+        self._reader.feed(data)
+
+    def _take(self, data: bytes, requests: list[list[bytes]]) -> None:
+        """The last bytes of a request of which every header was followed. An empty one does nothing, as in Redis."""
+        self._reader.feed(data)
         try:
             request = self._reader.gets()
         except hiredis.ProtocolError:
-            raise ProtocolError(INVALID_MULTIBULK_LENGTH) from None
-        self._partial = False
-        self._held_bytes = 0
-        if request is not False:
-            self._take([request], requests)
-        return data[end:]
+            request = False
+        if request is False:  # they disagree: the reader had something from a stream that was forged
+            raise ProtocolError(INVALID_MULTIBULK_LENGTH)
+        if request:
+            requests.append(request)
 
-    def _walk(self, data: bytes) -> int:
-        """Follow the headers of a partial request through `data`; where it ends, or -1 if it does not end there."""
-        at = 0
+    def _walk(self, data: bytes, at: int) -> int:
+        """Follow the headers of a request through `data`; where it ends, or -1 if it does not end there."""
         while True:
             if self._skip:
                 if at + self._skip > len(data):
@@ -141,11 +171,11 @@ class RequestParser:
                 self._skip = 0
             if self._arguments_left == 0:
                 return at
-            newline = data.find(b"\n", at)
-            line = self._line + data[at : newline if newline >= 0 else len(data)]
+            newline = data.find(b"\n", at, at + HEADER_BYTES_MAX)
             if newline < 0:
-                self._line = self._check_cut(line)
+                self._line = self._check_cut(self._line + data[at : at + HEADER_BYTES_MAX])
                 return -1
+            line = self._line + data[at:newline]
             self._line = b""
             at = newline + 1
             if self._arguments_left < 0:
@@ -163,109 +193,68 @@ class RequestParser:
         """The beginning of a header: refuse it as early as it cannot become one."""
         if self._arguments_left >= 0 and line and line[0] != _DOLLAR:
             raise ProtocolError(expected_dollar(line[:1]))
-        if len(line) > HEADER_BYTES_MAX:
-            raise ProtocolError(TOO_BIG_COUNT_STRING if self._arguments_left < 0 else INVALID_BULK_LENGTH)
+        if len(line) >= HEADER_BYTES_MAX:
+            raise ProtocolError(INVALID_MULTIBULK_LENGTH if self._arguments_left < 0 else INVALID_BULK_LENGTH)
         return line
 
-    def _one_inline(self, data: bytes, requests: list[list[bytes]]) -> bytes:
-        newline = data.find(b"\n")
+    def _one_inline(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
+        newline = data.find(b"\n", at, at + INLINE_BYTES_MAX + 1)
         if newline < 0:
-            if len(data) > INLINE_BYTES_MAX:
+            if len(data) - at > INLINE_BYTES_MAX:
                 raise ProtocolError(TOO_BIG_INLINE)
-            self._inline = data
-            return b""
-        if newline > INLINE_BYTES_MAX:
-            raise ProtocolError(TOO_BIG_INLINE)
-        line = data[:newline]
-        request = split_inline(line[:-1] if line.endswith(b"\r") else line)
+            self._inline = data[at:]
+            return len(data)
+        request = split_inline(data[at : newline - 1] if data[newline - 1 : newline] == b"\r" else data[at:newline])
         if request:
             requests.append(request)
-        return data[newline + 1 :]
+        return newline + 1
 
 
 def _length(line: bytes, limit: int, fault: str) -> int:
-    digits = line[1:-1] if line.endswith(b"\r") else line[1:]
-    body = digits[1:] if digits[:1] == b"-" else digits
-    if not body.isdigit() or len(body) > HEADER_BYTES_MAX or int(body) > limit:
+    if line[-1:] != b"\r" or _number(line, 1, len(line) - 1) is None:
         raise ProtocolError(fault)
-    return int(digits)
+    length = int(line[1:])
+    if length > limit:
+        raise ProtocolError(fault)
+    return length
 
 
-def _digits(number: int) -> int:
-    return len(b"%d" % number)
-
-
-def _wire_length(request: list[bytes] | None) -> int:
-    """How many bytes a request took, headers being written as everybody writes them."""
-    if request is None:
-        return 5
-    return 3 + _digits(len(request)) + sum(5 + _digits(len(arg)) + len(arg) for arg in request)
-
-
-def _fault(request: object) -> str:
-    """What is wrong with something that hiredis could parse and that is no request."""
-    if isinstance(request, list):
-        for element in request:
-            if element is None:
-                return INVALID_BULK_LENGTH
-            if isinstance(element, int):
-                return expected_dollar(b":")
-            if isinstance(element, list):
-                return expected_dollar(b"*")
-            if isinstance(element, str):
-                return expected_dollar(b"+")
-            if not isinstance(element, bytes):
-                return expected_dollar(b"-")
-    return INVALID_MULTIBULK_LENGTH
-
-
-_ESCAPES: Final = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
-_HEX: Final = b"0123456789abcdefABCDEF"
+_word: Final = re.compile(
+    rb"""([^ \n\r\t"']*+)(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|'((?:[^'\\]|\\'|\\(?!'))*+)')?+(?=\s|\Z)""", re.DOTALL
+).match
+_escape: Final = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL).sub
+_ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
 
 
 def split_inline(line: bytes) -> list[bytes]:
-    """The words of an inline command, quoted as in the Redis command line. O(length).
+    r"""The words of an inline command, quoted as in the Redis command line. O(length).
 
     Raises:
         ProtocolError: a quote is not closed, or something follows its end.
+
+    >>> split_inline(b"SET 'a key' \"\\x41\\n\"")
+    [b'SET', b'a key', b'A\n']
     """
     words: list[bytes] = []
     at, end = 0, len(line)
     while True:
-        while at < end and line[at : at + 1].isspace():
+        while at < end and line[at] in b" \n\r\t\v\f":
             at += 1
         if at >= end:
             return words
-        word = bytearray()
-        while at < end and not line[at : at + 1].isspace():
-            quote = line[at : at + 1]
-            if quote in (b'"', b"'"):
-                at = _quoted(line, at + 1, quote, word)
-                if at < end and not line[at : at + 1].isspace():
-                    raise ProtocolError(UNBALANCED_QUOTES)
-            else:
-                word += quote
-                at += 1
-        words.append(bytes(word))
+        found = _word(line, at)
+        if found is None:
+            raise ProtocolError(UNBALANCED_QUOTES)
+        bare, double, single = found.groups()
+        if double is not None:
+            bare += _escape(_unescaped, double)
+        elif single is not None:
+            bare += single.replace(b"\\'", b"'")
+        words.append(bare)
+        at = found.end()
 
 
-def _quoted(line: bytes, at: int, quote: bytes, word: bytearray) -> int:
-    while at < len(line):
-        here = line[at : at + 1]
-        if here == quote:
-            return at + 1
-        if here == b"\\" and quote == b'"' and at + 1 < len(line):
-            digits = line[at + 2 : at + 4]
-            if line[at + 1] == ord("x") and len(digits) == 2 and all(digit in _HEX for digit in digits):
-                word.append(int(digits, 16))
-                at += 4
-                continue
-            word += _ESCAPES.get(line[at + 1], line[at + 1 : at + 2])
-            at += 2
-        elif here == b"\\" and quote == b"'" and line[at + 1 : at + 2] == b"'":
-            word += b"'"
-            at += 2
-        else:
-            word += here
-            at += 1
-    raise ProtocolError(UNBALANCED_QUOTES)
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    if escape[1] is not None:
+        return bytes.fromhex(escape[1].decode("ascii"))
+    return _ESCAPES.get(escape[2], escape[2])
