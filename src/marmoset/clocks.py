@@ -65,6 +65,7 @@ class LocalContext(Context):
         super().__init__({}, {})
 
     def covers(self, dot: Dot) -> bool:
+        """True: whatever is here was observed."""
         return True
 
 

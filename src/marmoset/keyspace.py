@@ -1,9 +1,9 @@
 """The keyspace: key to plain value, and beside it what is not yet stable (floor 4).
 
-Three tables. `_values` is what is visible, the plain Python value, and all that a read ever looks at. `_windows` has the
-window of the visible value for the keys that have one. `_beside` is for the few keys that hold something that is not
-visible: other kinds, where members created one key with different types (the first kind of the fixed order answers), and
-a sequence whose elements are all removed but cannot be dropped before that is stable.
+Three tables. `_values` is what is visible, the plain Python value, and all that a read ever looks at. `_windows` has
+the window of the visible value for the keys that have one. `_beside` is for the few keys that hold something that is
+not visible: other kinds, where members created one key with different types (the first kind of the fixed order
+answers), and a sequence whose elements are all removed but cannot be dropped before that is stable.
 
 Values and windows are split in `SHARDS` dicts by CRC-32 of the key, so that no dict grows large enough to stall the
 event loop, and so that a snapshot can be read shard by shard, each with the vector at which it was read. What the

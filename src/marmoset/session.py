@@ -11,7 +11,7 @@ Life of a transaction: `queue` is None outside of one, a list of requests inside
 from typing import Final, cast, final
 
 from marmoset.commands import COMMANDS
-from marmoset.commands.database import Database
+from marmoset.commands.database import Database, request_bytes
 from marmoset.commands.table import Command
 from marmoset.keyspace import Watch
 from marmoset.node import Node
@@ -27,13 +27,21 @@ _SERVING: Final = "serving"
 class Clients:
     """All sessions of one server."""
 
-    __slots__ = ("_sessions", "commands", "total")
+    __slots__ = ("_database", "_sessions", "commands", "total")
 
     def __init__(self) -> None:
+        self._database: Database | None = None
         self._sessions: dict[int, Session] = {}
         self.total = 0
         self.commands = 0
         """Commands of sessions that have ended."""
+
+    def database(self, node: Node) -> Database:
+        """The keys of the node, for all sessions together: they write into one open batch."""
+        if self._database is None:
+            self._database = Database(node)
+        assert self._database.node is node
+        return self._database
 
     def add(self, session: "Session") -> None:
         """A connection has come."""
@@ -56,6 +64,7 @@ class Session:
 
     __slots__ = (
         "_failed",
+        "_is_large",
         "_lookup",
         "_parser",
         "_queued_bytes",
@@ -77,20 +86,21 @@ class Session:
     )
 
     def __init__(self, node: Node, clients: Clients, number: int, peer: str) -> None:
-        self.database = Database(node)
+        self.database = clients.database(node)
         self.clients = clients
         self.number = number
         self.peer = peer
         self.closing = False
         self.commands = 0
         self.commands_table = COMMANDS
-        self.last_command = ""
+        self.last_command: Command | None = None
         self.name = b""
         self.library = b""
         self.library_version = b""
         self.protocol = 2
         self.queue: list[tuple[Command, list[bytes]]] | None = None
         self._failed = False
+        self._is_large = False
         self._queued_bytes = 0
         self._watch: Watch | None = None
         self._watched: list[bytes] = []
@@ -104,10 +114,12 @@ class Session:
         """Run the requests that `data` completes; their replies. O(requests)."""
         requests: list[list[bytes]] = []
         fault: str | None = None
+        size = len(data) + self._parser.held_bytes
         try:
             self._parser.feed(data, requests)
         except ProtocolError as problem:
             fault = problem.text
+        self._is_large = self.database.take_in(size - self._parser.held_bytes)
         out: list[bytes] = []
         for args in requests:
             reply = self.run(args)
@@ -141,17 +153,24 @@ class Session:
         command = self._lookup.get(args[0]) or self._lookup.get(args[0].lower())
         if command is None:
             return self._refuse(errors.unknown_command(args))
+        if command.subcommands and len(args) > 1:
+            container = command.name
+            command = command.subcommands.get(args[1].lower().decode("utf-8", "replace"))
+            if command is None:
+                return self._refuse(errors.unknown_subcommand(container, args[1]))
         arity = command.arity
         if len(args) != arity if arity >= 0 else len(args) < -arity:
-            return self._refuse(errors.wrong_arity(command.name))
+            return self._refuse(errors.wrong_arity(command.full_name))
         node = self.database.node
         if (node.state != _SERVING or command.is_write) and not command.is_served_always:
             refusal = node.refusal(command.is_write)
             if refusal is not None:
                 return self._refuse(refusal)
-        self.last_command = command.name
+        self.last_command = command
         if self.queue is not None and command.is_queued:
             return self._enqueue(command, args)
+        if self._is_large and command.is_write and request_bytes(args) > self.database.config.batch_bytes_max:
+            return self._refuse(errors.too_large(command.name, self.database.config.batch_bytes_max))
         reply = self._call(command, args)
         if command.is_write:
             self.database.replica.end_of_command()
@@ -163,8 +182,8 @@ class Session:
         except CommandError as problem:
             return ErrorReply(problem.text)
         except Exception as problem:  # our own bug: the connection and the node go on
-            self.database.node.notify("error", "internal error", command=command.name, problem=repr(problem))
-            return ErrorReply(errors.internal(command.name))
+            self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(problem))
+            return ErrorReply(errors.internal(command.full_name))
 
     def _refuse(self, text: str) -> ErrorReply:
         if self.queue is not None:
@@ -175,7 +194,9 @@ class Session:
 
     def _enqueue(self, command: Command, args: list[bytes]) -> Reply:
         assert self.queue is not None
-        self._queued_bytes += sum(map(len, args))
+        if command.is_refused_in_multi:
+            return self._refuse(errors.NOT_IN_MULTI)
+        self._queued_bytes += request_bytes(args)
         limit = self.database.config.batch_bytes_max
         if self._queued_bytes > limit:
             return self._refuse(errors.too_large("multi", limit))
@@ -201,6 +222,7 @@ class Session:
         if queue is None:
             raise CommandError(errors.EXEC_WITHOUT_MULTI)
         touched = watch is not None and watch.touched
+        size = self._queued_bytes
         self.drop_queue()
         if failed:
             raise CommandError(errors.EXEC_ABORT)
@@ -210,11 +232,9 @@ class Session:
             refusal = self.database.node.refusal(True)
             if refusal is not None:
                 raise CommandError(refusal)
-            self.database.replica.end_of_command()
-        replies: list[Reply] = []
-        for command, args in queue:
-            reply = self._call(command, args)
-            replies.append(reply)
+            self.database.begin_transaction(size)
+        replies = [self._call(command, args) for command, args in queue]
+        self.database.end_transaction()
         return replies
 
     def watch(self, keys: list[bytes]) -> None:
@@ -245,7 +265,7 @@ class Session:
         return (
             f"id={self.number} addr={self.peer} name={self.name.decode('latin-1')} db=0 "
             f"watch={len(self._watched)} multi={-1 if self.queue is None else len(self.queue)} "
-            f"cmd={self.last_command or 'NULL'} user=default resp={self.protocol} tot-cmds={self.commands} "
+            f"cmd={self.last_command.full_name if self.last_command is not None else 'NULL'} user=default resp={self.protocol} tot-cmds={self.commands} "
             f"lib-name={self.library.decode('latin-1')} lib-ver={self.library_version.decode('latin-1')}"
         ).encode("latin-1")
 

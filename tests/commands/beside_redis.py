@@ -13,9 +13,17 @@ from random import Random
 
 from marmoset.config import Config
 from marmoset.node import Node
+from marmoset.resp.parser import split_inline
 from marmoset.session import Clients, Session
 
 WAIT_S = 10.0
+
+UNORDERED = {
+    **dict.fromkeys(("SMEMBERS", "SUNION", "SINTER", "SDIFF", "HKEYS", "HVALS", "KEYS", "SPOP", "SRANDMEMBER"), 1),
+    "HGETALL": 2,
+    "HRANDFIELD": 1,
+}
+"""Commands whose answers have no order, and how many words of an answer belong together."""
 
 Answer = tuple[object, ...]
 
@@ -74,6 +82,21 @@ def without_order(answer: Answer, group: int = 1) -> Answer:
     parts = answer[1:]
     size = 2 if kind == b"%" else group
     return (kind, *sorted((parts[i : i + size] for i in range(0, len(parts), size)), key=repr))
+
+
+def comparable(words: tuple[bytes, ...], answer: Answer) -> Answer:
+    """An answer in a form that can be compared: without the order that it does not promise."""
+    name = words[0].upper().decode("latin-1")
+    if name in ("SCAN", "SSCAN", "HSCAN") and answer[0] == b"*":
+        found = answer[2]
+        assert isinstance(found, tuple)
+        return (answer[0], answer[1], without_order(found, 2 if name == "HSCAN" else 1))
+    group = UNORDERED.get(name, 0)
+    if name == "HRANDFIELD" and len(words) == 4 and answer[0] == b"*" and not isinstance(answer[-1], tuple):
+        return answer
+    if name == "HRANDFIELD" and len(words) == 4 and len(answer) > 1 and answer[1][0] == b"$":  # type: ignore[index]
+        group = 2
+    return without_order(answer, group) if group else answer
 
 
 @dataclass
@@ -184,6 +207,13 @@ class Pair:
         self.redis.close()
         self.session.close()
 
+    def begin(self) -> None:
+        """No keys, no transaction, no name; the protocol as it was asked for."""
+        data = request("RESET") + request("FLUSHALL") + request("HELLO", self.protocol)
+        self.redis.send(data, 3)
+        self.session.receive(data)
+        self.node.end_turn()
+
     def ours(self, *words: str | bytes | int) -> Answer:
         """The answer of our session alone."""
         (answer,) = answers(self.session.receive(request(*words)))
@@ -199,3 +229,17 @@ class Pair:
         result = self.ours(*words), self.theirs(*words)
         self.node.end_turn()
         return result
+
+    def differing(self, cases: str) -> list[str]:
+        """Run cases, each beginning with nothing: one request a line, an empty line between cases. What differs."""
+        found: list[str] = []
+        for case in cases.strip().split("\n\n"):
+            self.begin()
+            for line in case.splitlines():
+                words = tuple(split_inline(line.strip().encode()))
+                if not words or words[0] == b"#":
+                    continue
+                ours, theirs = (comparable(words, answer) for answer in self.both(*words))
+                if ours != theirs:
+                    found.append(f"{line.strip()}\n     ours {ours}\n    Redis {theirs}")
+        return found

@@ -19,6 +19,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 T = TypeVar("T")
 
@@ -117,7 +119,13 @@ class NodeProcess:
 
     def client(self, **options: Any) -> Any:
         """A new `redis.Redis`, closed with the node. Untyped: redis-py says of every answer all that it could be."""
-        chosen: dict[str, Any] = {"socket_timeout": DEADLINE_S, "decode_responses": True} | options
+        # No retries: a request that is sent again could count twice, and a fault would be seen late.
+        chosen: dict[str, Any] = {
+            "socket_timeout": DEADLINE_S,
+            "decode_responses": True,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        chosen |= options
         client = redis.Redis(host="127.0.0.1", port=self.port, **chosen)
         self.clients.append(client)
         return client

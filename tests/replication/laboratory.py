@@ -82,7 +82,7 @@ class Subject:
     def shown(self) -> dict[bytes, tuple[int, Plain]]:
         keyspace = self.replica.keyspace
         found: dict[bytes, tuple[int, Plain]] = {}
-        for key in keyspace.keys():
+        for key in list(keyspace.keys()):
             value = keyspace.get(key)
             assert value is not None
             found[key] = (kind_of(value), plain(value))
@@ -359,7 +359,7 @@ def history(rng: Random, steps: int, churn: float = 0.02, kinds: tuple[str, ...]
     groups: dict[tuple[tuple[int, int], ...], list[Subject]] = {}
     for subject in lab.serving():
         groups.setdefault(tuple(sorted(subject.observed.items())), []).append(subject)
-    # people who left in the middle of letting others in can leave two groups that do not know each other: safe, but stuck
+    # people who left in the middle of letting others in can leave groups that do not know each other: safe, but stuck
     tally["stalemates"] = int(len(groups) > 1)
     for observed, group in groups.items():
         seen = dict(observed)

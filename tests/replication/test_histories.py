@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.replication.laboratory import ALL_KINDS, history
 
-SEARCH = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+SEARCH = settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
 
 
 @pytest.mark.parametrize("kind", ["set", "map", "list", "register"])

@@ -103,3 +103,8 @@ class MessageReader:
         message = b"".join(self._parts)
         self._parts, self._size = [], 0
         return message
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of an unfinished message."""
+        return self._size

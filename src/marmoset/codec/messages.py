@@ -51,8 +51,11 @@ class Refuse(Message, tag=2, frozen=True):
 
 
 class Batch(Message, tag=3, frozen=True):
-    """Operations that are applied all or not at all: `count` dots from `first` on. `raised` and `dropped` are the difference of the origin's context
-    from its context before its previous batch, `state` numbers the origin's vector after it."""
+    """Operations that are applied all or not at all: `count` dots from `first` on.
+
+    `raised` and `dropped` are the difference of the origin's context from its context before its previous batch;
+    `state` numbers the origin's vector after it.
+    """
 
     origin: Id
     first: Seq

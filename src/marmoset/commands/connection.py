@@ -1,5 +1,6 @@
 """Commands about the connection itself (floor 8)."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from marmoset.commands.parsing import integer
@@ -12,7 +13,6 @@ from marmoset.resp.errors import (
     SYNTAX,
     WRONG_PASSWORD,
     CommandError,
-    unknown_subcommand,
     wrong_arity,
 )
 from marmoset.resp.replies import OK, PONG, Raw, Reply
@@ -39,7 +39,7 @@ def echo(session: "Session", args: list[bytes]) -> Reply:
 
 def select(session: "Session", args: list[bytes]) -> Reply:
     """SELECT index: there is database 0 only."""
-    if integer(args[1], "ERR invalid DB index") != 0:
+    if integer(args[1]) != 0:
         raise CommandError(DB_INDEX)
     return OK
 
@@ -184,20 +184,23 @@ def subcommand_help(container: str, rows: dict[str, Command]) -> Handler:
 
 def container(name: str, rows: tuple[Command, ...], summary: str, group: str, flags: str = "loading") -> Command:
     """A command whose second word chooses what it does."""
-    table = {row.name: row for row in rows}
+    table = {row.name: replace(row, full_name=f"{name}|{row.name}") for row in rows}
     table["help"] = Command(
-        "help", subcommand_help(name, table), 2, "loading", (0, 0, 0), group, "Prints this help.", "O(1)"
+        "help",
+        subcommand_help(name, table),
+        2,
+        "loading",
+        (0, 0, 0),
+        group,
+        "Prints this help.",
+        "O(1)",
+        full_name=f"{name}|help",
     )
 
-    def dispatch(session: "Session", args: list[bytes]) -> Reply:
-        row = table.get(args[1].lower().decode("utf-8", "replace"))
-        if row is None:
-            raise CommandError(unknown_subcommand(name, args[1]))
-        if not row.arity_fits(len(args)):
-            raise CommandError(wrong_arity(f"{name}|{row.name}"))
-        return row.handler(session, args)
+    def alone(session: "Session", args: list[bytes]) -> Reply:
+        raise CommandError(wrong_arity(name))  # the session calls the handler of the row that the second word names
 
-    return Command(name, dispatch, -2, flags, (0, 0, 0), group, summary, "Depends on the subcommand", subcommands=table)
+    return Command(name, alone, -2, flags, (0, 0, 0), group, summary, "Depends on the subcommand", subcommands=table)
 
 
 CLIENT = container(
@@ -334,7 +337,7 @@ TABLE = (
         "hello",
         hello,
         -1,
-        "loading fast",
+        "loading fast no_multi",
         (0, 0, 0),
         "connection",
         "Handshakes with the server.",

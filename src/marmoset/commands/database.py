@@ -6,7 +6,7 @@ seen together or not at all, everywhere.
 """
 
 from random import Random
-from typing import final
+from typing import Final, final
 
 from marmoset.codec.operations import (
     Reset,
@@ -28,6 +28,21 @@ from marmoset.resp.errors import WRONG_TYPE, CommandError, too_large
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 
 
+CLOSE_ABOVE_BYTES: Final = 1 << 20
+"""The open batch is closed at the end of a command above this, however long the turn of the loop."""
+
+PER_VALUE_BYTES: Final = 8
+"""What a value takes in a batch beside its bytes, at most."""
+
+PER_RANGE_BYTES: Final = 24
+"""What a range of ids takes in a batch, at most."""
+
+
+def request_bytes(words: list[bytes]) -> int:
+    """What some values take in a batch, at most. O(words)."""
+    return sum(map(len, words)) + PER_VALUE_BYTES * len(words)
+
+
 def text(value: Scalar) -> bytes:
     """A plain value as Redis shows it."""
     return value if isinstance(value, bytes) else b"%d" % value
@@ -37,7 +52,17 @@ def text(value: Scalar) -> bytes:
 class Database:
     """One node's keys, as the commands of all its clients see them."""
 
-    __slots__ = ("config", "keyspace", "node", "replica", "rng", "submit")
+    __slots__ = (
+        "_close_above",
+        "_in_transaction",
+        "_open_bytes",
+        "config",
+        "keyspace",
+        "node",
+        "replica",
+        "rng",
+        "submit",
+    )
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -46,6 +71,10 @@ class Database:
         self.keyspace: Keyspace = node.replica.keyspace
         self.submit = node.replica.submit
         self.rng: Random = node.rng
+        self._open_bytes = 0
+        """At least what requests have put into the open batch since it was closed from here; the loop may have since."""
+        self._close_above = min(CLOSE_ABOVE_BYTES, node.config.batch_bytes_max)
+        self._in_transaction = False
 
     # -- look-ups
 
@@ -84,10 +113,41 @@ class Database:
 
     # -- verbs
 
-    def check_size(self, name: str, size: int) -> None:
-        """Refuse a command that would write more than a batch may have, before it has begun. O(1)."""
-        if size > self.config.batch_bytes_max:
-            raise CommandError(too_large(name, self.config.batch_bytes_max))
+    def take_in(self, size: int) -> bool:
+        """Requests of so many bytes are about to run: keep the open batch small. Whether one may be too large. O(1)."""
+        self._open_bytes += size
+        if self._open_bytes <= self._close_above:
+            return False
+        self.replica.commit()
+        self._open_bytes = size
+        return size > self.config.batch_bytes_max
+
+    def charge(self, name: str, size: int) -> None:
+        """A command is about to write `size` bytes that were not in its request. O(1).
+
+        Raises:
+            CommandError: that would be more than a batch may have; nothing of the command was done.
+        """
+        limit = self.config.batch_bytes_max
+        if size + self._open_bytes > (limit if self._in_transaction else self._close_above):
+            if self._in_transaction or size > limit:
+                raise CommandError(too_large(name, limit))
+            self.replica.commit()
+            self._open_bytes = 0
+        self._open_bytes += size
+
+    def begin_transaction(self, size: int) -> None:
+        """Requests of `size` bytes are about to run, all in one batch. O(1)."""
+        if self._open_bytes + size > self._close_above:
+            self.replica.commit()
+            self._open_bytes = 0
+        self._open_bytes += size
+        self._in_transaction = True
+
+    def end_transaction(self) -> None:
+        """The batch may be closed again."""
+        self._in_transaction = False
+        self.replica.end_of_command()
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; whether it was there. O(1), O(elements) for a list."""
@@ -119,10 +179,10 @@ class Database:
 
     def store_set(self, name: str, key: bytes, elements: list[bytes]) -> int:
         """Replace whatever a key holds by a set; an empty one removes the key. O(elements)."""
-        self.check_size(name, sum(map(len, elements)) + 8 * len(elements))
+        self.charge(name, request_bytes(elements))
         self.delete(key)
         if elements:
-            self.submit(SetAdd(key, elements))
+            self.submit(SetAdd(key, sorted(elements)))  # the order of a Python set is not to reach the log
         return len(elements)
 
     def insert(self, key: bytes, index: int, values: list[bytes]) -> int:
@@ -133,21 +193,22 @@ class Database:
         sequence = self.list_at(key)
         return 0 if sequence is None else len(sequence)
 
-    def cut(self, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
+    def cut(self, name: str, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
         """Remove the visible elements from `start` to before `stop`. O(log n + elements)."""
-        if start < stop:
-            self.submit(SequenceRemove(key, sequence.ranges(start, stop)))
+        self._cut(name, key, sequence.ranges(start, stop))
 
-    def cut_at(self, key: bytes, sequence: Sequence, indexes: list[int]) -> None:
+    def cut_at(self, name: str, key: bytes, sequence: Sequence, indexes: list[int]) -> None:
         """Remove the visible elements at ascending indexes, in one operation. O(indexes x log n)."""
-        if indexes:
-            ranges: list[tuple[int, int, int]] = []
-            for index in indexes:
-                ranges += sequence.ranges(index, index + 1)
-            self.submit(SequenceRemove(key, ranges))
+        ranges: list[tuple[int, int, int]] = []
+        for index in indexes:
+            ranges += sequence.ranges(index, index + 1)
+        self._cut(name, key, ranges)
 
-    def cut_around(self, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
+    def cut_around(self, name: str, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
         """Remove every visible element outside of a slice, in one operation. O(log n + elements removed)."""
-        ranges = [*sequence.ranges(0, start), *sequence.ranges(stop, len(sequence))]
+        self._cut(name, key, [*sequence.ranges(0, start), *sequence.ranges(stop, len(sequence))])
+
+    def _cut(self, name: str, key: bytes, ranges: list[tuple[int, int, int]]) -> None:
         if ranges:
+            self.charge(name, PER_RANGE_BYTES * len(ranges))
             self.submit(SequenceRemove(key, ranges))

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from marmoset.codec.operations import MapAssign, MapIncrement, MapRemove, Scalar
 from marmoset.commands.database import text
-from marmoset.commands.parsing import INT_MAX, INT_MIN, decimal, integer, integer_or_none
-from marmoset.commands.scanning import scan_options
+from marmoset.commands.parsing import INT_MAX, INT_MIN, count_within, decimal, integer, integer_or_none
+from marmoset.commands.scanning import scan_cursor, scan_options
 from marmoset.commands.table import Command
 from marmoset.crdts.register import DIGITS_MAX, add, number_text, parse_decimal
 from marmoset.resp.errors import (
@@ -156,14 +156,14 @@ def hincrbyfloat(session: "Session", args: list[bytes]) -> Reply:
 def hrandfield(session: "Session", args: list[bytes]) -> Reply:
     """HRANDFIELD key [count [WITHVALUES]]."""
     database = session.database
+    wanted = count_within(args[2]) if len(args) > 2 else 0
     if len(args) > 4 or (len(args) == 4 and args[3].upper() != b"WITHVALUES"):
         raise CommandError(SYNTAX)
-    wanted = integer(args[2]) if len(args) > 2 else 0
+    if -wanted > MANY_MAX or (len(args) == 4 and wanted > INT_MAX // 2):
+        raise CommandError(LENGTH_RANGE)
     value = database.map_at(args[1])
     if len(args) == 2:
         return None if value is None else database.keyspace.sample(args[1], database.rng)
-    if abs(wanted) > INT_MAX // 2 or -wanted > MANY_MAX:
-        raise CommandError(LENGTH_RANGE)
     if value is None:
         return []
     if wanted >= len(value):
@@ -182,9 +182,10 @@ def hrandfield(session: "Session", args: list[bytes]) -> Reply:
 
 def hscan(session: "Session", args: list[bytes]) -> Reply:
     """HSCAN key cursor [MATCH pattern] [COUNT count]."""
-    options = scan_options(args, 2, kinds=False)
+    cursor = scan_cursor(args[2])
     if session.database.map_at(args[1]) is None:
         return [b"0", []]
+    options = scan_options(cursor, args[3:], kinds=False)
     cursor, names = session.database.keyspace.scan_elements(args[1], options.cursor, options.count)
     value = session.database.map_at(args[1])
     assert value is not None

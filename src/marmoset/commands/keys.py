@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from marmoset.codec.operations import Flush
 from marmoset.commands.glob import compile_glob
-from marmoset.commands.scanning import scan_options
+from marmoset.commands.scanning import scan_cursor, scan_options
 from marmoset.commands.table import Command
 from marmoset.crdts.types import KIND_NAMES
 from marmoset.resp.errors import SYNTAX, CommandError
@@ -41,7 +41,7 @@ def keys(session: "Session", args: list[bytes]) -> Reply:
 
 def scan(session: "Session", args: list[bytes]) -> Reply:
     """SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]."""
-    options = scan_options(args, 1, kinds=True)
+    options = scan_options(scan_cursor(args[1]), args[2:], kinds=True)
     database = session.database
     cursor, found = database.keyspace.scan(options.cursor, options.count)
     wanted = [key for key in found if options.wants(key)]

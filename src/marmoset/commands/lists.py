@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from marmoset.codec.operations import SequenceAssign
-from marmoset.commands.database import text
-from marmoset.commands.parsing import bounds, count, integer
+from marmoset.commands.database import PER_VALUE_BYTES, text
+from marmoset.commands.parsing import bounds, count, count_within, integer
 from marmoset.commands.table import Command
 from marmoset.crdts.sequence import Sequence
 from marmoset.resp.errors import (
@@ -15,6 +15,7 @@ from marmoset.resp.errors import (
     RANK_ZERO,
     SYNTAX,
     CommandError,
+    wrong_arity,
 )
 from marmoset.resp.replies import NULL_ARRAY, OK, ZERO, Reply
 
@@ -46,7 +47,9 @@ def rpushx(session: "Session", args: list[bytes]) -> Reply:
     return ZERO if session.database.list_at(args[1]) is None else rpush(session, args)
 
 
-def _pop(session: "Session", args: list[bytes], *, left: bool) -> Reply:
+def _pop(session: "Session", name: str, args: list[bytes], *, left: bool) -> Reply:
+    if len(args) > 3:
+        raise CommandError(wrong_arity(name))
     database = session.database
     wanted = count(args[2]) if len(args) > 2 else None
     sequence = database.list_at(args[1])
@@ -56,7 +59,7 @@ def _pop(session: "Session", args: list[bytes], *, left: bool) -> Reply:
     number = min(length, 1 if wanted is None else wanted)
     start, stop = (0, number) if left else (length - number, length)
     values = [text(value) for value in sequence.slice(start, stop)]
-    database.cut(args[1], sequence, start, stop)
+    database.cut(name, args[1], sequence, start, stop)
     if wanted is None:
         return values[0]
     return values if left else values[::-1]
@@ -64,16 +67,12 @@ def _pop(session: "Session", args: list[bytes], *, left: bool) -> Reply:
 
 def lpop(session: "Session", args: list[bytes]) -> Reply:
     """LPOP key [count]: two nodes that pop at the same time may pop the same element."""
-    if len(args) > 3:
-        raise CommandError(SYNTAX)
-    return _pop(session, args, left=True)
+    return _pop(session, "lpop", args, left=True)
 
 
 def rpop(session: "Session", args: list[bytes]) -> Reply:
     """RPOP key [count]."""
-    if len(args) > 3:
-        raise CommandError(SYNTAX)
-    return _pop(session, args, left=False)
+    return _pop(session, "rpop", args, left=False)
 
 
 def llen(session: "Session", args: list[bytes]) -> Reply:
@@ -93,11 +92,11 @@ def lrange(session: "Session", args: list[bytes]) -> Reply:
 
 def lindex(session: "Session", args: list[bytes]) -> Reply:
     """LINDEX key index."""
-    index = integer(args[2])
     sequence = session.database.list_at(args[1])
-    if sequence is None or not -len(sequence) <= index < len(sequence):
+    if sequence is None:
         return None
-    return text(sequence[index])
+    index = integer(args[2])
+    return text(sequence[index]) if -len(sequence) <= index < len(sequence) else None
 
 
 def lset(session: "Session", args: list[bytes]) -> Reply:
@@ -149,7 +148,7 @@ def lrem(session: "Session", args: list[bytes]) -> Reply:
     if sequence is None:
         return ZERO
     found = _positions(sequence, args[3], backwards=wanted < 0, limit=abs(wanted))
-    database.cut_at(args[1], sequence, sorted(found))
+    database.cut_at("lrem", args[1], sequence, sorted(found))
     return len(found)
 
 
@@ -162,34 +161,34 @@ def ltrim(session: "Session", args: list[bytes]) -> Reply:
         length = len(sequence)
         start, stop = bounds(start, stop, length)
         if start >= stop:
-            database.cut(args[1], sequence, 0, length)
+            database.cut("ltrim", args[1], sequence, 0, length)
         else:
-            database.cut_around(args[1], sequence, start, stop)
+            database.cut_around("ltrim", args[1], sequence, start, stop)
     return OK
+
+
+def _not_negative(word: bytes, fault: str) -> int:
+    number = integer(word, fault)
+    if number < 0:
+        raise CommandError(fault)
+    return number
 
 
 def lpos(session: "Session", args: list[bytes]) -> Reply:
     """LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]."""
     rank, wanted, longest = 1, None, 0
-    rest = args[3:]
-    if len(rest) % 2:
-        raise CommandError(SYNTAX)
-    for name, value in zip(rest[::2], rest[1::2], strict=True):
-        word, number = name.upper(), integer(value)
+    for at in range(3, len(args), 2):
+        word = args[at].upper()
+        if at + 1 == len(args) or word not in (b"RANK", b"COUNT", b"MAXLEN"):
+            raise CommandError(SYNTAX)
         if word == b"RANK":
-            rank = number
+            rank = count_within(args[at + 1])
             if rank == 0:
                 raise CommandError(RANK_ZERO)
         elif word == b"COUNT":
-            wanted = number
-            if number < 0:
-                raise CommandError(COUNT_NEGATIVE)
-        elif word == b"MAXLEN":
-            longest = number
-            if number < 0:
-                raise CommandError(MAXLEN_NEGATIVE)
+            wanted = _not_negative(args[at + 1], COUNT_NEGATIVE)
         else:
-            raise CommandError(SYNTAX)
+            longest = _not_negative(args[at + 1], MAXLEN_NEGATIVE)
     sequence = session.database.list_at(args[1])
     if sequence is None:
         return None if wanted is None else []
@@ -213,7 +212,8 @@ def _move(session: "Session", source: bytes, target: bytes, *, from_left: bool, 
     database.list_at(target)  # of another type: refused before anything is done
     at = 0 if from_left else len(sequence) - 1
     value = text(sequence[at])
-    database.cut(source, sequence, at, at + 1)
+    database.charge("lmove", len(value) + PER_VALUE_BYTES)
+    database.cut("lmove", source, sequence, at, at + 1)
     after = database.list_at(target)
     database.insert(target, 0 if to_left or after is None else len(after), [value])
     return value

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from marmoset.crdts.register import parse_decimal
-from marmoset.resp.errors import NOT_A_FLOAT, NOT_AN_INTEGER, NOT_POSITIVE, CommandError
+from marmoset.resp.errors import COUNT_RANGE, INFINITE, NOT_A_FLOAT, NOT_AN_INTEGER, NOT_POSITIVE, CommandError
 
 INT_MIN: Final = -(1 << 63)
 INT_MAX: Final = (1 << 63) - 1
@@ -28,6 +28,14 @@ def integer(text: bytes, fault: str = NOT_AN_INTEGER) -> int:
     return number
 
 
+def count_within(text: bytes) -> int:
+    """A number of elements that may be negative, for "the same one more than once"; not the least 64-bit integer."""
+    number = integer(text)
+    if number == INT_MIN:
+        raise CommandError(COUNT_RANGE)
+    return number
+
+
 def count(text: bytes) -> int:
     """A number that may not be negative."""
     number = integer_or_none(text)
@@ -40,7 +48,7 @@ def decimal(text: bytes, fault: str = NOT_A_FLOAT) -> Decimal:
     """An exact decimal; raises `CommandError` with `fault`."""
     number = parse_decimal(text)
     if number is None:
-        raise CommandError(fault)
+        raise CommandError(INFINITE if text.lstrip(b"+-").lower() in (b"inf", b"infinity") else fault)
     return number
 
 

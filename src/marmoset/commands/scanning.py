@@ -1,13 +1,15 @@
 """The options that SCAN, SSCAN and HSCAN share (floor 8)."""
 
 import re
-from typing import final
+from typing import Final, final
 
 from marmoset.commands.glob import compile_glob
 from marmoset.commands.parsing import integer
 from marmoset.resp.errors import INVALID_CURSOR, SYNTAX, CommandError
 
-COUNT_DEFAULT = 10
+COUNT_DEFAULT: Final = 10
+CURSORS: Final = 1 << 64
+_cursor: Final = re.compile(rb"(?:[+-]?[0-9]{1,20})?")
 
 
 @final
@@ -27,15 +29,20 @@ class ScanOptions:
         return self.pattern is None or self.pattern.fullmatch(name) is not None
 
 
-def scan_options(args: list[bytes], at: int, *, kinds: bool) -> ScanOptions:
-    """Read the cursor at a position and what follows it; TYPE only where `kinds` says so."""
-    if not args[at].isdigit() or int(args[at]) >= 1 << 64:
+def scan_cursor(text: bytes) -> int:
+    """The cursor that a text is: what C's `strtoul` takes, to its end. Any number is one; what is none here ends."""
+    if _cursor.fullmatch(text) is None or not -CURSORS < int(text or b"0") < CURSORS:
         raise CommandError(INVALID_CURSOR)
-    options = ScanOptions(int(args[at]))
-    rest = args[at + 1 :]
-    if len(rest) % 2:
-        raise CommandError(SYNTAX)
-    for name, value in zip(rest[::2], rest[1::2], strict=True):
+    return int(text or b"0") % CURSORS
+
+
+def scan_options(cursor: int, rest: list[bytes], *, kinds: bool) -> ScanOptions:
+    """Read what follows a cursor; TYPE only where `kinds` says so."""
+    options = ScanOptions(cursor)
+    for at in range(0, len(rest), 2):
+        if at + 1 == len(rest):
+            raise CommandError(SYNTAX)
+        name, value = rest[at], rest[at + 1]
         word = name.upper()
         if word == b"COUNT":
             options.count = integer(value)

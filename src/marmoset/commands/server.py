@@ -8,7 +8,7 @@ from marmoset.commands.connection import COMPATIBLE_VERSION, container
 from marmoset.commands.glob import compile_glob
 from marmoset.commands.table import Command
 from marmoset.config import Config
-from marmoset.resp.errors import INVALID_COMMAND, NO_KEYS, SYNTAX, CommandError
+from marmoset.resp.errors import INVALID_COMMAND, NO_KEYS, NOT_ENOUGH_ARGUMENTS, SYNTAX, CommandError
 from marmoset.resp.replies import EMPTY_ARRAY, Reply, SetReply
 from marmoset.version import VERSION
 
@@ -64,7 +64,7 @@ def _row(command: Command, name: str | None = None) -> Reply:
     return [
         (name or command.name).encode(),
         command.arity,
-        SetReply([flag.encode() for flag in flags]),
+        SetReply(flags),
         first,
         last,
         step,
@@ -149,7 +149,7 @@ def command_getkeys(session: "Session", args: list[bytes]) -> Reply:
     if command is None:
         raise CommandError(INVALID_COMMAND)
     if not command.arity_fits(len(args) - 2):
-        raise CommandError("ERR Invalid number of arguments specified for command")
+        raise CommandError(NOT_ENOUGH_ARGUMENTS)
     keys = command.keys_of(args[2:])
     if not keys:
         raise CommandError(NO_KEYS)
@@ -196,7 +196,7 @@ COMMAND = container(
         Command(
             "getkeys",
             command_getkeys,
-            -3,
+            -4,
             "loading",
             (0, 0, 0),
             "server",
@@ -211,8 +211,8 @@ COMMAND = container(
 
 
 def command(session: "Session", args: list[bytes]) -> Reply:
-    """COMMAND, with or without a subcommand."""
-    return command_all(session, args) if len(args) == 1 else COMMAND.handler(session, args)
+    """COMMAND without a subcommand."""
+    return command_all(session, args)
 
 
 def config_get(session: "Session", args: list[bytes]) -> Reply:

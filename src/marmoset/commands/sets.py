@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from marmoset.commands.parsing import INT_MAX, INT_MIN, count, integer
-from marmoset.commands.scanning import scan_options
+from marmoset.commands.database import request_bytes
+from marmoset.commands.parsing import count, count_within, integer
+from marmoset.commands.scanning import scan_cursor, scan_options
 from marmoset.commands.table import Command
 from marmoset.crdts.split import PlainSet
-from marmoset.resp.errors import LENGTH_RANGE, NOT_AN_INTEGER, SYNTAX, CommandError
+from marmoset.resp.errors import LENGTH_RANGE, LIMIT_NEGATIVE, NUMKEYS, NUMKEYS_TOO_MANY, SYNTAX, CommandError
 from marmoset.resp.replies import ONE, ZERO, Reply, SetReply
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def _sample(session: "Session", key: bytes, wanted: int) -> list[bytes]:
     if value is None or wanted == 0:
         return []
     if wanted >= len(value):
-        return list(value)
+        return sorted(value)
     if 3 * wanted >= len(value):
         return database.rng.sample(sorted(value), wanted)
     chosen: dict[bytes, None] = {}
@@ -76,6 +77,7 @@ def spop(session: "Session", args: list[bytes]) -> Reply:
         return member
     members = _sample(session, args[1], count(args[2]))
     if members:
+        database.charge("spop", request_bytes(members))
         database.remove(args[1], members)
     return SetReply(members)
 
@@ -87,9 +89,7 @@ def srandmember(session: "Session", args: list[bytes]) -> Reply:
         raise CommandError(SYNTAX)
     if len(args) == 2:
         return None if database.set_at(args[1]) is None else database.keyspace.sample(args[1], database.rng)
-    wanted = integer(args[2])
-    if not -(INT_MAX // 2) <= wanted <= INT_MAX // 2:
-        raise CommandError(LENGTH_RANGE if INT_MIN <= wanted <= INT_MAX else NOT_AN_INTEGER)
+    wanted = count_within(args[2])
     if wanted >= 0:
         return _sample(session, args[1], wanted)
     if database.set_at(args[1]) is None:
@@ -106,13 +106,14 @@ MANY_MAX = 1_000_000
 def smove(session: "Session", args: list[bytes]) -> Reply:
     """SMOVE source destination member: both sides in one batch."""
     database = session.database
-    source, target = database.set_at(args[1]), database.set_at(args[2])
-    if source is None or args[3] not in source:
+    source = database.set_at(args[1])
+    if source is None:
         return ZERO
-    if args[1] == args[2]:
-        return ONE
-    database.remove(args[1], [args[3]])
-    if target is None or args[3] not in target:
+    database.set_at(args[2])  # of another type: refused before anything is done
+    if args[3] not in source:
+        return ZERO
+    if args[1] != args[2]:
+        database.remove(args[1], [args[3]])
         database.add(args[2], [args[3]])
     return ONE
 
@@ -177,28 +178,28 @@ def sdiffstore(session: "Session", args: list[bytes]) -> Reply:
 
 def sintercard(session: "Session", args: list[bytes]) -> Reply:
     """SINTERCARD numkeys key [key ...] [LIMIT limit]."""
-    number = integer(args[1], "ERR numkeys should be greater than 0")
+    number = integer(args[1], NUMKEYS)
     if number <= 0:
-        raise CommandError("ERR numkeys should be greater than 0")
+        raise CommandError(NUMKEYS)
     if number > len(args) - 2:
-        raise CommandError("ERR Number of keys can't be greater than number of args")
+        raise CommandError(NUMKEYS_TOO_MANY)
     limit = 0
-    rest = args[2 + number :]
-    if rest:
-        if len(rest) != 2 or rest[0].upper() != b"LIMIT":
+    for at in range(2 + number, len(args), 2):
+        if args[at].upper() != b"LIMIT" or at + 1 == len(args):
             raise CommandError(SYNTAX)
-        limit = integer(rest[1], "ERR LIMIT can't be negative")
+        limit = integer(args[at + 1], LIMIT_NEGATIVE)
         if limit < 0:
-            raise CommandError("ERR LIMIT can't be negative")
+            raise CommandError(LIMIT_NEGATIVE)
     size = len(_intersection(session, args[2 : 2 + number]))
     return min(size, limit) if limit else size
 
 
 def sscan(session: "Session", args: list[bytes]) -> Reply:
     """SSCAN key cursor [MATCH pattern] [COUNT count]."""
-    options = scan_options(args, 2, kinds=False)
+    cursor = scan_cursor(args[2])
     if session.database.set_at(args[1]) is None:
         return [b"0", []]
+    options = scan_options(cursor, args[3:], kinds=False)
     cursor, members = session.database.keyspace.scan_elements(args[1], options.cursor, options.count)
     return [b"%d" % cursor, [member for member in members if options.wants(member)]]
 

@@ -104,7 +104,7 @@ def append(session: "Session", args: list[bytes]) -> Reply:
     database = session.database
     old = database.string_at(args[1])
     new = args[2] if old is None else text(old) + args[2]
-    database.check_size("append", len(new))
+    database.charge("append", len(new))
     database.submit(Assign(args[1], new))
     return len(new)
 

@@ -30,18 +30,23 @@ class Command:
     since: str = "1.0.0"
     arguments: str = ""
     subcommands: dict[str, "Command"] = field(default_factory=dict)
+    full_name: str = ""
+    """As error texts and CLIENT LIST name it: `client|list`."""
     is_write: bool = field(init=False)
     """Whether it changes keys."""
     is_served_always: bool = field(init=False)
     """Whether it is answered before the node is a member."""
     is_queued: bool = field(init=False)
     """Whether MULTI queues it."""
+    is_refused_in_multi: bool = field(init=False)
 
     def __post_init__(self) -> None:
         flags = self.flags.split()
         object.__setattr__(self, "is_write", "write" in flags)
         object.__setattr__(self, "is_served_always", "loading" in flags)
         object.__setattr__(self, "is_queued", "noqueue" not in flags)
+        object.__setattr__(self, "is_refused_in_multi", "no_multi" in flags)
+        object.__setattr__(self, "full_name", self.full_name or self.name)
 
     def arity_fits(self, count: int) -> bool:
         """Whether a request of `count` words, the name included, has enough and not too many."""

@@ -1,8 +1,8 @@
 """Joining: the newcomer's side (floor 7, DESIGN.md 4.1).
 
-One address after another is tried. Every attempt is made under a fresh id, which is offered once: if anything goes wrong
-before the birth is known to the sponsor, all that came is dropped and the next attempt begins from nothing. Nobody is
-served before.
+One address after another is tried. Every attempt is made under a fresh id, which is offered once: if anything goes
+wrong before the birth is known to the sponsor, all that came is dropped and the next attempt begins from nothing.
+Nobody is served before.
 """
 
 from typing import TYPE_CHECKING, Final, final

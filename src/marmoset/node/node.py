@@ -1,9 +1,10 @@
 """One node as a pure state machine (floor 7): events in, effects out.
 
-The shell calls one `handle_*` for each event, or `end_turn` after clients ran commands, and then carries out `effects`
-in order. Nothing here blocks, reads a clock of its own or draws from global randomness, so the simulator drives the very
-same object. The node routes and orders; what is decided is decided below: `links.judge` about a Hello, `Stream` about
-what comes over a link, `Roster` and `Stability` about who counts, `Membership` about who can be reached.
+The shell calls one `handle_*` for each event, or `end_turn` after clients ran commands, and then carries out
+`effects` in order. Nothing here blocks, reads a clock of its own or draws from global randomness, so the simulator
+drives the very same object. The node routes and orders; what is decided is decided below: `links.judge` about a
+Hello, `Stream` about what comes over a link, `Roster` and `Stability` about who counts, `Membership` about who can be
+reached.
 
 The life of a node is the table `states.NODE_STATES`.
 """

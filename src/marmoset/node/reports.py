@@ -60,7 +60,7 @@ def members(node: "Node") -> list[dict[str, str | int]]:
 
 
 def frontier(node: "Node") -> list[dict[str, str | int]]:
-    """For each origin how far everything is stable, and for each member what it is known to lack. O(members squared)."""
+    """How far each origin is stable, and what each member is known to lack. O(members squared)."""
     replica = node.replica
     stable, counted = replica.frontier(), set(replica.counted())
     rows: list[dict[str, str | int]] = []

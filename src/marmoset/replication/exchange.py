@@ -4,17 +4,17 @@
 nothing is left to send, so that the report is behind everything its sender had. A peer that cannot take more pauses the
 cursor; nothing is copied for it.
 
-**Leaving out.** In a group where everybody is linked to everybody each batch would cross every link. So a peer names the
-origins that it hears *directly*, over a link to the origin itself, and the stream leaves their batches out. What then
-arrives before something it depends on is held until that has come over its own link. This cannot deadlock: what a held
-batch waits for is, in its origin's own stream, behind nothing but batches that happened before it. The peer that loses
-a direct link asks every stream to begin again from its vector (`Resume`), and drops what came before `Resumed`; so it does
-when holding lasts too long or takes too much memory. Correctness never depends on who leaves out what: a batch or a
-report is used only when everything before it is here.
+**Leaving out.** In a group where everybody is linked to everybody each batch would cross every link. So a peer names
+the origins that it hears *directly*, over a link to the origin itself, and the stream leaves their batches out. What
+then arrives before something it depends on is held until that has come over its own link. This cannot deadlock: what
+a held batch waits for is, in its origin's own stream, behind nothing but batches that happened before it. The peer
+that loses a direct link asks every stream to begin again from its vector (`Resume`), and drops what came before
+`Resumed`; so it does when holding lasts too long or takes too much memory. Correctness never depends on who leaves
+out what: a batch or a report is used only when everything before it is here.
 
-**Strangers.** A peer that is not in my roster is sent nothing. What it brings is held until `CaughtUp` and then believed
-whole or not at all: every operation must come from a member that is not buried, or from one whose join it brought, and
-its own join must be among them (DESIGN.md 4.5).
+**Strangers.** A peer that is not in my roster is sent nothing. What it brings is held until `CaughtUp` and then
+believed whole or not at all: every operation must come from a member that is not buried, or from one whose join it
+brought, and its own join must be among them (DESIGN.md 4.5).
 
 The verdicts of `receive` are a table: what the node has to do with the link.
 """
@@ -55,8 +55,8 @@ class Stream:
     """Both directions of the exchange with one peer, over one link."""
 
     __slots__ = (
-        "_cursor",
         "_began",
+        "_cursor",
         "_held",
         "_moved",
         "_on_caught_up",

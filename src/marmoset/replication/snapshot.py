@@ -1,10 +1,10 @@
 """Snapshots: how a newcomer gets everything (floor 5, DESIGN.md 4.1).
 
 Nothing after the join can leave the log, since the newcomer holds the frontier with the vector of its join. So a
-snapshot need not be of one instant: roster, contexts, knowledge and log are those of the join, and shards of the keyspace
-are read one after another, each sent with the vector at which it was read, while the sponsor goes on serving. Then the
-log after the join follows as an ordinary stream; the newcomer leaves out, shard by shard, what that shard's vector covers.
-It is complete when it has caught up with the latest of those vectors.
+snapshot need not be of one instant: roster, contexts, knowledge and log are those of the join, and shards of the
+keyspace are read one after another, each sent with the vector at which it was read, while the sponsor goes on
+serving. Then the log after the join follows as an ordinary stream; the newcomer leaves out, shard by shard, what that
+shard's vector covers. It is complete when it has caught up with the latest of those vectors.
 
 The log of the join is taken at the join, not when it is sent: batches that are folded meanwhile would leave window
 entries in shards read before with nobody to forget them. For the same reason it has what is stable and not yet folded.

@@ -1,8 +1,8 @@
 """What I know that you know, and the frontier (floor 5, DESIGN.md 3.4 and 3.5).
 
 `known[j]` is the version vector that member `j` is known to have. It is learned from the context and dot of each
-operation of `j` as it is applied, and from reports that arrive behind everything their sender had. Every replica numbers
-the states of its vector; a later state replaces an earlier one as a whole, nothing is merged.
+operation of `j` as it is applied, and from reports that arrive behind everything their sender had. Every replica
+numbers the states of its vector; a later state replaces an earlier one as a whole, nothing is merged.
 
 The frontier gives, for each origin, the seq up to which every counted member is known to have everything.
 

@@ -52,6 +52,11 @@ WRONG_PASSWORD: Final = "WRONGPASS invalid username-password pair or user is dis
 CLIENT_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
 NO_EXPIRY: Final = "ERR expiry is not supported yet: SET takes NX, XX, GET and KEEPTTL"
 LENGTH_RANGE: Final = "ERR value is out of range"
+COUNT_RANGE: Final = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+NUMKEYS: Final = "ERR numkeys should be greater than 0"
+NUMKEYS_TOO_MANY: Final = "ERR Number of keys can't be greater than number of args"
+LIMIT_NEGATIVE: Final = "ERR LIMIT can't be negative"
+NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
 INVALID_COMMAND: Final = "ERR Invalid command specified"
 NO_KEYS: Final = "ERR The command has no key arguments"
 NOT_ENOUGH_ARGUMENTS: Final = "ERR Invalid number of arguments specified for command"
@@ -75,9 +80,8 @@ def unknown_command(args: list[bytes]) -> str:
         if len(shown) >= 128:
             break
         shown += b"'%b' " % arg[: 128 - len(shown)].split(b"\0", 1)[0]
-    return (
-        f"ERR unknown command '{_shown(args[0])}', with args beginning with: "
-        + shown.decode("utf-8", "surrogateescape")
+    return f"ERR unknown command '{_shown(args[0])}', with args beginning with: " + shown.decode(
+        "utf-8", "surrogateescape"
     )
 
 

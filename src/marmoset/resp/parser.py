@@ -5,9 +5,8 @@ lengths of any size, for which it takes memory before an element has come. So:
 
 - Bytes in which a header could announce much are not shown to it before `_walk` has followed their headers strictly
   (`_suspicious`: one search in C, which ordinary requests pass).
-- What it made is counted: every argument needs a `$` at the beginning of a line, and the last line must not begin a
-  request. If that does not hold, the bytes are followed by `_walk` as well. Who forges the count, with what is no bulk
-  string in one place and the text of a header in an argument, only confuses their own stream.
+- What it made is written again and compared: exactly that was sent, from the beginning of the bytes, or they are
+  followed by `_walk` as well.
 - A request that is not complete is followed header by header, each looked at once, so a large argument that comes in
   many pieces costs nothing but its copy. Until its last byte has come, hiredis is only fed.
 
@@ -39,6 +38,7 @@ _STAR: Final = ord("*")
 _DOLLAR: Final = ord("$")
 
 _suspicious: Final = re.compile(rb"[*%~>|][0-9]{6}").search
+_write: Final = hiredis.pack_command
 _number: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 
@@ -46,7 +46,7 @@ _number: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 class RequestParser:
     """One client's stream of requests."""
 
-    __slots__ = ("_arguments_left", "_held_bytes", "_inline", "_line", "_partial", "_reader", "_skip", "held_bytes_max")
+    __slots__ = ("_arguments_left", "_inline", "_line", "_partial", "_reader", "_skip", "held_bytes", "held_bytes_max")
 
     def __init__(self, held_bytes_max: int) -> None:
         self.held_bytes_max = held_bytes_max
@@ -55,13 +55,9 @@ class RequestParser:
         self._arguments_left = -1  # of the partial request; -1 while its first header is awaited
         self._skip = 0  # bytes until the next header of the partial request
         self._line = b""  # the beginning of a header that was cut
-        self._held_bytes = 0
+        self.held_bytes = 0
+        """Of a request that is not complete."""
         self._inline = b""  # the beginning of an inline request
-
-    @property
-    def held_bytes(self) -> int:
-        """How many bytes of a request that is not complete are kept. O(1)."""
-        return self._held_bytes + len(self._inline)
 
     def feed(self, data: bytes, requests: list[list[bytes]]) -> None:
         """Append the requests that `data` completes. O(length).
@@ -83,37 +79,23 @@ class RequestParser:
             at = self._one(data, at, requests) if data[at] == _STAR else self._one_inline(data, at, requests)
 
     def _all(self, data: bytes, requests: list[list[bytes]]) -> int:
-        """Whole requests from the beginning, by hiredis; how far that is surely right."""
+        """Whole requests from the beginning, by hiredis; how far they go."""
         reader = self._reader
         reader.feed(data)
         parsed: list[list[bytes]] = []
-        arguments = 0
         try:
             while (request := reader.gets()) is not False:
-                arguments += len(request)  # TypeError for what is no list
                 parsed.append(request)
-        except (hiredis.ProtocolError, TypeError):
+            written = _write(tuple(parsed[0])) if len(parsed) == 1 else b"".join(map(_write, map(tuple, parsed)))
+        except (hiredis.ProtocolError, TypeError):  # TypeError: something that is no list of bytes
             self._reader = hiredis.Reader()
-            return self._prefix(data, parsed, requests)
-        if data.count(b"\r\n$") != arguments or data[data.rfind(b"\n", 0, -1) + 1] == _STAR or reader.has_data():
+            return 0
+        if written != data:
             self._reader = hiredis.Reader()
-            return self._prefix(data, parsed, requests)
-        requests += parsed
-        return len(data)
-
-    @staticmethod
-    def _prefix(data: bytes, parsed: list[list[bytes]], requests: list[list[bytes]]) -> int:
-        """Take as many of the requests as stand in `data` exactly as everybody writes them; how far they go."""
-        at = 0
-        for request in parsed:
-            if not all(type(arg) is bytes for arg in request):
-                break
-            written = hiredis.pack_command(tuple(request))
-            if not request or not data.startswith(written, at):
-                break
-            at += len(written)
-            requests.append(request)
-        return at
+            if not data.startswith(written):
+                return 0
+        requests += parsed if b"*0\r\n" not in written else filter(None, parsed)
+        return len(written)
 
     def _one(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
         """One request, followed strictly; where it ends, or the end of the data."""
@@ -138,13 +120,13 @@ class RequestParser:
             self._hold(data)
             return len(data)
         self._partial = False
-        self._held_bytes = 0
+        self.held_bytes = 0
         self._take(data[:end], requests)
         return end
 
     def _hold(self, data: bytes) -> None:
-        self._held_bytes += len(data)
-        if self._held_bytes > self.held_bytes_max:
+        self.held_bytes += len(data)
+        if self.held_bytes > self.held_bytes_max:
             raise ProtocolError(TOO_LARGE_REQUEST)
         self._reader.feed(data)
 

@@ -21,7 +21,7 @@ class SetReply:
 
     __slots__ = ("elements",)
 
-    def __init__(self, elements: list[bytes]) -> None:
+    def __init__(self, elements: list[bytes] | list[str]) -> None:
         self.elements = elements
 
 
@@ -79,7 +79,8 @@ def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
             encode(value, protocol, out)
     elif isinstance(reply, SetReply):
         out.append((b"~%d\r\n" if protocol == 3 else b"*%d\r\n") % len(reply.elements))
-        out.extend(b"$%d\r\n%b\r\n" % (len(element), element) for element in reply.elements)
+        for element in reply.elements:
+            encode(element, protocol, out)
     elif isinstance(reply, str):
         out.append(b"+%b\r\n" % _line(reply))
     elif isinstance(reply, ErrorReply):

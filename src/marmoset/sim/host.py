@@ -1,21 +1,26 @@
 """A simulated machine (beside the floors): one node at a time on it, with clocks that may be wrong.
 
 It does what the runtime does: calls the node's handlers, then carries out the effects in order. A host that is stopped
-(a slow node, a SIGSTOP) handles nothing; timers and bytes wait. A crash takes the node and all its links away without a
-word; a restart makes a new node under the same name.
+(a slow node, a SIGSTOP) handles nothing; timers and bytes wait. A crash takes the node and all its links away; a restart
+makes a new node under the same name. After each event the history is told what has changed.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
-from typing import final
+from typing import Final, final
 
 from marmoset.codec.frames import FrameReader
 from marmoset.config import Config
 from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
-from marmoset.sim.network import Network, Wire
+from marmoset.session import Clients, Session
+from marmoset.sim.history import Breach, History, Witness
+from marmoset.sim.network import CLOSED, PAUSED, Network, Wire
 from marmoset.sim.world import US_PER_MS, World
 
-WALL_EPOCH_MS = 1_700_000_000_000
+WALL_EPOCH_MS: Final = 1_700_000_000_000
+FORBIDDEN_EVENTS: Final = ("internal error", "bad message")
+"""What no correct node may say among correct nodes."""
 
 
 @final
@@ -41,47 +46,77 @@ class HostTime:
 class Host:
     """One machine of the simulated cluster."""
 
-    def __init__(self, world: World, network: Network, name: str, config: Config, rng: Random) -> None:
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        history: History,
+        config: Config,
+        rng: Random,
+        prepare: Callable[[Node], None] = lambda node: None,
+    ) -> None:
         self.world = world
         self.network = network
-        self.name = name
+        self.history = history
+        self.name = config.name
         self.address = f"{config.bind}:{config.gossip_port}"
         self.config = config
         self.rng = rng
+        self.prepare = prepare
+        """Shrinks the limits of a new node."""
         self.time = HostTime(world)
         self.node: Node | None = None
+        self.witness: Witness | None = None
+        self.clients = Clients()
         self.run = 0
         """Grows with each start and crash, so that what belongs to an earlier run is ignored."""
         self.is_stopped = False
+        self.is_silent = False
+        """The machine is off: nobody answers, not even with a refusal."""
+        self.lag_us = 0
         self.exited: Exit | None = None
         self.on_notify: Callable[[Host, Notify], None] | None = None
+        self.on_exit: Callable[[Host, Exit], None] | None = None
         self._wires: dict[int, tuple[Wire, int]] = {}
         self._readers: dict[int, FrameReader] = {}
         self._links = 0
         self._waiting: list[Callable[[], None]] = []
+        self._turn_wanted = False
         network.hosts[self.address] = self
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether clients get answers here."""
+        return self.node is not None and self.node.state == "serving"
 
     def start(self, join: tuple[str, ...]) -> None:
         """Start a node here."""
-        from dataclasses import replace
-
+        assert self.node is None
         self.run += 1
         self.exited = None
+        self.is_silent = False
         self.config = replace(self.config, join=join)
+        self.clients = Clients()
         self.node = Node(self.config, self.time, Random(self.rng.getrandbits(64)))
+        self.prepare(self.node)
+        self.witness = Witness(self.history, self.node.replica, self.name)
         self.node.start()
         self.settle()
 
-    def crash(self) -> None:
-        """The process is gone, without a word."""
+    def crash(self, silent: bool = False) -> None:
+        """The process is gone; with `silent` the whole machine, so that nobody is told."""
         self.run += 1
         self.node = None
+        self.witness = None
         self.is_stopped = False
+        self.is_silent = silent
+        self._turn_wanted = False
         self._waiting.clear()
         wires, self._wires = list(self._wires.values()), {}
         self._readers.clear()
         for wire, side in wires:
-            self.network.close(wire, side)
+            self.network.drop(wire, side, silent)
+        self.network.kick()
 
     def stop(self) -> None:
         """Handle nothing until `go_on`."""
@@ -93,11 +128,39 @@ class Host:
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()
+        self.network.kick()
 
     def new_link(self) -> int:
         """A number for a new link."""
         self._links += 1
         return self._links
+
+    # -- clients
+
+    def connect(self, number: int) -> Session:
+        """A client connects."""
+        assert self.node is not None
+        return Session(self.node, self.clients, number, f"10.0.0.{number}:1")
+
+    def command(self, session: Session, data: bytes, turn_us: int) -> bytes:
+        """A client's bytes arrive: the reply. The turn ends a moment later."""
+        reply = session.receive(data)
+        self.settle()
+        if not self._turn_wanted:
+            self._turn_wanted = True
+            run = self.run
+            self.world.after(turn_us, lambda: self._end_turn(run))
+        return reply
+
+    def _end_turn(self, run: int) -> None:
+        if self.node is None or self.run != run:
+            return
+        if self.is_stopped:
+            self._waiting.append(lambda: self._end_turn(run))
+            return
+        self._turn_wanted = False
+        self.node.end_turn()
+        self.settle()
 
     # -- from the network
 
@@ -108,11 +171,15 @@ class Host:
         self._readers[number] = FrameReader(self.config.frame_bytes_max + 4)
         return number
 
+    def _has(self, number: int, wire: Wire) -> bool:
+        known = self._wires.get(number)
+        return known is not None and known[0] is wire
+
     def receive(self, wire: Wire, side: int, data: bytes) -> None:
         """Bytes have come over a link."""
         number = wire.numbers[side]
         node, reader = self.node, self._readers.get(number)
-        if node is None or reader is None or self._wires.get(number, (None, 0))[0] is not wire:
+        if node is None or reader is None or not self._has(number, wire):
             return
         for payload in reader.feed(data):
             node.handle_message(number, payload)
@@ -126,32 +193,42 @@ class Host:
 
         def act() -> None:
             node = self.node
-            if node is None or self.run != run or self._wires.get(number, (None, 0))[0] is not wire:
+            if node is None or self.run != run or not self._has(number, wire):
                 return
-            if what == "closed":
+            if self.is_stopped:
+                self._waiting.append(act)
+                return
+            if what == CLOSED:
+                wire.open[side] = False
                 del self._wires[number]
                 del self._readers[number]
                 node.handle_closed(number)
-            elif what == "paused":
+            elif what == PAUSED:
                 node.handle_paused(number)
             else:
                 node.handle_resumed(number)
             self.settle()
 
-        if self.is_stopped:
-            self._waiting.append(act)
-        else:
-            self.world.after(0, act)
+        self.world.after(0, act)
+
+    def held_bytes(self) -> int:
+        """Bytes of unfinished frames and messages."""
+        frames = sum(reader.held_bytes for reader in self._readers.values())
+        return frames + (0 if self.node is None else sum(link.messages.held_bytes for link in self.node.links.values()))
 
     # -- effects
 
     def settle(self) -> None:
-        """Carry out what the node wants done."""
+        """Tell the history what the node has done, and carry out what it wants done."""
+        if self.witness is not None:
+            self.witness.note()
         while self.node is not None and self.node.effects:
             effects, self.node.effects = self.node.effects, []
             for effect in effects:
                 if isinstance(effect, Send):
-                    self._send(effect)
+                    wire_side = self._wires.get(effect.link)
+                    if wire_side is not None:
+                        self.network.send(*wire_side, effect.data)
                 elif isinstance(effect, SetTimer):
                     self._set_timer(effect)
                 elif isinstance(effect, Dial):
@@ -162,18 +239,30 @@ class Host:
                     if wire_side is not None:
                         self.network.close(*wire_side)
                 elif isinstance(effect, Notify):
-                    if self.on_notify is not None:
-                        self.on_notify(self, effect)
+                    self._notified(effect)
                 else:
-                    self.exited = effect
-                    self.crash()
-                    self.exited = effect
+                    self._exit(effect)
                     return
 
-    def _send(self, effect: Send) -> None:
-        wire_side = self._wires.get(effect.link)
-        if wire_side is not None and wire_side[0].is_open:
-            self.network.send(*wire_side, effect.data)
+    def _notified(self, notice: Notify) -> None:
+        if self.on_notify is not None:
+            self.on_notify(self, notice)
+        if notice.event in FORBIDDEN_EVENTS:
+            raise Breach(f"{self.name} says {notice.event}: {notice.fields}")
+
+    def _exit(self, effect: Exit) -> None:
+        if self.on_exit is not None:
+            self.on_exit(self, effect)
+        self.run += 1
+        self.node = None
+        self.witness = None
+        self._waiting.clear()
+        self._turn_wanted = False
+        wires, self._wires = list(self._wires.values()), {}
+        self._readers.clear()
+        for wire, side in wires:
+            self.network.close(wire, side)
+        self.exited = effect
 
     def _set_timer(self, effect: SetTimer) -> None:
         run = self.run
@@ -194,33 +283,39 @@ class Host:
 
         def opened(wire: Wire) -> None:
             target = wire.ends[1]
-            if self.node is None or self.run != run or target.node is None:
-                return
-            number, accepted = self.attach(wire, 0), target.attach(wire, 1)
-            target_run = target.run
-
-            def accept() -> None:
-                if target.node is not None and target.run == target_run:
-                    target.node.handle_accepted(accepted)
-                    target.settle()
-
-            if target.is_stopped:
-                target._waiting.append(accept)
-            else:
-                accept()
-            if self.is_stopped:
-                self._waiting.append(lambda: self._dialled(run, number, address))
-            else:
-                self._dialled(run, number, address)
+            number = self.attach(wire, 0)
+            target._accept(wire)
+            self._dialled(run, wire, number, address)
 
         def failed(why: str) -> None:
-            if self.node is not None and self.run == run:
-                self.node.handle_dial_failed(address, why)
-                self.settle()
+            if self.node is None or self.run != run:
+                return
+            if self.is_stopped:
+                self._waiting.append(lambda: failed(why))
+                return
+            self.node.handle_dial_failed(address, why)
+            self.settle()
 
         self.network.dial(self, address, opened, failed)
 
-    def _dialled(self, run: int, number: int, address: str) -> None:
-        if self.node is not None and self.run == run and number in self._wires:
-            self.node.handle_dialled(number, address)
-            self.settle()
+    def _accept(self, wire: Wire) -> None:
+        number, run = self.attach(wire, 1), self.run
+
+        def accept() -> None:
+            if self.node is not None and self.run == run and self._has(number, wire):
+                self.node.handle_accepted(number)
+                self.settle()
+
+        if self.is_stopped:
+            self._waiting.append(accept)
+        else:
+            accept()
+
+    def _dialled(self, run: int, wire: Wire, number: int, address: str) -> None:
+        if self.node is None or self.run != run or not self._has(number, wire):
+            return
+        if self.is_stopped:
+            self._waiting.append(lambda: self._dialled(run, wire, number, address))
+            return
+        self.node.handle_dialled(number, address)
+        self.settle()

@@ -1,26 +1,36 @@
 """The simulated network (beside the floors): links that keep the order of their bytes, as TCP does.
 
-A link is two directions. What is sent in one direction arrives in order, each frame a latency after it was sent and
-never before the one ahead of it. A lost packet is a latency that is longer by a retransmission. While a direction is
-cut, everything sent in it waits; a link that has waited for longer than `BREAK_US` breaks at both ends, as it would by
-TCP's own timeouts. Different links are not ordered with one another.
+A link is two directions. What is sent in one direction arrives in order, each piece a latency after it was sent and never
+before the one ahead of it; sometimes a piece arrives in two parts. A lost packet is a latency that is longer by a
+retransmission. While a direction is cut, everything sent in it waits; a link that has waited for `BREAK_US` breaks at both
+ends, as it would by TCP's own timeouts, and what was under way is lost. A host that is stopped takes nothing either, but its
+kernel answers, so the link stays. Different links are not ordered with one another.
 
-Cuts are pairs (from, to) of host names, so a cut can be of one way only.
+Cuts are pairs (from, to) of host names, so a cut can be of one way only. What is blocked is looked at again when a cut ends or
+a host goes on: nothing polls.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Final, final
+from zlib import crc32
 
+from marmoset.sim.trace import Trace
 from marmoset.sim.world import US_PER_MS, World
 
 if TYPE_CHECKING:
     from marmoset.sim.host import Host
 
 BREAK_US: Final = 8000 * US_PER_MS
-RETRY_US: Final = 20 * US_PER_MS
 RETRANSMIT_US: Final = 200 * US_PER_MS
+DIAL_TIMEOUT_US: Final = 1000 * US_PER_MS
+
+PAUSED: Final = "paused"
+RESUMED: Final = "resumed"
+CLOSED: Final = "closed"
+"""What the end of a link is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,149 +42,224 @@ class Conditions:
     slow_share: float = 0.0
     slow_us_max: int = 0
     loss_share: float = 0.0
+    split_share: float = 0.0
+    """How often a piece arrives in two parts."""
     window_bytes: int = 1 << 18
     """What is under way in one direction before the sender is told to pause."""
 
 
 @final
 class Direction:
-    """One direction of a link: what is under way in it."""
+    """One direction of a link: the pieces under way, each with the moment at which it arrives; None is the end."""
 
-    __slots__ = ("blocked_since_us", "busy", "bytes", "last_us", "paused", "queue")
+    __slots__ = ("blocked_since_us", "bytes", "last_us", "paused", "pieces", "scheduled")
 
     def __init__(self) -> None:
-        self.queue: list[bytes] = []
-        self.busy = False
+        self.pieces: deque[tuple[int, bytes | None]] = deque()
         self.bytes = 0
         self.last_us = 0
         self.paused = False
-        self.blocked_since_us: int | None = None
+        self.scheduled = False
+        self.blocked_since_us = -1
 
 
 @final
 class Wire:
     """One link between two hosts; each end knows it by a number of its own."""
 
-    __slots__ = ("directions", "ends", "is_open", "numbers")
+    __slots__ = ("directions", "ends", "numbers", "open")
 
-    def __init__(self, ends: tuple["Host", "Host"], numbers: tuple[int, int]) -> None:
+    def __init__(self, ends: "tuple[Host, Host]", numbers: tuple[int, int]) -> None:
         self.ends = ends
         self.numbers = numbers
         self.directions = (Direction(), Direction())
-        self.is_open = True
+        self.open = [True, True]
 
 
 @final
 class Network:
     """All links, and the cuts between hosts."""
 
-    def __init__(self, world: World, rng: Random, conditions: Conditions) -> None:
+    def __init__(self, world: World, rng: Random, conditions: Conditions, trace: Trace) -> None:
         self.world = world
         self.rng = rng
         self.conditions = conditions
+        self.trace = trace
         self.cuts: set[tuple[str, str]] = set()
         self.hosts: dict[str, Host] = {}
         self.messages = 0
         self.bytes = 0
+        self.breaks = 0
+        self.pauses = 0
+        self.way_bytes_max = 0
+        """The most that ever was under way in one direction."""
+        self._blocked: list[tuple[Wire, int]] = []
 
-    def latency_us(self) -> int:
-        """A latency drawn from the conditions."""
+    def latency_us(self, target: "Host | None" = None) -> int:
+        """A latency drawn from the conditions, longer towards a host that is slow."""
         conditions, rng = self.conditions, self.rng
         latency = rng.randint(conditions.latency_us_min, conditions.latency_us_max)
         if conditions.slow_share and rng.random() < conditions.slow_share:
             latency += rng.randint(0, conditions.slow_us_max)
         while conditions.loss_share and rng.random() < conditions.loss_share:
             latency += RETRANSMIT_US
-        return latency
+        return latency if target is None else latency + target.lag_us
+
+    # -- cuts
 
     def is_cut(self, source: str, target: str) -> bool:
         """Whether nothing gets from one host to another."""
         return (source, target) in self.cuts
 
+    def cut(self, pairs: list[tuple[str, str]]) -> None:
+        """Let nothing through any more between pairs of hosts, in the direction given."""
+        self.cuts.update(pairs)
+
+    def heal(self) -> None:
+        """Let everything through again."""
+        self.cuts.clear()
+        self.kick()
+
+    def kick(self) -> None:
+        """Look again at what was blocked."""
+        blocked, self._blocked = self._blocked, []
+        for wire, side in blocked:
+            wire.directions[side].scheduled = False
+            self._schedule(wire, side, self.world.now_us + self.latency_us(wire.ends[1 - side]))
+
+    # -- links
+
     def dial(self, source: "Host", address: str, opened: Callable[[Wire], None], failed: Callable[[str], None]) -> None:
         """Open a link: three ways, all of which have to get through."""
         run = source.run
+
+        def fail(why: str) -> None:
+            if source.run == run:
+                failed(why)
 
         def arrive() -> None:
             target = self.hosts.get(address)
             if source.run != run:
                 return
-            if target is None or target.node is None:
-                failed("connection refused")
-            elif self.is_cut(source.name, target.name) or self.is_cut(target.name, source.name):
-                self.world.after(3 * RETRANSMIT_US, lambda: failed("timed out") if source.run == run else None)
+            if target is None or (target.node is None and not target.is_silent):
+                fail("connection refused")
+            elif target.node is None or self.is_cut(source.name, target.name) or self.is_cut(target.name, source.name):
+                self.world.after(DIAL_TIMEOUT_US, lambda: fail("timed out"))
             else:
                 opened(Wire((source, target), (source.new_link(), target.new_link())))
 
         self.world.after(2 * self.latency_us(), arrive)
 
     def send(self, wire: Wire, side: int, data: bytes) -> None:
-        """Send bytes from one end of a link."""
+        """Send bytes from one end of a link. O(1)."""
         direction = wire.directions[side]
-        direction.queue.append(data)
         direction.bytes += len(data)
         self.messages += 1
         self.bytes += len(data)
+        self.way_bytes_max = max(self.way_bytes_max, direction.bytes)
+        self._put(wire, side, data)
         if not direction.paused and direction.bytes > self.conditions.window_bytes:
             direction.paused = True
-            wire.ends[side].tell(wire, side, "paused")
-        if not direction.busy:
-            direction.busy = True
-            self._schedule(wire, side)
+            self.pauses += 1
+            wire.ends[side].tell(wire, side, PAUSED)
 
-    def _schedule(self, wire: Wire, side: int) -> None:
+    def _put(self, wire: Wire, side: int, piece: bytes | None) -> None:
         direction = wire.directions[side]
-        moment = max(self.world.now_us + self.latency_us(), direction.last_us)
-        direction.last_us = moment
-        self.world.at(moment, lambda: self._arrive(wire, side))
+        direction.last_us = max(self.world.now_us + self.latency_us(wire.ends[1 - side]), direction.last_us)
+        direction.pieces.append((direction.last_us, piece))
+        if not direction.scheduled:
+            self._schedule(wire, side, direction.last_us)
+
+    def _schedule(self, wire: Wire, side: int, moment_us: int) -> None:
+        wire.directions[side].scheduled = True
+        self.world.at(moment_us, lambda: self._arrive(wire, side))
 
     def _arrive(self, wire: Wire, side: int) -> None:
-        if not wire.is_open:
+        direction, other = wire.directions[side], 1 - side
+        direction.scheduled = False
+        source, target = wire.ends[side], wire.ends[other]
+        if not wire.open[other]:
+            direction.pieces.clear()
             return
-        direction = wire.directions[side]
-        source, target = wire.ends[side], wire.ends[1 - side]
-        if self.is_cut(source.name, target.name) or target.is_stopped:
-            now = self.world.now_us
-            if direction.blocked_since_us is None:
+        now = self.world.now_us
+        if target.is_stopped or self.is_cut(source.name, target.name):
+            direction.scheduled = True
+            self._blocked.append((wire, side))
+            if direction.blocked_since_us < 0:
                 direction.blocked_since_us = now
-            if now - direction.blocked_since_us > BREAK_US and not target.is_stopped:
-                self.close(wire, None)
-            else:
-                self.world.after(RETRY_US, lambda: self._arrive(wire, side))
+                self.world.after(BREAK_US, lambda: self._break_if_blocked_since(wire, side, now))
             return
-        direction.blocked_since_us = None
-        data = b"".join(direction.queue)  # what was sent meanwhile comes with it
-        direction.queue.clear()
-        direction.bytes = 0
-        direction.busy = False
-        if direction.paused:
+        direction.blocked_since_us = -1
+        data, ends = self._take(direction, now)
+        if direction.paused and direction.bytes <= self.conditions.window_bytes // 2:
             direction.paused = False
-            source.tell(wire, side, "resumed")
-        target.receive(wire, 1 - side, data)
-        if wire.is_open and direction.queue and not direction.busy:
-            direction.busy = True
-            self._schedule(wire, side)
+            if wire.open[side]:
+                source.tell(wire, side, RESUMED)
+        if data:
+            self.trace.line(now, f"{source.name}>{target.name} {len(data)} {crc32(data):08x}")
+            target.receive(wire, other, data)
+        if ends and wire.open[other]:
+            target.tell(wire, other, CLOSED)
+        elif direction.pieces and not direction.scheduled:
+            self._schedule(wire, side, max(now, direction.pieces[0][0]))
 
-    def close(self, wire: Wire, by: int | None) -> None:
-        """Close a link. The end that closes it sends what it has first; the other end is told when that has come."""
-        if not wire.is_open:
+    def _take(self, direction: Direction, now_us: int) -> tuple[bytes, bool]:
+        """What has arrived by now, and whether the link ends behind it."""
+        parts: list[bytes] = []
+        pieces = direction.pieces
+        while pieces and pieces[0][0] <= now_us:
+            piece = pieces.popleft()[1]
+            if piece is None:
+                return b"".join(parts), True
+            if not parts and len(piece) > 1 and self.rng.random() < self.conditions.split_share:
+                middle = self.rng.randrange(1, len(piece))
+                pieces.appendleft((now_us + self.latency_us(), piece[middle:]))
+                piece = piece[:middle]
+            parts.append(piece)
+            direction.bytes -= len(piece)
+        return b"".join(parts), False
+
+    def _break_if_blocked_since(self, wire: Wire, side: int, since_us: int) -> None:
+        direction = wire.directions[side]
+        if direction.blocked_since_us != since_us:
             return
-        if by is None:
-            wire.is_open = False
-            for side in (0, 1):
-                wire.ends[side].tell(wire, side, "closed")
+        if wire.ends[1 - side].is_stopped:  # its kernel answers
+            self.world.after(BREAK_US, lambda: self._break_if_blocked_since(wire, side, since_us))
             return
+        self.breaks += 1
+        for end in (0, 1):
+            wire.directions[end].pieces.clear()
+            if wire.open[end]:
+                wire.ends[end].tell(wire, end, CLOSED)
+
+    def close(self, wire: Wire, by: int) -> None:
+        """One end closes a link: what it has sent arrives first, then the other end is told."""
+        if wire.open[by]:
+            wire.open[by] = False
+            self._put(wire, by, None)
+
+    def drop(self, wire: Wire, by: int, silent: bool) -> None:
+        """The process at one end is gone: a prefix of what it has sent arrives; with `silent` nothing, and the other
+        end finds out by its timeouts."""
+        if not wire.open[by]:
+            return
+        wire.open[by] = False
         direction = wire.directions[by]
-        target, other = wire.ends[1 - by], 1 - by
-        pending = b"".join(direction.queue)
-        wire.is_open = False
+        pieces = list(direction.pieces)
+        kept = 0 if silent else self.rng.randint(0, len(pieces))
+        direction.pieces.clear()
+        direction.pieces.extend(pieces[:kept])
+        if kept < len(pieces) and not silent and pieces[kept][1]:
+            moment, piece = pieces[kept]
+            assert piece is not None
+            direction.pieces.append((moment, piece[: self.rng.randrange(len(piece))]))
+        if silent:
+            other = 1 - by
 
-        def arrive() -> None:
-            if self.is_cut(wire.ends[by].name, target.name) or target.is_stopped:
-                self.world.after(RETRY_US * 5, arrive)
-                return
-            if pending:
-                target.receive(wire, other, pending)
-            target.tell(wire, other, "closed")
+            def notice() -> None:
+                if wire.open[other]:
+                    wire.ends[other].tell(wire, other, CLOSED)
 
-        self.world.after(self.latency_us(), arrive)
+            self.world.after(BREAK_US, notice)
+        else:
+            self._put(wire, by, None)

@@ -5,7 +5,6 @@ with its true context, a version vector that never forgets. `visible` computes t
 order that has no operation before one that it observed.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -46,20 +45,43 @@ class Record:
     observed: VersionVector
 
     def saw(self, dot: Dot) -> bool:
-        """Whether an operation happened before this one."""
+        """Whether an operation happened before this one; what its own origin made before, it has always observed."""
+        if dot[0] == self.dot[0]:
+            return dot[1] < self.dot[1]
         return self.observed.get(dot[0], 0) >= dot[1]
 
 
-def _unobserved(record: Record, by: Iterable[Record]) -> bool:
-    return not any(other.saw(record.dot) for other in by)
+Placed = tuple[int, Record]
+"""A record behind its place: nothing is observed by what has a lower place."""
+
+
+def _is_observed(placed: Placed, enders: list[Placed]) -> bool:
+    """Whether any of some records, in the order of places, has observed another. O(enders behind it)."""
+    place, dot = placed[0], placed[1].dot
+    for at in range(len(enders) - 1, -1, -1):
+        other_place, other = enders[at]
+        if other_place < place:
+            return False
+        if other.saw(dot):
+            return True
+    return False
+
+
+def _merged(*lists: list[Placed]) -> list[Placed]:
+    """Records of several lists in the order of places, each once."""
+    filled = [each for each in lists if each]
+    if len(filled) < 2:
+        return filled[0] if filled else []
+    merged = {place: record for each in filled for place, record in each}
+    return sorted(merged.items())
 
 
 def _register(
-    assignments: list[tuple[Record, Scalar]], increments: list[tuple[Record, int | Decimal]], resets: list[Record]
+    assignments: list[tuple[Placed, Scalar]], increments: list[tuple[Placed, int | Decimal]], resets: list[Placed]
 ) -> Scalar | None:
-    enders = [record for record, _ in assignments] + resets
-    bases = [(r.stamp, r.dot, value) for r, value in assignments if _unobserved(r, enders)]
-    amounts = [amount for r, amount in increments if _unobserved(r, enders)]
+    enders = _merged([placed for placed, _ in assignments], resets)
+    bases = [(p[1].stamp, p[1].dot, value) for p, value in assignments if not _is_observed(p, enders)]
+    amounts = [amount for p, amount in increments if not _is_observed(p, enders)]
     base = max(bases)[2] if bases else None
     number = number_of(base)
     if not amounts or number is None:
@@ -68,11 +90,11 @@ def _register(
     return plain_number(int(total) if total == total.to_integral_value() else total)
 
 
-def _string(records: list[Record], resets: list[Record]) -> Scalar | None:
+def _string(records: list[Placed], resets: list[Placed]) -> Scalar | None:
     return _register(
-        [(r, r.operation.value) for r in records if isinstance(r.operation, Assign)],
-        [(r, _amount(r.operation.amount)) for r in records if isinstance(r.operation, Increment)],
-        [r for r in resets if not isinstance(r.operation, Assign)],
+        [(p, p[1].operation.value) for p in records if isinstance(p[1].operation, Assign)],
+        [(p, _amount(p[1].operation.amount)) for p in records if isinstance(p[1].operation, Increment)],
+        [p for p in resets if not isinstance(p[1].operation, Assign)],
     )
 
 
@@ -82,35 +104,44 @@ def _amount(amount: int | str) -> int | Decimal:
     return number
 
 
-def _set(records: list[Record], resets: list[Record]) -> frozenset[bytes]:
-    adds = [(e, r) for r in records if isinstance(r.operation, SetAdd) for e in r.operation.elements]
-    removals = [(e, r) for r in records if isinstance(r.operation, SetRemove) for e in r.operation.elements]
+def _set(records: list[Placed], resets: list[Placed]) -> frozenset[bytes]:
+    adds: dict[bytes, list[Placed]] = {}
+    removals: dict[bytes, list[Placed]] = {}
+    for placed in records:
+        operation = placed[1].operation
+        if isinstance(operation, SetAdd):
+            for element in operation.elements:
+                adds.setdefault(element, []).append(placed)
+        elif isinstance(operation, SetRemove):
+            for element in operation.elements:
+                removals.setdefault(element, []).append(placed)
     return frozenset(
         element
-        for element, add in adds
-        if _unobserved(add, resets) and _unobserved(add, [r for other, r in removals if other == element])
+        for element, added in adds.items()
+        if any(not _is_observed(p, resets) and not _is_observed(p, removals.get(element, [])) for p in reversed(added))
     )
 
 
-def _map(records: list[Record], resets: list[Record]) -> dict[bytes, Scalar]:
-    assigned: dict[bytes, list[tuple[Record, Scalar]]] = {}
-    incremented: dict[bytes, list[tuple[Record, int | Decimal]]] = {}
-    removed: dict[bytes, list[Record]] = {}
-    for record in records:
-        operation = record.operation
+def _map(records: list[Placed], resets: list[Placed]) -> dict[bytes, Scalar]:
+    assigned: dict[bytes, list[tuple[Placed, Scalar]]] = {}
+    incremented: dict[bytes, list[tuple[Placed, int | Decimal]]] = {}
+    removed: dict[bytes, list[Placed]] = {}
+    for placed in records:
+        operation = placed[1].operation
         if isinstance(operation, MapAssign):
             pairs = dict(zip(operation.pairs[::2], operation.pairs[1::2], strict=True))
             for field, value in pairs.items():
                 assert isinstance(field, bytes)
-                assigned.setdefault(field, []).append((record, value))
+                assigned.setdefault(field, []).append((placed, value))
         elif isinstance(operation, MapIncrement):
-            incremented.setdefault(operation.field, []).append((record, _amount(operation.amount)))
+            incremented.setdefault(operation.field, []).append((placed, _amount(operation.amount)))
         elif isinstance(operation, MapRemove):
             for field in operation.fields:
-                removed.setdefault(field, []).append(record)
+                removed.setdefault(field, []).append(placed)
     shown: dict[bytes, Scalar] = {}
     for field in sorted({*assigned, *incremented}):
-        shown_value = _register(assigned.get(field, []), incremented.get(field, []), resets + removed.get(field, []))
+        enders = _merged(resets, removed.get(field, []))
+        shown_value = _register(assigned.get(field, []), incremented.get(field, []), enders)
         if shown_value is not None:
             shown[field] = shown_value
     return shown
@@ -174,26 +205,28 @@ def sequence_order(records: list[Record]) -> list[Dot]:
     return [element.dot for element in order]
 
 
-def _sequence(records: list[Record], resets: list[Record]) -> list[Scalar]:
-    values: dict[Dot, Scalar] = {}
+def _sequence(records: list[Placed], resets: list[Placed]) -> list[Scalar]:
+    values: dict[Dot, tuple[Scalar, Placed]] = {}
     removed: set[Dot] = set()
     assigned: dict[Dot, list[Record]] = {}
-    for record in records:
+    for placed in records:
+        record = placed[1]
         operation = record.operation
         if isinstance(operation, SequenceInsert):
             for i, value in enumerate(operation.values):
-                values[record.dot[0], record.dot[1] + i] = value
+                values[record.dot[0], record.dot[1] + i] = value, placed
         elif isinstance(operation, SequenceRemove):
             removed.update((r, s + i) for r, s, n in operation.ranges for i in range(n))
         elif isinstance(operation, SequenceAssign):
             assigned.setdefault(operation.element, []).append(record)
     shown: list[Scalar] = []
-    for dot in sequence_order(records):
-        if dot in removed or any(reset.saw(dot) for reset in resets):
+    for dot in sequence_order([record for _, record in records]):
+        value, placed = values[dot]
+        if dot in removed or _is_observed(placed, resets):
             continue
         latest = max(assigned.get(dot, []), key=lambda r: (r.stamp, r.dot), default=None)
         if latest is None:
-            shown.append(values[dot])
+            shown.append(value)
         else:
             assert isinstance(latest.operation, SequenceAssign)
             shown.append(latest.operation.value)
@@ -201,16 +234,24 @@ def _sequence(records: list[Record], resets: list[Record]) -> list[Scalar]:
 
 
 def visible(records: list[Record]) -> dict[bytes, tuple[int, Plain]]:
-    """What every key shows, with its kind. Records must be in an order that respects what they observed."""
-    flushes = [record for record in records if isinstance(record.operation, Flush)]
-    by_key: dict[bytes, list[Record]] = {}
-    for record in records:
-        key = getattr(record.operation, "key", None)
+    """What every key shows, with its kind. Records must be in an order that respects what they observed.
+
+    O(records), times the ends (assignments, removals, resets) of one element that did not observe each other; for lists
+    the square of their length.
+    """
+    flushes: list[Placed] = []
+    by_key: dict[bytes, list[Placed]] = {}
+    for placed in enumerate(records):
+        operation = placed[1].operation
+        if isinstance(operation, Flush):
+            flushes.append(placed)
+            continue
+        key = getattr(operation, "key", None)
         if isinstance(key, bytes):
-            by_key.setdefault(key, []).append(record)
+            by_key.setdefault(key, []).append(placed)
     shown: dict[bytes, tuple[int, Plain]] = {}
     for key, mine in by_key.items():
-        resets = [*flushes, *(r for r in mine if isinstance(r.operation, Reset | Assign))]
+        resets = _merged(flushes, [p for p in mine if isinstance(p[1].operation, Reset | Assign)])
         string = _string(mine, resets)
         candidates: list[tuple[int, Plain]] = [
             (KIND_MAP, _map(mine, resets)),
