@@ -70,6 +70,7 @@ def test_the_outside_world_below_floor_nine_is_found(tmp_path: Path, text: str) 
     write(tmp_path, "src/marmoset/replication/bad.py", text)
     write(tmp_path, "src/marmoset/runtime/shell.py", text)
     write(tmp_path, "src/marmoset/cli.py", text)
+    write(tmp_path, "src/marmoset/sim/command.py", text)
     found = list(check_style.purity(tmp_path))
     assert {finding.path for finding in found} == {"src/marmoset/replication/bad.py"}
 

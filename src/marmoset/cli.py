@@ -155,3 +155,23 @@ def _demo(
     from marmoset import demo  # noqa: PLC0415  # brings hiredis and rich
 
     raise typer.Exit(demo.run(nodes, keep_logs))
+
+
+@app.command("sim")
+def _sim(
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which history.")] = 0,
+    nodes: Annotated[int, typer.Option("--nodes", help="How many nodes, 2 to 50.")] = 5,
+    steps: Annotated[int, typer.Option("--steps", help="How many operations.")] = 2000,
+    profile: Annotated[
+        str, typer.Option("--profile", help="calm, lossy, partitions, churn, slow, clocks or everything.")
+    ] = "everything",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Write everything that happened.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", metavar="A..B", help="Play a range of seeds instead.")] = None,
+) -> None:
+    """Simulate a cluster under faults; the same seed gives the same trace. Exit code 1 for a breach, 3 for no progress."""
+    from marmoset.sim import command  # noqa: PLC0415  # brings the whole node
+
+    if seeds is not None:
+        raise typer.Exit(command.run_many(command.seeds_of(seeds), profile, nodes, steps, as_json))
+    raise typer.Exit(command.run(seed, profile, nodes, steps, as_json, trace))

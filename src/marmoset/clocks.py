@@ -9,7 +9,7 @@ The hybrid clock follows Kulkarni et al., "Logical Physical Clocks" (2014). A st
 upper bits and a counter in the lower 16, so stamps compare as integers and stay within 62 bits until the year 4199.
 """
 
-from typing import Final
+from typing import Final, final
 
 from marmoset.ids import Dot, ReplicaId
 
@@ -95,3 +95,57 @@ class HybridClock:
 def stamp_ms(stamp: int) -> int:
     """The physical part of a stamp: milliseconds since 1970."""
     return stamp >> COUNTER_BITS
+
+
+def latest_stamp(moment_ms: int) -> int:
+    """The last stamp whose physical part is not after a moment."""
+    return (moment_ms + 1 << COUNTER_BITS) - 1
+
+
+@final
+class WallClock:
+    """A machine's wall clock as stamps may use it: disciplined by its monotonic clock (DESIGN.md 3.8).
+
+    It follows the readings forwards at once, except for a step of more than `step_ms_max` beyond what the monotonic clock
+    accounts for: that is held, and the clock runs on monotonically, until `confirm` says that others agree (the machine
+    may have slept, or somebody may have set the date). When the readings go back it runs on at half speed until they
+    have caught up. It never goes back itself. The first reading is believed: whoever starts with a wrong clock is told
+    at the first handshake.
+
+    Both clocks are arguments, in milliseconds. Every method is O(1).
+    """
+
+    __slots__ = ("_read_ms", "_twice_ms", "held_since_ms", "step_ms_max")
+
+    def __init__(self, step_ms_max: int) -> None:
+        self.step_ms_max = step_ms_max
+        self._read_ms: int | None = None
+        self._twice_ms = 0  # in half milliseconds, so that half speed is exact however often it is read
+        self.held_since_ms: int | None = None
+        """The monotonic time at which the step that is held was noticed; None when none is."""
+
+    def read(self, monotonic_ms: int, reading_ms: int) -> int:
+        """The time to stamp with, now that the wall clock reads `reading_ms`."""
+        if self._read_ms is None:
+            self._read_ms = monotonic_ms
+            self._twice_ms = 2 * reading_ms
+            return reading_ms
+        passed = max(0, monotonic_ms - self._read_ms)
+        self._read_ms = max(self._read_ms, monotonic_ms)
+        ahead = 2 * (reading_ms - passed) - self._twice_ms
+        if ahead > 2 * self.step_ms_max:
+            self._twice_ms += 2 * passed
+            if self.held_since_ms is None:
+                self.held_since_ms = monotonic_ms
+        else:
+            self._twice_ms += 2 * passed + (ahead if ahead >= 0 else max(ahead, -passed))
+            self.held_since_ms = None
+        return self._twice_ms >> 1
+
+    def confirm(self, monotonic_ms: int, reading_ms: int) -> int:
+        """Follow a step that was held: others, or nobody else, have the same time. The time to stamp with."""
+        self.read(monotonic_ms, reading_ms)
+        if self.held_since_ms is not None:
+            self.held_since_ms = None
+            self._twice_ms = 2 * reading_ms
+        return self._twice_ms >> 1

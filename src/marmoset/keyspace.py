@@ -32,7 +32,8 @@ from marmoset.codec.operations import (
 )
 from marmoset.crdts import types
 from marmoset.crdts.sequence import Sequence, SequenceWindow
-from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet
+from marmoset.crdts.sortedset import SortedSet
+from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
 from marmoset.crdts.types import KIND_BY_CLASS, KIND_BY_OPERATION, KIND_BY_WINDOW, Value, Window
 from marmoset.ids import Dot
 
@@ -59,6 +60,11 @@ class Holding:
     def __init__(self, value: Value | None, window: Window | None) -> None:
         self.value = value
         self.window = window
+
+
+def shard_of(key: bytes) -> int:
+    """The shard that a key lives in, the same in every process. O(1)."""
+    return crc32(key) & MASK
 
 
 def kind(value: Value) -> int:
@@ -137,21 +143,14 @@ class Keyspace:
         return (cursor if 0 <= cursor < SHARDS else 0), keys
 
     def scan_elements(self, key: bytes, cursor: int, count: int) -> tuple[int, list[bytes]]:
-        """Some elements of a set or fields of a map, as `scan`. A collection that is large enough to be walked in
-        steps is split for it. O(count + one part), O(n) once for a collection that is split."""
+        """Some elements of a set, fields of a map or members of a sorted set, as `scan`. One large enough to be walked
+        in steps is split for it. O(count + one part), O(n) once for a collection that is split."""
         value = self._splitting(key)
+        if isinstance(value, SortedSet):
+            return value.scan(cursor, count)
         if isinstance(value, set | dict):
             return 0, list(value)
-        elements: list[bytes] = []
-        if isinstance(value, SplitSet | SplitMap):
-            while 0 <= cursor < len(value.parts):
-                elements.extend(value.parts[cursor])
-                cursor += 1
-                if len(elements) >= count:
-                    break
-            if 0 <= cursor < len(value.parts):
-                return cursor, elements
-        return 0, elements
+        return walk_parts(value.parts, cursor, count) if isinstance(value, SplitSet | SplitMap) else (0, [])
 
     def sample(self, key: bytes, rng: Random) -> bytes:
         """A random element of a set or field of a map that is there, all equally likely. O(1) expected, for a
@@ -375,7 +374,7 @@ class Keyspace:
                 emptied.append(key)
                 self._reset_all(shard, key, dot, context, None)
         if emptied and self.tracking:
-            self._flushed[dot] = emptied
+            self._flushed.setdefault(dot, []).extend(emptied)  # a snapshot may have brought others
 
     def collect_garbage(self, entries: int) -> bool:
         """Free about as many entries of replaced shards; True while some are left. O(entries)."""

@@ -1,26 +1,38 @@
 """One client's conversation (floor 8): bytes in, bytes out.
 
 A session holds what belongs to one connection: its parser, protocol version and name, its open transaction and watched
-keys. It runs whole requests in one pass from received bytes to reply bytes. A fault of the protocol answers and closes; an
-error of a command answers and goes on; an unexpected exception is our own bug: it is answered, told to the node's log, and
-the connection lives.
+keys. It runs whole requests in one pass from received bytes to reply bytes. A fault of the protocol answers and closes;
+an error of a command answers and goes on; an unexpected exception is our own bug: it is answered, told to the node's
+log, and the connection lives.
 
-Life of a transaction: `queue` is None outside of one, a list of requests inside.
+Life of a transaction: `queue` is None outside of one, a list of requests inside. What is refused before it runs
+(unknown, wrong number of arguments, too large) makes EXEC refuse the whole.
+
+Sizes. What a command writes is measured by what was sent for it; a command that can write more than it was sent asks
+`Database.charge` before it begins. Nothing may make a batch of more than `batch_bytes_max`, and what would is refused
+whole. Requests that came in few bytes are not measured one by one: each is charged the mean.
 """
 
 from typing import Final, cast, final
 
 from marmoset.commands import COMMANDS
-from marmoset.commands.database import Database, request_bytes
+from marmoset.commands.database import PER_VALUE_BYTES, Database, request_bytes
 from marmoset.commands.table import Command
 from marmoset.keyspace import Watch
 from marmoset.node import Node
+from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
 from marmoset.resp.replies import NULL_ARRAY, QUEUED, ErrorReply, Raw, Reply, encode, error
 
 _SERVING: Final = "serving"
+
+SMALL_BYTES: Final = 16 * 1024
+"""Requests that came in no more bytes than this are not measured one by one."""
+
+OWN_BATCH_BYTES: Final = OPEN_BYTES_MAX // 2
+"""What writes more than this does not join the open batch, but begins one."""
 
 
 @final
@@ -64,7 +76,6 @@ class Session:
 
     __slots__ = (
         "_failed",
-        "_is_large",
         "_lookup",
         "_parser",
         "_queued_bytes",
@@ -100,10 +111,9 @@ class Session:
         self.protocol = 2
         self.queue: list[tuple[Command, list[bytes]]] | None = None
         self._failed = False
-        self._is_large = False
         self._queued_bytes = 0
         self._watch: Watch | None = None
-        self._watched: list[bytes] = []
+        self._watched: dict[bytes, None] = {}  # in the order in which they were named
         self._parser = RequestParser(node.config.client_query_bytes_max)
         self._lookup = _LOOKUP
         clients.add(self)
@@ -119,10 +129,10 @@ class Session:
             self._parser.feed(data, requests)
         except ProtocolError as problem:
             fault = problem.text
-        self._is_large = self.database.take_in(size - self._parser.held_bytes)
+        size = size // len(requests) + PER_VALUE_BYTES if requests and size <= SMALL_BYTES else -1
         out: list[bytes] = []
         for args in requests:
-            reply = self.run(args)
+            reply = self.run(args, size)
             kind = type(reply)
             if kind is Raw:
                 out.append(cast("Raw", reply))
@@ -147,33 +157,44 @@ class Session:
 
     # -- commands
 
-    def run(self, args: list[bytes]) -> Reply:
-        """Run one request, or queue it inside a transaction; its reply. Never raises."""
+    def run(self, args: list[bytes], size: int = -1) -> Reply:
+        """Run one request, or queue it inside a transaction; its reply. Never raises.
+
+        `size` says how many bytes it is charged if it writes; a negative one has it measured.
+        """
         self.commands += 1
         command = self._lookup.get(args[0]) or self._lookup.get(args[0].lower())
         if command is None:
             return self._refuse(errors.unknown_command(args))
         if command.subcommands and len(args) > 1:
-            container = command.name
-            command = command.subcommands.get(args[1].lower().decode("utf-8", "replace"))
-            if command is None:
-                return self._refuse(errors.unknown_subcommand(container, args[1]))
+            row = command.subcommands.get(args[1].lower().decode("utf-8", "replace"))
+            if row is None:
+                return self._refuse(errors.unknown_subcommand(command.name, args[1]))
+            command = row
         arity = command.arity
         if len(args) != arity if arity >= 0 else len(args) < -arity:
-            return self._refuse(errors.wrong_arity(command.full_name))
-        node = self.database.node
-        if (node.state != _SERVING or command.is_write) and not command.is_served_always:
-            refusal = node.refusal(command.is_write)
+            return self._refuse(errors.wrong_arity(command.full_name), command)
+        database = self.database
+        is_write = command.is_write
+        if (is_write or database.node.state != _SERVING) and not command.is_served_always:
+            refusal = database.node.refusal(is_write)
             if refusal is not None:
-                return self._refuse(refusal)
+                return self._refuse(refusal, command)
         self.last_command = command
         if self.queue is not None and command.is_queued:
             return self._enqueue(command, args)
-        if self._is_large and command.is_write and request_bytes(args) > self.database.config.batch_bytes_max:
-            return self._refuse(errors.too_large(command.name, self.database.config.batch_bytes_max))
+        if not is_write:
+            return self._call(command, args)
+        if size < 0:
+            size = request_bytes(args)
+            limit = database.config.batch_bytes_max
+            if size > limit:
+                return self._refuse(errors.too_large(command.name, limit))
+            if size > OWN_BATCH_BYTES:
+                database.replica.cut()
+        database.written_bytes = size
         reply = self._call(command, args)
-        if command.is_write:
-            self.database.replica.end_of_command()
+        database.replica.end_of_command(database.written_bytes)
         return reply
 
     def _call(self, command: Command, args: list[bytes]) -> Reply:
@@ -185,7 +206,11 @@ class Session:
             self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(problem))
             return ErrorReply(errors.internal(command.full_name))
 
-    def _refuse(self, text: str) -> ErrorReply:
+    def _refuse(self, text: str, command: Command | None = None) -> ErrorReply:
+        """Before a command has begun: in a transaction, EXEC will not run it."""
+        if command is not None and command.name == "exec":
+            self.drop_queue()
+            return ErrorReply(errors.exec_aborted(text))
         if self.queue is not None:
             self._failed = True
         return ErrorReply(text)
@@ -228,13 +253,17 @@ class Session:
             raise CommandError(errors.EXEC_ABORT)
         if touched:
             return NULL_ARRAY
-        if any(command.is_write for command, _ in queue):
-            refusal = self.database.node.refusal(True)
-            if refusal is not None:
-                raise CommandError(refusal)
-            self.database.begin_transaction(size)
+        if not any(command.is_write for command, _ in queue):
+            return [self._call(command, args) for command, args in queue]
+        database = self.database
+        refusal = database.node.refusal(True)
+        if refusal is not None:
+            raise CommandError(errors.exec_aborted(refusal))
+        if size > OWN_BATCH_BYTES:
+            database.replica.cut()
+        database.written_bytes = size
         replies = [self._call(command, args) for command, args in queue]
-        self.database.end_transaction()
+        database.replica.end_of_command(database.written_bytes)
         return replies
 
     def watch(self, keys: list[bytes]) -> None:
@@ -243,7 +272,7 @@ class Session:
             self._watch = Watch()
         for key in keys:
             if key not in self._watched:
-                self._watched.append(key)
+                self._watched[key] = None
                 self.database.keyspace.watch(key, self._watch)
 
     def unwatch(self) -> None:
@@ -251,7 +280,7 @@ class Session:
         if self._watch is not None:
             for key in self._watched:
                 self.database.keyspace.unwatch(key, self._watch)
-            self._watched = []
+            self._watched = {}
             self._watch = None
 
     def reset(self) -> None:
@@ -262,10 +291,11 @@ class Session:
 
     def description(self) -> bytes:
         """One line about this client, as CLIENT LIST has it."""
+        command = "NULL" if self.last_command is None else self.last_command.full_name
         return (
             f"id={self.number} addr={self.peer} name={self.name.decode('latin-1')} db=0 "
             f"watch={len(self._watched)} multi={-1 if self.queue is None else len(self.queue)} "
-            f"cmd={self.last_command.full_name if self.last_command is not None else 'NULL'} user=default resp={self.protocol} tot-cmds={self.commands} "
+            f"cmd={command} user=default resp={self.protocol} tot-cmds={self.commands} "
             f"lib-name={self.library.decode('latin-1')} lib-ver={self.library_version.decode('latin-1')}"
         ).encode("latin-1")
 

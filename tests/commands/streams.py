@@ -74,7 +74,14 @@ SETS = [
     command("SINTERCARD", integer, some(key), options(option("LIMIT", integer))),
     command("SPOP", key, st.sampled_from([b"0", b"100", b"-1", b"x"])),
     command("SRANDMEMBER", key, st.sampled_from([b"0", b"100", b"x", b"-9223372036854775808"])),
-    command("SSCAN", key, st.just(b"0"), options(option("MATCH", pattern), option("COUNT", integer), option("TYPE"))),
+    command(
+        "SSCAN",
+        key,
+        st.just(b"0"),
+        options(
+            option("MATCH", pattern), option("COUNT", st.sampled_from([b"100", b"0", b"-1", b"x"])), option("TYPE")
+        ),
+    ),
 ]
 HASHES = [
     command("HSET", key, some(value, 1, 5)),
@@ -88,7 +95,9 @@ HASHES = [
     command("HSETNX", key, value, value),
     command("HRANDFIELD", key, st.sampled_from([b"0", b"100", b"x", b"-9223372036854775808"])),
     command("HRANDFIELD", key, st.sampled_from([b"0", b"100", b"x"]), st.sampled_from([b"WITHVALUES", b"WHAT"])),
-    command("HSCAN", key, st.just(b"0"), options(option("MATCH", pattern), option("COUNT", integer))),
+    command(
+        "HSCAN", key, st.just(b"0"), options(option("MATCH", pattern), option("COUNT", st.sampled_from([b"100", b"0"])))
+    ),
 ]
 LISTS = [
     *(command(name, key, some(value)) for name in ("LPUSH", "RPUSH", "LPUSHX", "RPUSHX")),
@@ -113,22 +122,53 @@ GENERIC = [
     command("TYPE", key),
     command("KEYS", pattern),
     command("DBSIZE"),
-    command("SELECT", integer),
+    command("SELECT", st.sampled_from([b"0", b"-1", b"x", b"9223372036854775807"])),
     command("ECHO", value),
     command("PING", st.lists(value, max_size=2)),
     command("FLUSHALL", st.sampled_from([[], [b"SYNC"], [b"ASYNC"], [b"WHAT"], [b"SYNC", b"SYNC"]])),
-    command("SCAN", st.sampled_from([b"0", b"x", b"-1"]), options(option("MATCH", pattern), option("TYPE", st.sampled_from([b"string", b"list", b"SET", b"what"])))),
+    command(
+        "SCAN",
+        st.sampled_from([b"0", b"x", b""]),
+        options(option("MATCH", pattern), option("TYPE", st.sampled_from([b"string", b"list", b"SET", b"what"]))),
+    ),
     *(command(name) for name in ("MULTI", "EXEC", "DISCARD", "UNWATCH")),
     command("NOSUCH", some(value, 0)),
-    command("COMMAND", word("GETKEYS"), st.sampled_from([[b"get", b"a"], [b"mset", b"a", b"1", b"b", b"2"], [b"get"], [b"ping"], [b"nosuch", b"a"]])),
+    command(
+        "COMMAND",
+        word("GETKEYS"),
+        st.sampled_from([[b"get", b"a"], [b"mset", b"a", b"1", b"b", b"2"], [b"get"], [b"ping"], [b"nosuch", b"a"]]),
+    ),
 ]
 WRONG_ARITY = [
     command(name, some(value, 0, 7))
-    for name in ("GET", "SET", "INCR", "INCRBY", "SADD", "SMOVE", "HSET", "HGET", "HMSET", "LPUSH", "LRANGE", "LPOS", "LINSERT", "LPOP", "MSET", "SPOP", "SSCAN", "SCAN", "MULTI", "WATCH")
+    for name in (
+        "GET",
+        "SET",
+        "INCR",
+        "INCRBY",
+        "SADD",
+        "SMOVE",
+        "HSET",
+        "HGET",
+        "HMSET",
+        "LPUSH",
+        "LRANGE",
+        "LPOS",
+        "LINSERT",
+        "LPOP",
+        "MSET",
+        "SPOP",
+        "MULTI",
+        "WATCH",
+    )
 ]
 
-one = st.one_of(st.one_of(*STRINGS), st.one_of(*SETS), st.one_of(*HASHES), st.one_of(*LISTS), st.one_of(*GENERIC), st.one_of(*WRONG_ARITY))
+one = st.one_of(
+    st.one_of(*STRINGS),
+    st.one_of(*SETS),
+    st.one_of(*HASHES),
+    st.one_of(*LISTS),
+    st.one_of(*GENERIC),
+    st.one_of(*WRONG_ARITY),
+)
 streams = st.lists(one, min_size=1, max_size=40)
-
-UNORDERED = {b"SMEMBERS": 1, b"SUNION": 1, b"SINTER": 1, b"SDIFF": 1, b"HKEYS": 1, b"HVALS": 1, b"HGETALL": 2, b"KEYS": 1, b"SPOP": 1, b"SRANDMEMBER": 1}
-"""Commands whose answers have no order, and how many words of an answer belong together."""

@@ -94,6 +94,8 @@ class MessageReader:
             return payload[1:]
         if mark not in (LAST, MORE):
             raise PeerError("a frame that neither ends a message nor goes on with one")
+        if mark == MORE and len(payload) == 1:
+            raise PeerError("a frame that brings nothing and promises more")
         self._size += len(payload) - 1
         if self._size > self.limit:
             raise PeerError(f"a message above {self.limit} bytes")

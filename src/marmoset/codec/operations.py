@@ -121,6 +121,28 @@ class Flush(Operation, tag=12, frozen=True):
     """Reset everything that is observed at every key."""
 
 
+class ScoreAssign(Operation, tag=13, frozen=True):
+    """Give members of a sorted set their scores: member, score, member, score."""
+
+    key: bytes
+    pairs: Annotated[list[Scalar], msgspec.Meta(min_length=2)]
+
+
+class ScoreIncrement(Operation, tag=14, frozen=True):
+    """Add to the score of a member of a sorted set."""
+
+    key: bytes
+    field: bytes
+    amount: Amount
+
+
+class ScoreRemove(Operation, tag=15, frozen=True):
+    """Reset what is observed of the scores of members of a sorted set."""
+
+    key: bytes
+    fields: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+
+
 class Join(Operation, tag=32, frozen=True):
     """Let a replica in; logged by its sponsor."""
 
@@ -156,6 +178,9 @@ AnyOperation = (
     | SequenceRemove
     | SequenceAssign
     | Flush
+    | ScoreAssign
+    | ScoreIncrement
+    | ScoreRemove
     | Join
     | Ready
     | Leave
@@ -177,7 +202,7 @@ def check(operation: AnyOperation) -> None:
     Raises:
         PeerError: it is none; nothing was changed.
     """
-    if type(operation) is MapAssign:
+    if isinstance(operation, MapAssign | ScoreAssign):
         pairs = operation.pairs
         if len(pairs) % 2 or any(type(field) is not bytes for field in pairs[::2]):
-            raise PeerError("an assignment to a map needs pairs of a field and a value")
+            raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")

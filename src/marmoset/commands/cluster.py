@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from marmoset.commands.connection import container
 from marmoset.commands.database import text
-from marmoset.commands.table import Command
+from marmoset.commands.table import KEYLESS, command, container
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import KIND_NAMES, Value
@@ -75,60 +74,23 @@ def leave(session: "Session", args: list[bytes]) -> Reply:
     return OK
 
 
+# fmt: off
 MARMOSET = container(
-    "marmoset",
-    (
-        Command(
-            "status",
-            status,
-            2,
-            "loading",
-            (0, 0, 0),
-            "cluster",
-            "What this node is doing: a flat map.",
-            "O(members + shards)",
-        ),
-        Command(
-            "members", members, 2, "loading", (0, 0, 0), "cluster", "Every member as this node sees it.", "O(members)"
-        ),
-        Command(
-            "frontier",
-            frontier,
-            2,
-            "loading",
-            (0, 0, 0),
-            "cluster",
-            "How far everything is stable, and who lacks what.",
-            "O(members squared)",
-        ),
-        Command(
-            "conflicts",
-            conflicts,
-            3,
-            "loading",
-            (0, 0, 0),
-            "cluster",
-            "What a key holds beside what it shows.",
-            "O(elements shown)",
-            arguments="key",
-        ),
-        Command(
-            "bury",
-            bury,
-            -3,
-            "loading",
-            (0, 0, 0),
-            "cluster",
-            "Presumes a member dead: unreachable, and by a majority, unless FORCE.",
-            "O(members)",
-            arguments="name [FORCE]",
-        ),
-        Command(
-            "leave", leave, 2, "loading", (0, 0, 0), "cluster", "Leaves the group and ends the process.", "O(members)"
-        ),
-    ),
+    "marmoset", "cluster",
     "A container for what concerns the group.",
-    "cluster",
+    command("status", status, 2, "loading", KEYLESS,
+            "O(members + shards)", "What this node is doing: a flat map."),
+    command("members", members, 2, "loading", KEYLESS,
+            "O(members)", "Every member as this node sees it."),
+    command("frontier", frontier, 2, "loading", KEYLESS,
+            "O(members squared)", "How far everything is stable, and who lacks what."),
+    command("conflicts key", conflicts, 3, "loading", KEYLESS,
+            "O(elements shown)", "What a key holds beside what it shows."),
+    command("bury name [FORCE]", bury, -3, "loading", KEYLESS,
+            "O(members)", "Presumes a member dead: unreachable, and by a majority, unless FORCE."),
+    command("leave", leave, 2, "loading", KEYLESS,
+            "O(members)", "Leaves the group and ends the process."),
 )
 
 TABLE = (MARMOSET,)
+# fmt: on

@@ -1,13 +1,13 @@
 """Commands about the connection itself (floor 8)."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from marmoset.commands.parsing import integer
-from marmoset.commands.table import Command, Handler
+from marmoset.commands.table import KEYLESS, command, container, table
 from marmoset.resp.errors import (
     CLIENT_NAME,
     DB_INDEX,
+    INT_RANGE,
     NO_PASSWORD,
     NO_PROTOCOL,
     SYNTAX,
@@ -15,7 +15,7 @@ from marmoset.resp.errors import (
     CommandError,
     wrong_arity,
 )
-from marmoset.resp.replies import OK, PONG, Raw, Reply
+from marmoset.resp.replies import OK, PONG, Raw, Reply, Verbatim
 from marmoset.version import VERSION
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def echo(session: "Session", args: list[bytes]) -> Reply:
 
 def select(session: "Session", args: list[bytes]) -> Reply:
     """SELECT index: there is database 0 only."""
-    if integer(args[1]) != 0:
-        raise CommandError(DB_INDEX)
+    index = integer(args[1])
+    if index:
+        raise CommandError(DB_INDEX if -(1 << 31) <= index < 1 << 31 else INT_RANGE)
     return OK
 
 
@@ -142,7 +143,7 @@ def client_setinfo(session: "Session", args: list[bytes]) -> Reply:
 
 def client_info(session: "Session", args: list[bytes]) -> Reply:
     """CLIENT INFO."""
-    return session.description() + b"\n"
+    return Verbatim(session.description() + b"\n")
 
 
 def client_list(session: "Session", args: list[bytes]) -> Reply:
@@ -160,7 +161,7 @@ def client_list(session: "Session", args: list[bytes]) -> Reply:
             sessions = [each for each in sessions if each.number in chosen]
         else:
             raise CommandError(SYNTAX)
-    return b"".join(each.description() + b"\n" for each in sessions)
+    return Verbatim(b"".join(each.description() + b"\n" for each in sessions))
 
 
 def client_ok(session: "Session", args: list[bytes]) -> Reply:
@@ -170,179 +171,47 @@ def client_ok(session: "Session", args: list[bytes]) -> Reply:
     return OK
 
 
-def subcommand_help(container: str, rows: dict[str, Command]) -> Handler:
-    """A HELP for a container command, made from its rows."""
-
-    def help_(session: "Session", args: list[bytes]) -> Reply:
-        lines = [f"{container.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
-        for name, row in sorted(rows.items()):
-            lines += (f"{name.upper()} {row.arguments}".rstrip(), f"    {row.summary}")
-        return lines
-
-    return help_
-
-
-def container(name: str, rows: tuple[Command, ...], summary: str, group: str, flags: str = "loading") -> Command:
-    """A command whose second word chooses what it does."""
-    table = {row.name: replace(row, full_name=f"{name}|{row.name}") for row in rows}
-    table["help"] = Command(
-        "help",
-        subcommand_help(name, table),
-        2,
-        "loading",
-        (0, 0, 0),
-        group,
-        "Prints this help.",
-        "O(1)",
-        full_name=f"{name}|help",
-    )
-
-    def alone(session: "Session", args: list[bytes]) -> Reply:
-        raise CommandError(wrong_arity(name))  # the session calls the handler of the row that the second word names
-
-    return Command(name, alone, -2, flags, (0, 0, 0), group, summary, "Depends on the subcommand", subcommands=table)
-
-
+# fmt: off
 CLIENT = container(
-    "client",
-    (
-        Command(
-            "id",
-            client_id,
-            2,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Returns the unique client ID of the connection.",
-            "O(1)",
-        ),
-        Command(
-            "getname",
-            client_getname,
-            2,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Returns the name of the connection.",
-            "O(1)",
-        ),
-        Command(
-            "setname",
-            client_setname,
-            3,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Sets the connection name.",
-            "O(1)",
-            arguments="connection-name",
-        ),
-        Command(
-            "setinfo",
-            client_setinfo,
-            4,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Sets information specific to the client or connection.",
-            "O(1)",
-            arguments="LIB-NAME name | LIB-VER version",
-        ),
-        Command(
-            "info",
-            client_info,
-            2,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Returns information about the connection.",
-            "O(1)",
-        ),
-        Command(
-            "list",
-            client_list,
-            -2,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Lists open connections.",
-            "O(N) in the number of connections",
-            arguments="[TYPE type] [ID client-id [client-id ...]]",
-        ),
-        Command(
-            "no-evict",
-            client_ok,
-            3,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Accepted for compatibility: nothing is evicted.",
-            "O(1)",
-            arguments="ON | OFF",
-        ),
-        Command(
-            "no-touch",
-            client_ok,
-            3,
-            "loading",
-            (0, 0, 0),
-            "connection",
-            "Accepted for compatibility: nothing is evicted.",
-            "O(1)",
-            arguments="ON | OFF",
-        ),
-    ),
+    "client", "connection",
     "A container for client connection commands.",
-    "connection",
+    command("id", client_id, 2, "loading", KEYLESS,
+            "O(1)", "Returns the unique client ID of the connection."),
+    command("getname", client_getname, 2, "loading", KEYLESS,
+            "O(1)", "Returns the name of the connection."),
+    command("setname connection-name", client_setname, 3, "loading", KEYLESS,
+            "O(1)", "Sets the connection name."),
+    command("setinfo LIB-NAME name | LIB-VER version", client_setinfo, 4, "loading", KEYLESS,
+            "O(1)", "Sets information specific to the client or connection."),
+    command("info", client_info, 2, "loading", KEYLESS,
+            "O(1)", "Returns information about the connection."),
+    command("list [TYPE type] [ID client-id [client-id ...]]", client_list, -2, "loading", KEYLESS,
+            "O(N) in the number of connections", "Lists open connections."),
+    command("no-evict ON | OFF", client_ok, 3, "loading", KEYLESS,
+            "O(1)", "Accepted for compatibility: nothing is evicted."),
+    command("no-touch ON | OFF", client_ok, 3, "loading", KEYLESS,
+            "O(1)", "Accepted for compatibility: nothing is evicted."),
 )
 
 TABLE = (
-    Command(
-        "ping",
-        ping,
-        -1,
-        "fast",
-        (0, 0, 0),
-        "connection",
-        "Returns the server's liveliness response.",
-        "O(1)",
-        arguments="[message]",
-    ),
-    Command("echo", echo, 2, "fast", (0, 0, 0), "connection", "Returns the given string.", "O(1)", arguments="message"),
-    Command(
-        "select",
-        select,
-        2,
-        "loading fast",
-        (0, 0, 0),
-        "connection",
-        "Changes the selected database.",
-        "O(1)",
-        arguments="index",
-    ),
-    Command("quit", quit_, -1, "loading fast noqueue", (0, 0, 0), "connection", "Closes the connection.", "O(1)"),
-    Command("reset", reset, 1, "loading fast noqueue", (0, 0, 0), "connection", "Resets the connection.", "O(1)"),
-    Command(
-        "auth",
-        auth,
-        -2,
-        "loading fast",
-        (0, 0, 0),
-        "connection",
-        "Authenticates the connection.",
-        "O(1)",
-        arguments="[username] password",
-    ),
-    Command(
-        "hello",
-        hello,
-        -1,
-        "loading fast no_multi",
-        (0, 0, 0),
-        "connection",
-        "Handshakes with the server.",
-        "O(1)",
-        arguments="[protover [AUTH username password] [SETNAME clientname]]",
+    *table("connection",
+        command("ping [message]", ping, -1, "fast", KEYLESS,
+                "O(1)", "Returns the server's liveliness response."),
+        command("echo message", echo, 2, "fast", KEYLESS,
+                "O(1)", "Returns the given string."),
+        command("select index", select, 2, "loading fast", KEYLESS,
+                "O(1)", "Changes the selected database."),
+        command("quit", quit_, -1, "loading fast noqueue", KEYLESS,
+                "O(1)", "Closes the connection."),
+        command("reset", reset, 1, "loading fast noqueue", KEYLESS,
+                "O(1)", "Resets the connection."),
+        command("auth [username] password", auth, -2, "loading fast", KEYLESS,
+                "O(1)", "Authenticates the connection."),
+        command("hello [protover [AUTH username password] [SETNAME clientname]]", hello, -1,
+                "loading fast no_multi", KEYLESS,
+                "O(1)",
+                "Handshakes with the server."),
     ),
     CLIENT,
 )
+# fmt: on

@@ -18,6 +18,7 @@ from marmoset.codec.operations import (
 )
 from marmoset.config import Config
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import PlainMap, PlainSet, SplitMap, SplitSet
 from marmoset.crdts.types import KIND_BY_CLASS
 from marmoset.keyspace import Keyspace
@@ -27,9 +28,6 @@ from marmoset.resp.errors import WRONG_TYPE, CommandError, too_large
 
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 
-
-CLOSE_ABOVE_BYTES: Final = 1 << 20
-"""The open batch is closed at the end of a command above this, however long the turn of the loop."""
 
 PER_VALUE_BYTES: Final = 8
 """What a value takes in a batch beside its bytes, at most."""
@@ -53,15 +51,13 @@ class Database:
     """One node's keys, as the commands of all its clients see them."""
 
     __slots__ = (
-        "_close_above",
-        "_in_transaction",
-        "_open_bytes",
         "config",
         "keyspace",
         "node",
         "replica",
         "rng",
         "submit",
+        "written_bytes",
     )
 
     def __init__(self, node: Node) -> None:
@@ -71,10 +67,8 @@ class Database:
         self.keyspace: Keyspace = node.replica.keyspace
         self.submit = node.replica.submit
         self.rng: Random = node.rng
-        self._open_bytes = 0
-        """At least what requests have put into the open batch since it was closed from here; the loop may have since."""
-        self._close_above = min(CLOSE_ABOVE_BYTES, node.config.batch_bytes_max)
-        self._in_transaction = False
+        self.written_bytes = 0
+        """What the command or transaction that runs may put into the batch: its request, and what it was charged."""
 
     # -- look-ups
 
@@ -106,6 +100,13 @@ class Database:
             return value
         raise CommandError(WRONG_TYPE)
 
+    def sorted_set_at(self, key: bytes) -> SortedSet | None:
+        """The value of a sorted set, or None. O(1). Raises WRONGTYPE."""
+        value = self.keyspace.get(key)
+        if value is None or isinstance(value, SortedSet):
+            return value
+        raise CommandError(WRONG_TYPE)
+
     def kind_at(self, key: bytes) -> int | None:
         """The kind of a key's value, or None. O(1)."""
         value = self.keyspace.get(key)
@@ -113,41 +114,17 @@ class Database:
 
     # -- verbs
 
-    def take_in(self, size: int) -> bool:
-        """Requests of so many bytes are about to run: keep the open batch small. Whether one may be too large. O(1)."""
-        self._open_bytes += size
-        if self._open_bytes <= self._close_above:
-            return False
-        self.replica.commit()
-        self._open_bytes = size
-        return size > self.config.batch_bytes_max
-
     def charge(self, name: str, size: int) -> None:
         """A command is about to write `size` bytes that were not in its request. O(1).
 
         Raises:
-            CommandError: that would be more than a batch may have; nothing of the command was done.
+            CommandError: with what its transaction has written that is more than a batch may have; nothing of the
+                command was done.
         """
         limit = self.config.batch_bytes_max
-        if size + self._open_bytes > (limit if self._in_transaction else self._close_above):
-            if self._in_transaction or size > limit:
-                raise CommandError(too_large(name, limit))
-            self.replica.commit()
-            self._open_bytes = 0
-        self._open_bytes += size
-
-    def begin_transaction(self, size: int) -> None:
-        """Requests of `size` bytes are about to run, all in one batch. O(1)."""
-        if self._open_bytes + size > self._close_above:
-            self.replica.commit()
-            self._open_bytes = 0
-        self._open_bytes += size
-        self._in_transaction = True
-
-    def end_transaction(self) -> None:
-        """The batch may be closed again."""
-        self._in_transaction = False
-        self.replica.end_of_command()
+        if self.written_bytes + size > limit:
+            raise CommandError(too_large(name, limit))
+        self.written_bytes += size
 
     def delete(self, key: bytes) -> bool:
         """Remove a key; whether it was there. O(1), O(elements) for a list."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from marmoset.codec.operations import Flush
 from marmoset.commands.glob import compile_glob
 from marmoset.commands.scanning import scan_cursor, scan_options
-from marmoset.commands.table import Command
+from marmoset.commands.table import ALL_KEYS, KEYLESS, ONE_KEY, command, table
 from marmoset.crdts.types import KIND_NAMES
 from marmoset.resp.errors import SYNTAX, CommandError
 from marmoset.resp.replies import OK, Reply
@@ -36,7 +36,7 @@ def keys(session: "Session", args: list[bytes]) -> Reply:
     if args[1] == b"*":
         return list(session.database.keyspace.keys())
     match = compile_glob(args[1]).fullmatch
-    return [key for key in session.database.keyspace.keys() if match(key)]
+    return list(filter(match, session.database.keyspace.keys()))
 
 
 def scan(session: "Session", args: list[bytes]) -> Reply:
@@ -59,9 +59,9 @@ def randomkey(session: "Session", args: list[bytes]) -> Reply:
     """RANDOMKEY: some key, not all equally likely."""
     keyspace = session.database.keyspace
     start = session.database.rng.randrange(1 << 16)
-    cursor, found = keyspace.scan(start % 1024, 1)
+    _, found = keyspace.scan(start % 1024, 1)
     if not found:
-        cursor, found = keyspace.scan(0, 1)
+        _, found = keyspace.scan(0, 1)
     return session.database.rng.choice(sorted(found)) if found else None
 
 
@@ -73,106 +73,37 @@ def flushall(session: "Session", args: list[bytes]) -> Reply:
     return OK
 
 
+# fmt: off
 TABLE = (
-    Command(
-        "type",
-        type_,
-        2,
-        "readonly fast",
-        (1, 1, 1),
-        "generic",
-        "Determines the type of value stored at a key.",
-        "O(1)",
-        arguments="key",
+    *table("generic",
+        command("type key", type_, 2, "readonly fast", ONE_KEY,
+                "O(1)", "Determines the type of value stored at a key."),
+        command("exists key [key ...]", exists, -2, "readonly fast", ALL_KEYS,
+                "O(N) in the number of keys", "Determines whether one or more keys exist."),
+        command("del key [key ...]", delete, -2, "write", ALL_KEYS,
+                "O(N) in the number of keys, and in the elements of lists", "Deletes one or more keys.",
+                "Removes what is visible here: concurrent writes survive."),
+        command("unlink key [key ...]", delete, -2, "write fast", ALL_KEYS,
+                "O(N) in the number of keys, and in the elements of lists", "Deletes one or more keys.",
+                "Removes what is visible here: concurrent writes survive."),
+        command("keys pattern", keys, 2, "readonly", KEYLESS,
+                "O(N) in the number of keys", "Returns all key names that match a pattern."),
+        command("scan cursor [MATCH pattern] [COUNT count] [TYPE type]", scan, -2, "readonly", KEYLESS,
+                "O(1) a call, O(N) in all", "Iterates over the key names in the database."),
+        command("randomkey", randomkey, 1, "readonly", KEYLESS,
+                "O(1)", "Returns a random key name from the database."),
     ),
-    Command(
-        "exists",
-        exists,
-        -2,
-        "readonly fast",
-        (1, -1, 1),
-        "generic",
-        "Determines whether one or more keys exist.",
-        "O(N) in the number of keys",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "del",
-        delete,
-        -2,
-        "write",
-        (1, -1, 1),
-        "generic",
-        "Deletes one or more keys.",
-        "O(N) in the number of keys, and in the elements of lists",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "unlink",
-        delete,
-        -2,
-        "write fast",
-        (1, -1, 1),
-        "generic",
-        "Deletes one or more keys.",
-        "O(N) in the number of keys, and in the elements of lists",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "keys",
-        keys,
-        2,
-        "readonly",
-        (0, 0, 0),
-        "generic",
-        "Returns all key names that match a pattern.",
-        "O(N) in the number of keys",
-        arguments="pattern",
-    ),
-    Command(
-        "scan",
-        scan,
-        -2,
-        "readonly",
-        (0, 0, 0),
-        "generic",
-        "Iterates over the key names in the database.",
-        "O(1) a call, O(N) in all",
-        arguments="cursor [MATCH pattern] [COUNT count] [TYPE type]",
-    ),
-    Command(
-        "dbsize", dbsize, 1, "readonly fast", (0, 0, 0), "server", "Returns the number of keys in the database.", "O(1)"
-    ),
-    Command(
-        "randomkey",
-        randomkey,
-        1,
-        "readonly",
-        (0, 0, 0),
-        "generic",
-        "Returns a random key name from the database.",
-        "O(1)",
-    ),
-    Command(
-        "flushall",
-        flushall,
-        -1,
-        "write",
-        (0, 0, 0),
-        "server",
-        "Removes all keys from all databases.",
-        "O(1), O(N) in lists and unstable keys; memory is freed in slices",
-        arguments="[ASYNC | SYNC]",
-    ),
-    Command(
-        "flushdb",
-        flushall,
-        -1,
-        "write",
-        (0, 0, 0),
-        "server",
-        "Remove all keys from the current database.",
-        "O(1), O(N) in lists and unstable keys; memory is freed in slices",
-        arguments="[ASYNC | SYNC]",
+    *table("server",
+        command("dbsize", dbsize, 1, "readonly fast", KEYLESS,
+                "O(1)", "Returns the number of keys in the database."),
+        command("flushall [ASYNC | SYNC]", flushall, -1, "write", KEYLESS,
+                "O(1), O(N) in lists and unstable keys; memory is freed in slices",
+                "Removes all keys from all databases.",
+                "Removes what is visible here: concurrent writes survive."),
+        command("flushdb [ASYNC | SYNC]", flushall, -1, "write", KEYLESS,
+                "O(1), O(N) in lists and unstable keys; memory is freed in slices",
+                "Removes all keys from the current database.",
+                "Removes what is visible here: concurrent writes survive."),
     ),
 )
+# fmt: on

@@ -44,11 +44,11 @@ def count(text: bytes) -> int:
     return number
 
 
-def decimal(text: bytes, fault: str = NOT_A_FLOAT) -> Decimal:
-    """An exact decimal; raises `CommandError` with `fault`."""
+def decimal(text: bytes, fault: str = NOT_A_FLOAT, infinite: str = INFINITE) -> Decimal:
+    """An exact decimal; raises `CommandError` with `fault`, or `infinite` for what is spelled so."""
     number = parse_decimal(text)
     if number is None:
-        raise CommandError(INFINITE if text.lstrip(b"+-").lower() in (b"inf", b"infinity") else fault)
+        raise CommandError(infinite if text.lstrip(b"+-").lower() in (b"inf", b"infinity") else fault)
     return number
 
 

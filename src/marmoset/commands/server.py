@@ -2,14 +2,16 @@
 
 import platform
 import sys
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
-from marmoset.commands.connection import COMPATIBLE_VERSION, container
+from marmoset.commands.connection import COMPATIBLE_VERSION
 from marmoset.commands.glob import compile_glob
-from marmoset.commands.table import Command
+from marmoset.commands.syntax import parse
+from marmoset.commands.table import KEYLESS, Command, command, container, table
 from marmoset.config import Config
 from marmoset.resp.errors import INVALID_COMMAND, NO_KEYS, NOT_ENOUGH_ARGUMENTS, SYNTAX, CommandError
-from marmoset.resp.replies import EMPTY_ARRAY, Reply, SetReply
+from marmoset.resp.replies import EMPTY_ARRAY, Reply, SetReply, Verbatim
 from marmoset.version import VERSION
 
 if TYPE_CHECKING:
@@ -55,23 +57,42 @@ def info(session: "Session", args: list[bytes]) -> Reply:
         for title, section in _sections(session).items()
         if everything or title.lower() in wanted
     ]
-    return "\r\n".join(blocks).encode()
+    return Verbatim("\r\n".join(blocks).encode())
 
 
-def _row(command: Command, name: str | None = None) -> Reply:
+def categories(command: Command) -> list[str]:
+    """The ACL categories of a command, from its flags and group. O(flags)."""
+    flags = command.flags.split()
+    found = [category for flag, category in (("write", "@write"), ("readonly", "@read")) if flag in flags]
+    found.append(_CATEGORY_BY_GROUP.get(command.group, f"@{command.group}"))
+    found.append("@fast" if "fast" in flags else "@slow")
+    return found
+
+
+_CATEGORY_BY_GROUP: Final = {
+    "cluster": "@admin",
+    "generic": "@keyspace",
+    "server": "@admin",
+    "sorted-set": "@sortedset",
+    "transactions": "@transaction",
+}
+
+
+def _row(command: Command) -> Reply:
+    """What COMMAND INFO says of it; tips and key specifications are empty, since the positions of keys say it all."""
     flags = [flag for flag in command.flags.split() if flag != "noqueue"]
     first, last, step = command.keys
     return [
-        (name or command.name).encode(),
+        command.full_name.encode(),
         command.arity,
         SetReply(flags),
         first,
         last,
         step,
+        SetReply(categories(command)),
         SetReply([]),
-        [],
-        [],
-        [_row(each, f"{command.name}|{each.name}") for each in command.subcommands.values()],
+        SetReply([]),
+        [_row(each) for each in command.subcommands.values()],
     ]
 
 
@@ -97,11 +118,11 @@ def command_info(session: "Session", args: list[bytes]) -> Reply:
     """COMMAND INFO [command-name ...]."""
     if len(args) == 2:
         return command_all(session, args)
-    found = [(_named(session, name), name) for name in args[2:]]
-    return [None if row is None else _row(row, name.lower().decode()) for row, name in found]
+    found = [_named(session, name) for name in args[2:]]
+    return [None if row is None else _row(row) for row in found]
 
 
-def _docs(command: Command, prefix: str = "") -> dict[bytes, Reply]:
+def _docs(command: Command) -> dict[bytes, Reply]:
     docs: dict[bytes, Reply] = {
         b"summary": command.summary.encode(),
         b"since": command.since.encode(),
@@ -109,14 +130,9 @@ def _docs(command: Command, prefix: str = "") -> dict[bytes, Reply]:
         b"complexity": command.complexity.encode(),
     }
     if command.arguments:
-        docs[b"syntax"] = f"{prefix}{command.name} {command.arguments}".upper().encode()[:0] + (
-            f"{prefix.upper()}{command.name.upper()} {command.arguments}".encode()
-        )
+        docs[b"arguments"] = [argument.reply() for argument in parse(command.arguments)]
     if command.subcommands:
-        docs[b"subcommands"] = {
-            f"{command.name}|{each.name}".encode(): _docs(each, f"{command.name} ")
-            for each in command.subcommands.values()
-        }
+        docs[b"subcommands"] = {each.full_name.encode(): _docs(each) for each in command.subcommands.values()}
     return docs
 
 
@@ -124,7 +140,7 @@ def command_docs(session: "Session", args: list[bytes]) -> Reply:
     """COMMAND DOCS [command-name ...]."""
     names = args[2:] or [name.encode() for name in session.commands_table]
     found = [(name, _named(session, name)) for name in names]
-    return {name.lower(): _docs(command) for name, command in found if command is not None}
+    return {command.full_name.encode(): _docs(command) for _, command in found if command is not None}
 
 
 def command_list(session: "Session", args: list[bytes]) -> Reply:
@@ -156,61 +172,25 @@ def command_getkeys(session: "Session", args: list[bytes]) -> Reply:
     return [*keys]
 
 
+# fmt: off
 COMMAND = container(
-    "command",
-    (
-        Command("count", command_count, 2, "loading", (0, 0, 0), "server", "Returns a count of commands.", "O(1)"),
-        Command(
-            "info",
-            command_info,
-            -2,
-            "loading",
-            (0, 0, 0),
-            "server",
-            "Returns information about one, multiple or all commands.",
-            "O(N) in the number of commands",
-            arguments="[command-name [command-name ...]]",
-        ),
-        Command(
-            "docs",
-            command_docs,
-            -2,
-            "loading",
-            (0, 0, 0),
-            "server",
-            "Returns documentary information about one, multiple or all commands.",
-            "O(N) in the number of commands",
-            arguments="[command-name [command-name ...]]",
-        ),
-        Command(
-            "list",
-            command_list,
-            -2,
-            "loading",
-            (0, 0, 0),
-            "server",
-            "Returns a list of command names.",
-            "O(N) in the number of commands",
-            arguments="[FILTERBY PATTERN pattern]",
-        ),
-        Command(
-            "getkeys",
-            command_getkeys,
-            -4,
-            "loading",
-            (0, 0, 0),
-            "server",
-            "Extracts the key names from an arbitrary command.",
-            "O(N) in the number of arguments",
-            arguments="command [arg [arg ...]]",
-        ),
-    ),
+    "command", "server",
     "Returns detailed information about all commands.",
-    "server",
+    command("count", command_count, 2, "loading", KEYLESS,
+            "O(1)", "Returns a count of commands."),
+    command("info [command-name [command-name ...]]", command_info, -2, "loading", KEYLESS,
+            "O(N) in the number of commands", "Returns information about one, multiple or all commands."),
+    command("docs [command-name [command-name ...]]", command_docs, -2, "loading", KEYLESS,
+            "O(N) in the number of commands", "Returns documentary information about one, multiple or all commands."),
+    command("list [FILTERBY PATTERN pattern]", command_list, -2, "loading", KEYLESS,
+            "O(N) in the number of commands", "Returns a list of command names."),
+    command("getkeys command [arg [arg ...]]", command_getkeys, -4, "loading", KEYLESS,
+            "O(N) in the number of arguments", "Extracts the key names from an arbitrary command."),
 )
+# fmt: on
 
 
-def command(session: "Session", args: list[bytes]) -> Reply:
+def command_alone(session: "Session", args: list[bytes]) -> Reply:
     """COMMAND without a subcommand."""
     return command_all(session, args)
 
@@ -236,24 +216,14 @@ def _shown(value: object) -> bytes:
     return str(value).encode()
 
 
+# fmt: off
 CONFIG = container(
-    "config",
-    (
-        Command(
-            "get",
-            config_get,
-            -3,
-            "loading",
-            (0, 0, 0),
-            "server",
-            "Returns the effective values of configuration parameters.",
-            "O(N) in the number of parameters",
-            arguments="parameter [parameter ...]",
-        ),
-    ),
+    "config", "server",
     "A container for server configuration commands; settings are changed at the start, not while running.",
-    "server",
+    command("get parameter [parameter ...]", config_get, -3, "loading", KEYLESS,
+            "O(N) in the number of parameters", "Returns the effective values of configuration parameters."),
 )
+# fmt: on
 
 
 def shutdown(session: "Session", args: list[bytes]) -> Reply:
@@ -261,29 +231,15 @@ def shutdown(session: "Session", args: list[bytes]) -> Reply:
     raise CommandError("ERR use MARMOSET LEAVE: this member then leaves its group and its process ends")
 
 
+# fmt: off
 TABLE = (
-    Command(
-        "info",
-        info,
-        -1,
-        "loading",
-        (0, 0, 0),
-        "server",
-        "Returns information and statistics about the server.",
-        "O(members + shards)",
-        arguments="[section [section ...]]",
+    *table("server",
+        command("info [section [section ...]]", info, -1, "loading", KEYLESS,
+                "O(members + shards)", "Returns information and statistics about the server."),
+        command("shutdown", shutdown, -1, "", KEYLESS,
+                "O(1)", "Refused: MARMOSET LEAVE ends a member."),
     ),
-    Command(
-        "command",
-        command,
-        -1,
-        "loading",
-        (0, 0, 0),
-        "server",
-        COMMAND.summary,
-        "O(N) in the number of commands",
-        subcommands=COMMAND.subcommands,
-    ),
+    replace(COMMAND, handler=command_alone, arity=-1, complexity="O(N) in the number of commands"),
     CONFIG,
-    Command("shutdown", shutdown, -1, "", (0, 0, 0), "server", "Refused: MARMOSET LEAVE ends a member.", "O(1)"),
 )
+# fmt: on

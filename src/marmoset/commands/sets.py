@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from marmoset.commands.database import request_bytes
 from marmoset.commands.parsing import count, count_within, integer
 from marmoset.commands.scanning import scan_cursor, scan_options
-from marmoset.commands.table import Command
+from marmoset.commands.table import ALL_KEYS, KEYLESS, ONE_KEY, TWO_KEYS, command, table
 from marmoset.crdts.split import PlainSet
 from marmoset.resp.errors import LENGTH_RANGE, LIMIT_NEGATIVE, NUMKEYS, NUMKEYS_TOO_MANY, SYNTAX, CommandError
 from marmoset.resp.replies import ONE, ZERO, Reply, SetReply
@@ -27,7 +27,7 @@ def srem(session: "Session", args: list[bytes]) -> Reply:
 def smembers(session: "Session", args: list[bytes]) -> Reply:
     """SMEMBERS key."""
     value = session.database.set_at(args[1])
-    return SetReply([] if value is None else list(value))
+    return SetReply([] if value is None else sorted(value))
 
 
 def sismember(session: "Session", args: list[bytes]) -> Reply:
@@ -148,17 +148,17 @@ def _difference(session: "Session", keys: list[bytes]) -> list[bytes]:
 
 def sunion(session: "Session", args: list[bytes]) -> Reply:
     """SUNION key [key ...]."""
-    return SetReply(_union(session, args[1:]))
+    return SetReply(sorted(_union(session, args[1:])))
 
 
 def sinter(session: "Session", args: list[bytes]) -> Reply:
     """SINTER key [key ...]."""
-    return SetReply(_intersection(session, args[1:]))
+    return SetReply(sorted(_intersection(session, args[1:])))
 
 
 def sdiff(session: "Session", args: list[bytes]) -> Reply:
     """SDIFF key [key ...]."""
-    return SetReply(_difference(session, args[1:]))
+    return SetReply(sorted(_difference(session, args[1:])))
 
 
 def sunionstore(session: "Session", args: list[bytes]) -> Reply:
@@ -201,195 +201,54 @@ def sscan(session: "Session", args: list[bytes]) -> Reply:
         return [b"0", []]
     options = scan_options(cursor, args[3:], kinds=False)
     cursor, members = session.database.keyspace.scan_elements(args[1], options.cursor, options.count)
-    return [b"%d" % cursor, [member for member in members if options.wants(member)]]
+    return [b"%d" % cursor, sorted(filter(options.wants, members))]
 
 
-TABLE = (
-    Command(
-        "sadd",
-        sadd,
-        -3,
-        "write denyoom fast",
-        (1, 1, 1),
-        "set",
-        "Adds one or more members to a set. Creates the key if it doesn't exist.",
-        "O(N) in the number of members",
-        arguments="key member [member ...]",
-    ),
-    Command(
-        "srem",
-        srem,
-        -3,
-        "write fast",
-        (1, 1, 1),
-        "set",
-        "Removes one or more members from a set. Deletes the key if the last member was removed.",
-        "O(N) in the number of members",
-        arguments="key member [member ...]",
-    ),
-    Command(
-        "smembers",
-        smembers,
-        2,
-        "readonly",
-        (1, 1, 1),
-        "set",
-        "Returns all members of a set.",
-        "O(N) in the size of the set",
-        arguments="key",
-    ),
-    Command(
-        "sismember",
-        sismember,
-        3,
-        "readonly fast",
-        (1, 1, 1),
-        "set",
-        "Determines whether a member belongs to a set.",
-        "O(1)",
-        arguments="key member",
-    ),
-    Command(
-        "smismember",
-        smismember,
-        -3,
-        "readonly fast",
-        (1, 1, 1),
-        "set",
-        "Determines whether multiple members belong to a set.",
-        "O(N) in the number of members",
-        arguments="key member [member ...]",
-    ),
-    Command(
-        "scard",
-        scard,
-        2,
-        "readonly fast",
-        (1, 1, 1),
-        "set",
-        "Returns the number of members in a set.",
-        "O(1)",
-        arguments="key",
-    ),
-    Command(
-        "spop",
-        spop,
-        -2,
-        "write fast",
-        (1, 1, 1),
-        "set",
-        "Returns one or more random members from a set after removing them. Deletes the key if the last member was popped.",
-        "O(N) in the number popped",
-        arguments="key [count]",
-    ),
-    Command(
-        "srandmember",
-        srandmember,
-        -2,
-        "readonly",
-        (1, 1, 1),
-        "set",
-        "Get one or multiple random members from a set.",
-        "O(N) in the number returned",
-        arguments="key [count]",
-    ),
-    Command(
-        "smove",
-        smove,
-        4,
-        "write fast",
-        (1, 2, 1),
-        "set",
-        "Moves a member from one set to another.",
-        "O(1)",
-        arguments="source destination member",
-    ),
-    Command(
-        "sunion",
-        sunion,
-        -2,
-        "readonly",
-        (1, -1, 1),
-        "set",
-        "Returns the union of multiple sets.",
-        "O(N) in the total size of the sets",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "sinter",
-        sinter,
-        -2,
-        "readonly",
-        (1, -1, 1),
-        "set",
-        "Returns the intersect of multiple sets.",
-        "O(N*M) in the smallest size and the number of sets",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "sdiff",
-        sdiff,
-        -2,
-        "readonly",
-        (1, -1, 1),
-        "set",
-        "Returns the difference of multiple sets.",
-        "O(N*M) in the first size and the number of sets",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "sunionstore",
-        sunionstore,
-        -3,
-        "write denyoom",
-        (1, -1, 1),
-        "set",
-        "Stores the union of multiple sets in a key.",
-        "O(N) in the total size of the sets",
-        arguments="destination key [key ...]",
-    ),
-    Command(
-        "sinterstore",
-        sinterstore,
-        -3,
-        "write denyoom",
-        (1, -1, 1),
-        "set",
-        "Stores the intersect of multiple sets in a key.",
-        "O(N*M) in the smallest size and the number of sets",
-        arguments="destination key [key ...]",
-    ),
-    Command(
-        "sdiffstore",
-        sdiffstore,
-        -3,
-        "write denyoom",
-        (1, -1, 1),
-        "set",
-        "Stores the difference of multiple sets in a key.",
-        "O(N*M) in the first size and the number of sets",
-        arguments="destination key [key ...]",
-    ),
-    Command(
-        "sintercard",
-        sintercard,
-        -3,
-        "readonly",
-        (0, 0, 0),
-        "set",
-        "Returns the number of members of the intersect of multiple sets.",
-        "O(N*M) in the smallest size and the number of sets",
-        arguments="numkeys key [key ...] [LIMIT limit]",
-    ),
-    Command(
-        "sscan",
-        sscan,
-        -3,
-        "readonly",
-        (1, 1, 1),
-        "set",
-        "Iterates over members of a set.",
-        "O(1) a call, O(N) in all",
-        arguments="key cursor [MATCH pattern] [COUNT count]",
-    ),
+# fmt: off
+TABLE = table("set",
+    command("sadd key member [member ...]", sadd, -3, "write denyoom fast", ONE_KEY,
+            "O(N) in the number of members", "Adds one or more members to a set. Creates the key if it doesn't exist.",
+            "Survives a concurrent removal of the same member."),
+    command("srem key member [member ...]", srem, -3, "write fast", ONE_KEY,
+            "O(N) in the number of members",
+            "Removes one or more members from a set. Deletes the key if the last member was removed.",
+            "Removes what is visible here: a concurrent add of the same member survives."),
+    command("smembers key", smembers, 2, "readonly", ONE_KEY,
+            "O(N) in the size of the set", "Returns all members of a set."),
+    command("sismember key member", sismember, 3, "readonly fast", ONE_KEY,
+            "O(1)", "Determines whether a member belongs to a set."),
+    command("smismember key member [member ...]", smismember, -3, "readonly fast", ONE_KEY,
+            "O(N) in the number of members", "Determines whether multiple members belong to a set."),
+    command("scard key", scard, 2, "readonly fast", ONE_KEY,
+            "O(1)", "Returns the number of members in a set."),
+    command("spop key [count]", spop, -2, "write fast", ONE_KEY,
+            "O(N) in the number popped",
+            "Returns and removes random members of a set. Deletes the key if the last one was popped.",
+            "Two nodes may pop the same member."),
+    command("srandmember key [count]", srandmember, -2, "readonly", ONE_KEY,
+            "O(N) in the number returned", "Get one or multiple random members from a set."),
+    command("smove source destination member", smove, 4, "write fast", TWO_KEYS,
+            "O(1)", "Moves a member from one set to another.",
+            "If two nodes move a member to different sets at the same time, it ends up in both."),
+    command("sunion key [key ...]", sunion, -2, "readonly", ALL_KEYS,
+            "O(N) in the total size of the sets", "Returns the union of multiple sets."),
+    command("sinter key [key ...]", sinter, -2, "readonly", ALL_KEYS,
+            "O(N*M) in the smallest size and the number of sets", "Returns the intersect of multiple sets."),
+    command("sdiff key [key ...]", sdiff, -2, "readonly", ALL_KEYS,
+            "O(N*M) in the first size and the number of sets", "Returns the difference of multiple sets."),
+    command("sunionstore destination key [key ...]", sunionstore, -3, "write denyoom", ALL_KEYS,
+            "O(N) in the total size of the sets", "Stores the union of multiple sets in a key.",
+            "Replaces what is visible here: what is concurrently added to the destination stays."),
+    command("sinterstore destination key [key ...]", sinterstore, -3, "write denyoom", ALL_KEYS,
+            "O(N*M) in the smallest size and the number of sets", "Stores the intersect of multiple sets in a key.",
+            "Replaces what is visible here: what is concurrently added to the destination stays."),
+    command("sdiffstore destination key [key ...]", sdiffstore, -3, "write denyoom", ALL_KEYS,
+            "O(N*M) in the first size and the number of sets", "Stores the difference of multiple sets in a key.",
+            "Replaces what is visible here: what is concurrently added to the destination stays."),
+    command("sintercard numkeys key [key ...] [LIMIT limit]", sintercard, -3, "readonly", KEYLESS,
+            "O(N*M) in the smallest size and the number of sets",
+            "Returns the number of members of the intersect of multiple sets."),
+    command("sscan key cursor [MATCH pattern] [COUNT count]", sscan, -3, "readonly", ONE_KEY,
+            "O(1) a call, O(N) in all", "Iterates over members of a set."),
 )
+# fmt: on

@@ -1,16 +1,16 @@
 """Commands on strings (floor 8): registers with a counter."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from marmoset.codec.operations import Assign, Increment, Reset
 from marmoset.commands.database import text
 from marmoset.commands.parsing import INT_MAX, INT_MIN, decimal, integer, integer_or_none
-from marmoset.commands.table import Command
-from marmoset.crdts.register import DIGITS_MAX, add, number_text, parse_decimal
+from marmoset.commands.table import ALL_KEYS, KEY_VALUES, ONE_KEY, command, table
+from marmoset.crdts.register import DIGITS_MAX, add, number_text
 from marmoset.resp.errors import (
     INFINITE,
+    INVALID_EXPIRY,
     NO_EXPIRY,
-    NOT_A_FLOAT,
     NOT_AN_INTEGER,
     OVERFLOW,
     SYNTAX,
@@ -36,11 +36,7 @@ def set_(session: "Session", args: list[bytes]) -> Reply:
         database.submit(Assign(args[1], args[2]))
         return OK
     key, value = args[1], args[2]
-    options = {arg.upper() for arg in args[3:]}
-    if options & {b"EX", b"PX", b"EXAT", b"PXAT"}:
-        raise CommandError(NO_EXPIRY)
-    if options - {b"NX", b"XX", b"GET", b"KEEPTTL"} or {b"NX", b"XX"} <= options:
-        raise CommandError(SYNTAX)
+    options = _set_options(args)
     old: bytes | None = None
     if b"GET" in options:
         found = database.string_at(key)
@@ -52,6 +48,35 @@ def set_(session: "Session", args: list[bytes]) -> Reply:
     if b"GET" in options:
         return old
     return None if refused else OK
+
+
+def _set_options(args: list[bytes]) -> set[bytes]:
+    """The options of SET, in capitals. Expiry is read as Redis does, and refused."""
+    options: set[bytes] = set()
+    expiry: tuple[bytes, bytes] | None = None
+    at = 3
+    while at < len(args):
+        word = args[at].upper()
+        at += 1
+        if word in _EXPIRY:
+            if at == len(args) or b"KEEPTTL" in options or (expiry is not None and expiry[0] != word):
+                raise CommandError(SYNTAX)
+            expiry = (word, args[at])
+            at += 1
+        elif word not in _EXCLUDED or _EXCLUDED[word] in options or (word == b"KEEPTTL" and expiry is not None):
+            raise CommandError(SYNTAX)
+        else:
+            options.add(word)
+    if expiry is not None:
+        number = integer(expiry[1])
+        if not 0 < number <= INT_MAX // _EXPIRY[expiry[0]]:
+            raise CommandError(INVALID_EXPIRY)
+        raise CommandError(NO_EXPIRY)
+    return options
+
+
+_EXPIRY: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
+_EXCLUDED: Final = {b"NX": b"XX", b"XX": b"NX", b"GET": b"", b"KEEPTTL": b""}
 
 
 def setnx(session: "Session", args: list[bytes]) -> Reply:
@@ -167,181 +192,58 @@ def incrbyfloat(session: "Session", args: list[bytes]) -> Reply:
     """INCRBYFLOAT key increment: exact decimals, so sums do not depend on their order."""
     database = session.database
     value = database.string_at(args[1])
-    old = None if value is None else parse_decimal(text(value))
-    if value is not None and old is None:
-        raise CommandError(NOT_A_FLOAT)
+    old = 0 if value is None else decimal(text(value))
     amount = decimal(args[2])
-    total = add(old or 0, amount)
+    total = add(old, amount)
     if abs(total) >= 10**DIGITS_MAX:
         raise CommandError(INFINITE)
     database.submit(Increment(args[1], number_text(amount).decode("ascii")))
     return number_text(total)
 
 
-TABLE = (
-    Command(
-        "get",
-        get,
-        2,
-        "readonly fast",
-        (1, 1, 1),
-        "string",
-        "Returns the string value of a key.",
-        "O(1)",
-        arguments="key",
-    ),
-    Command(
-        "set",
-        set_,
-        -3,
-        "write denyoom",
-        (1, 1, 1),
-        "string",
-        "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
-        "O(1)",
-        arguments="key value [NX | XX] [GET] [KEEPTTL]",
-    ),
-    Command(
-        "setnx",
-        setnx,
-        3,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Sets the string value of a key only when the key doesn't exist.",
-        "O(1)",
-        arguments="key value",
-    ),
-    Command(
-        "getset",
-        getset,
-        3,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Returns the previous string value of a key after setting it to a new value.",
-        "O(1)",
-        arguments="key value",
-    ),
-    Command(
-        "getdel",
-        getdel,
-        2,
-        "write fast",
-        (1, 1, 1),
-        "string",
-        "Returns the string value of a key after deleting the key.",
-        "O(1)",
-        arguments="key",
-    ),
-    Command(
-        "mset",
-        mset,
-        -3,
-        "write denyoom",
-        (1, -1, 2),
-        "string",
-        "Atomically creates or modifies the string values of one or more keys.",
-        "O(N) in the number of keys",
-        arguments="key value [key value ...]",
-    ),
-    Command(
-        "mget",
-        mget,
-        -2,
-        "readonly fast",
-        (1, -1, 1),
-        "string",
-        "Atomically returns the string values of one or more keys.",
-        "O(N) in the number of keys",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "strlen",
-        strlen,
-        2,
-        "readonly fast",
-        (1, 1, 1),
-        "string",
-        "Returns the length of a string value.",
-        "O(1)",
-        arguments="key",
-    ),
-    Command(
-        "append",
-        append,
-        3,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Appends a string to the value of a key. Creates the key if it doesn't exist.",
-        "O(N) in the length of the new value",
-        arguments="key value",
-    ),
-    Command(
-        "getrange",
-        getrange,
-        4,
-        "readonly",
-        (1, 1, 1),
-        "string",
-        "Returns a substring of the string stored at a key.",
-        "O(N) in the length of the substring",
-        arguments="key start end",
-    ),
-    Command(
-        "incr",
-        incr,
-        2,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Increments the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
-        "O(1)",
-        arguments="key",
-    ),
-    Command(
-        "decr",
-        decr,
-        2,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Decrements the integer value of a key by one. Uses 0 as initial value if the key doesn't exist.",
-        "O(1)",
-        arguments="key",
-    ),
-    Command(
-        "incrby",
-        incrby,
-        3,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Increments the integer value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
-        "O(1)",
-        arguments="key increment",
-    ),
-    Command(
-        "decrby",
-        decrby,
-        3,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Decrements a number from the integer value of a key. Uses 0 as initial value if the key doesn't exist.",
-        "O(1)",
-        arguments="key decrement",
-    ),
-    Command(
-        "incrbyfloat",
-        incrbyfloat,
-        3,
-        "write denyoom fast",
-        (1, 1, 1),
-        "string",
-        "Increments the number in a key by an exact decimal. Uses 0 as initial value if the key doesn't exist.",
-        "O(digits)",
-        arguments="key increment",
-    ),
+# fmt: off
+TABLE = table("string",
+    command("get key", get, 2, "readonly fast", ONE_KEY,
+            "O(1)", "Returns the string value of a key."),
+    command("set key value [NX | XX] [GET] [KEEPTTL]", set_, -3, "write denyoom", ONE_KEY,
+            "O(1)", "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
+            "Of concurrent assignments the later one wins; increments that it had not seen are added to it."),
+    command("setnx key value", setnx, 3, "write denyoom fast", ONE_KEY,
+            "O(1)", "Sets the string value of a key only when the key doesn't exist.",
+            "Two nodes may both find the key absent: then both answer 1, and the later value wins."),
+    command("getset key value", getset, 3, "write denyoom fast", ONE_KEY,
+            "O(1)", "Returns the previous string value of a key after setting it to a new value.",
+            "As SET. Two nodes may be answered the same old value."),
+    command("getdel key", getdel, 2, "write fast", ONE_KEY,
+            "O(1)", "Returns the string value of a key after deleting the key.",
+            "Removes what is visible here: a concurrent write survives."),
+    command("mset key value [key value ...]", mset, -3, "write denyoom", KEY_VALUES,
+            "O(N) in the number of keys", "Atomically creates or modifies the string values of one or more keys.",
+            "As SET, in one batch: nobody sees some of the keys without the others."),
+    command("mget key [key ...]", mget, -2, "readonly fast", ALL_KEYS,
+            "O(N) in the number of keys", "Atomically returns the string values of one or more keys."),
+    command("strlen key", strlen, 2, "readonly fast", ONE_KEY,
+            "O(1)", "Returns the length of a string value."),
+    command("append key value", append, 3, "write denyoom fast", ONE_KEY,
+            "O(N) in the length of the new value",
+            "Appends a string to the value of a key. Creates the key if it doesn't exist.",
+            "Assigns the whole: of concurrent ones the later wins, and what the other appended is lost."),
+    command("getrange key start end", getrange, 4, "readonly", ONE_KEY,
+            "O(N) in the length of the substring", "Returns a substring of the string stored at a key."),
+    command("incr key", incr, 2, "write denyoom fast", ONE_KEY,
+            "O(1)", "Increments the integer value of a key by one. Uses 0 if the key doesn't exist.",
+            "Concurrent increments all count; together they may pass 64 bits, which is checked here only."),
+    command("decr key", decr, 2, "write denyoom fast", ONE_KEY,
+            "O(1)", "Decrements the integer value of a key by one. Uses 0 if the key doesn't exist.",
+            "Concurrent increments all count; together they may pass 64 bits, which is checked here only."),
+    command("incrby key increment", incrby, 3, "write denyoom fast", ONE_KEY,
+            "O(1)", "Increments the integer value of a key. Uses 0 if the key doesn't exist.",
+            "Concurrent increments all count; together they may pass 64 bits, which is checked here only."),
+    command("decrby key decrement", decrby, 3, "write denyoom fast", ONE_KEY,
+            "O(1)", "Decrements the integer value of a key. Uses 0 if the key doesn't exist.",
+            "Concurrent increments all count; together they may pass 64 bits, which is checked here only."),
+    command("incrbyfloat key increment", incrbyfloat, 3, "write denyoom fast", ONE_KEY,
+            "O(digits)", "Increments the number in a key by an exact decimal. Uses 0 if the key doesn't exist.",
+            "Concurrent increments all count, exactly, in whatever order they arrive."),
 )
+# fmt: on

@@ -1,18 +1,29 @@
 """The shape of the command table (floor 8): one row for each command, from which everything else is made.
 
-Dispatch, arity checks, COMMAND INFO, COMMAND DOCS, COMMAND GETKEYS, help texts and the docs page all read the same rows.
+Dispatch, arity checks, COMMAND INFO, COMMAND DOCS, COMMAND GETKEYS, help texts and the docs page read the same rows.
+A module of commands ends with its rows, made by `command` and gathered by `table`, or by `container` where the second
+word chooses what is done.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
+from marmoset.resp.errors import CommandError, wrong_arity
 from marmoset.resp.replies import Reply
 
 if TYPE_CHECKING:
     from marmoset.session import Session
 
 Handler = Callable[["Session", list[bytes]], Reply]
+KeyPositions = tuple[int, int, int]
+
+KEYLESS: Final[KeyPositions] = (0, 0, 0)
+ONE_KEY: Final[KeyPositions] = (1, 1, 1)
+TWO_KEYS: Final[KeyPositions] = (1, 2, 1)
+ALL_KEYS: Final[KeyPositions] = (1, -1, 1)
+KEY_VALUES: Final[KeyPositions] = (1, -1, 2)
+"""Which words of a request are keys: first, last (negative: from the end), step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +34,12 @@ class Command:
     handler: Handler
     arity: int
     flags: str
-    keys: tuple[int, int, int]
+    keys: KeyPositions
     group: str
     summary: str
     complexity: str
+    concurrency: str = ""
+    """What somebody who writes at the same time can do to it, where that is worth knowing."""
     since: str = "1.0.0"
     arguments: str = ""
     subcommands: dict[str, "Command"] = field(default_factory=dict)
@@ -59,3 +72,42 @@ class Command:
             return []
         end = last if last >= 0 else len(args) + last
         return args[first : end + 1 : step]
+
+
+def command(
+    syntax: str,
+    handler: Handler,
+    arity: int,
+    flags: str,
+    keys: KeyPositions,
+    complexity: str,
+    summary: str,
+    concurrency: str = "",
+) -> Command:
+    """A row; `syntax` is its name and arguments. The group is filled in by what gathers the rows."""
+    name, _, arguments = syntax.partition(" ")
+    return Command(name, handler, arity, flags, keys, "", summary, complexity, concurrency, arguments=arguments)
+
+
+def table(group: str, *rows: Command) -> tuple[Command, ...]:
+    """The rows of a group of commands."""
+    return tuple(replace(row, group=group) for row in rows)
+
+
+def container(name: str, group: str, summary: str, *rows: Command) -> Command:
+    """A command whose second word chooses what it does; the session calls the row's handler."""
+    found = {row.name: replace(row, group=group, full_name=f"{name}|{row.name}") for row in rows}
+
+    def help_(session: "Session", args: list[bytes]) -> Reply:
+        lines = [f"{name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+        for row in sorted(found.values(), key=lambda row: row.name):
+            lines += (f"{row.name.upper()} {row.arguments}".rstrip(), f"    {row.summary}")
+        return lines
+
+    def alone(session: "Session", args: list[bytes]) -> Reply:
+        raise CommandError(wrong_arity(name))
+
+    docs = "Prints this help."
+    found["help"] = Command("help", help_, 2, "loading", KEYLESS, group, docs, "O(1)", full_name=f"{name}|help")
+    complexity = "Depends on the subcommand"
+    return Command(name, alone, -2, "loading", KEYLESS, group, summary, complexity, subcommands=found)

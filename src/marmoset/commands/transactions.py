@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from marmoset.commands.table import Command
+from marmoset.commands.table import ALL_KEYS, KEYLESS, command, table
 from marmoset.resp.errors import DISCARD_WITHOUT_MULTI, NESTED_MULTI, WATCH_INSIDE_MULTI, CommandError
 from marmoset.resp.replies import OK, Reply
 
@@ -45,40 +45,19 @@ def unwatch(session: "Session", args: list[bytes]) -> Reply:
     return OK
 
 
-TABLE = (
-    Command("multi", multi, 1, "fast noqueue", (0, 0, 0), "transactions", "Starts a transaction.", "O(1)"),
-    Command(
-        "exec",
-        exec_,
-        1,
-        "noqueue",
-        (0, 0, 0),
-        "transactions",
-        "Executes all commands in a transaction.",
-        "That of the commands",
-    ),
-    Command(
-        "discard",
-        discard,
-        1,
-        "fast noqueue",
-        (0, 0, 0),
-        "transactions",
-        "Discards a transaction.",
-        "O(N) in the number of queued commands",
-    ),
-    Command(
-        "watch",
-        watch,
-        -2,
-        "fast noqueue",
-        (1, -1, 1),
-        "transactions",
-        "Monitors changes to keys to determine the execution of a transaction.",
-        "O(1) for every key",
-        arguments="key [key ...]",
-    ),
-    Command(
-        "unwatch", unwatch, 1, "fast", (0, 0, 0), "transactions", "Forgets about watched keys of a transaction.", "O(1)"
-    ),
+# fmt: off
+TABLE = table("transactions",
+    command("multi", multi, 1, "fast noqueue", KEYLESS,
+            "O(1)", "Starts a transaction."),
+    command("exec", exec_, 1, "noqueue", KEYLESS,
+            "That of the commands", "Executes all commands in a transaction.",
+            "One batch: seen whole or not at all, everywhere. It locks nothing on other nodes."),
+    command("discard", discard, 1, "fast noqueue", KEYLESS,
+            "O(N) in the number of queued commands", "Discards a transaction."),
+    command("watch key [key ...]", watch, -2, "fast noqueue", ALL_KEYS,
+            "O(1) for every key", "Monitors changes to keys to determine the execution of a transaction.",
+            "Sees what has arrived here: a concurrent write elsewhere that has not arrived does not stop EXEC."),
+    command("unwatch", unwatch, 1, "fast", KEYLESS,
+            "O(1)", "Forgets about watched keys of a transaction."),
 )
+# fmt: on

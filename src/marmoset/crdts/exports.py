@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from marmoset.codec.operations import KIND_MAP, KIND_REGISTER, KIND_SEQUENCE, KIND_SET, Scalar, WireDot
+from marmoset.codec.operations import KIND_MAP, KIND_REGISTER, KIND_SEQUENCE, KIND_SET, KIND_SORTED_SET, Scalar, WireDot
 from marmoset.crdts.addwins import SetWindow
-from marmoset.crdts.map import MapWindow
+from marmoset.crdts.map import Fields, MapWindow, SortedSetWindow
 from marmoset.crdts.register import RegisterWindow, number_text, parse_decimal, plain_number
 from marmoset.crdts.sequence import SequenceWindow, export_state, import_state
+from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
@@ -65,6 +66,14 @@ class MapEntry(Entry, tag=KIND_MAP, frozen=True):
     fields: list[tuple[bytes, RegisterState]]
 
 
+class SortedSetEntry(Entry, tag=KIND_SORTED_SET, frozen=True):
+    """A sorted set, or some of its members."""
+
+    key: bytes
+    items: list[tuple[bytes, WireScalar]]
+    fields: list[tuple[bytes, RegisterState]]
+
+
 class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
     """A sequence with everything that it remembers; its state is checked by the type."""
 
@@ -72,7 +81,7 @@ class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
     state: Any
 
 
-AnyEntry = RegisterEntry | SetEntry | MapEntry | SequenceEntry
+AnyEntry = RegisterEntry | SetEntry | MapEntry | SortedSetEntry | SequenceEntry
 
 _decoder: Final = msgspec.msgpack.Decoder(list[AnyEntry])
 
@@ -133,11 +142,12 @@ def export_value(key: bytes, value: Value, window: Window | None) -> list[AnyEnt
             SetEntry(key, piece, [(element, list(adds[element])) for element in piece if element in adds])
             for piece in (elements[at : at + PIECE_ELEMENTS] for at in range(0, len(elements), PIECE_ELEMENTS))
         ]
-    if isinstance(value, dict | SplitMap):
+    if isinstance(value, dict | SplitMap | SortedSet):
         windows = window.fields if isinstance(window, MapWindow) else {}
         fields = sorted(value)
+        shape = SortedSetEntry if isinstance(value, SortedSet) else MapEntry
         return [
-            MapEntry(
+            shape(
                 key,
                 [(field, _wire_scalar(value[field])) for field in piece],
                 [(field, _export_register(windows[field])) for field in piece if field in windows],
@@ -158,6 +168,21 @@ def decode_entries(raw: msgspec.Raw) -> list[AnyEntry]:
         return _decoder.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
         raise PeerError(f"values that cannot be read: {problem}") from problem
+
+
+def _import_fields(entry: MapEntry | SortedSetEntry, items: Fields, window: MapWindow) -> MapWindow | None:
+    """Put fields and their windows in; the window, or None where there is nothing in it."""
+    for field, written in entry.items:
+        items[field] = _scalar(written)
+    for field, state in entry.fields:
+        inner = _import_register(state)
+        if items.get(field) != inner.value():
+            raise PeerError("a field that does not show its window's value")
+        window.fields[field] = inner
+        window.entries += inner.entries
+    if not items:
+        raise PeerError("a map without fields")
+    return window if window.entries else None
 
 
 def import_entry(entry: AnyEntry, value: Value | None, window: Window | None) -> tuple[int, Value, Window | None]:
@@ -185,18 +210,10 @@ def import_entry(entry: AnyEntry, value: Value | None, window: Window | None) ->
         return KIND_SET, elements, window
     if isinstance(entry, MapEntry):
         items = value if isinstance(value, dict | SplitMap) else {}
-        for field, written in entry.items:
-            items[field] = _scalar(written)
-        if entry.fields:
-            window = window if isinstance(window, MapWindow) else MapWindow()
-            for field, state in entry.fields:
-                inner = _import_register(state)
-                if items.get(field) != inner.value():
-                    raise PeerError("a field that does not show its window's value")
-                window.fields[field] = inner
-                window.entries += inner.entries
-        if not items:
-            raise PeerError("a map without fields")
-        return KIND_MAP, items, window
+        return KIND_MAP, items, _import_fields(entry, items, window if isinstance(window, MapWindow) else MapWindow())
+    if isinstance(entry, SortedSetEntry):
+        scored = value if isinstance(value, SortedSet) else SortedSet()
+        kept = window if isinstance(window, SortedSetWindow) else SortedSetWindow()
+        return KIND_SORTED_SET, scored, _import_fields(entry, scored, kept)
     sequence, sequence_window = import_state(entry.state)
     return KIND_SEQUENCE, sequence, sequence_window if sequence_window.entries else None

@@ -1,8 +1,8 @@
-"""The map: fields that are registers + counters (floor 3).
+"""The map, and the sorted set: fields that are registers + counters (floor 3).
 
 A field is present while its content is not empty. Removing a field resets what the remover had observed inside;
-concurrent updates inside survive. The plain value is a dict (or a `SplitMap`) from field to plain value; the window has
-a `RegisterWindow` for each field with unstable operations.
+concurrent updates inside survive. The plain value is a dict (or a `SplitMap`, or for members with scores a
+`SortedSet`) from field to plain value; the window has a `RegisterWindow` for each field with unstable operations.
 
 Cost: O(1) for each field named, besides what the register costs.
 """
@@ -13,11 +13,14 @@ from typing import final
 from marmoset.clocks import Context
 from marmoset.codec.operations import Scalar
 from marmoset.crdts.register import RegisterWindow, incremented
+from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import PlainMap
 from marmoset.ids import Dot
 
+Fields = PlainMap | SortedSet
+"""What has fields with registers in them: a map, or a sorted set with members and scores."""
 
-@final
+
 class MapWindow:
     """The unstable operations inside one map, by field."""
 
@@ -28,13 +31,13 @@ class MapWindow:
         self.entries = 0
         """How many operations inside are not yet stable."""
 
-    def _window(self, value: PlainMap, field: bytes) -> RegisterWindow:
+    def _window(self, value: Fields, field: bytes) -> RegisterWindow:
         window = self.fields.get(field)
         if window is None:
             window = self.fields[field] = RegisterWindow(value.get(field))
         return window
 
-    def assign(self, value: PlainMap, pairs: list[Scalar], dot: Dot, stamp: int, context: Context) -> None:
+    def assign(self, value: Fields, pairs: list[Scalar], dot: Dot, stamp: int, context: Context) -> None:
         """Effect of an assignment to fields. O(pairs)."""
         for at in range(0, len(pairs), 2):
             field = pairs[at]
@@ -47,7 +50,7 @@ class MapWindow:
             assert visible is not None
             value[field] = visible
 
-    def increment(self, value: PlainMap, field: bytes, amount: int | Decimal, dot: Dot) -> None:
+    def increment(self, value: Fields, field: bytes, amount: int | Decimal, dot: Dot) -> None:
         """Effect of an increment in a field. O(1)."""
         window = self._window(value, field)
         window.increment(dot, amount)
@@ -56,7 +59,7 @@ class MapWindow:
         assert visible is not None
         value[field] = visible
 
-    def remove(self, value: PlainMap, fields: list[bytes], context: Context) -> None:
+    def remove(self, value: Fields, fields: list[bytes], context: Context) -> None:
         """Effect of a removal of fields: what it has not observed inside stays. O(fields)."""
         for field in fields:
             window = self.fields.get(field)
@@ -110,7 +113,7 @@ class MapWindow:
         if not window.entries:
             del self.fields[field]
 
-    def _check(self, value: PlainMap) -> None:
+    def _check(self, value: Fields) -> None:
         assert self.fields, "a window without entries is kept"
         assert self.entries == sum(window.entries for window in self.fields.values())
         for field, window in self.fields.items():
@@ -118,7 +121,14 @@ class MapWindow:
             assert value.get(field) == window.value(), "a field does not show its window's value"
 
 
-def assign_plain(value: PlainMap, pairs: list[Scalar]) -> None:
+@final
+class SortedSetWindow(MapWindow):
+    """The unstable operations on the scores of one sorted set, by member."""
+
+    __slots__ = ()
+
+
+def assign_plain(value: Fields, pairs: list[Scalar]) -> None:
     """Assign fields where no window is needed. O(pairs)."""
     for at in range(0, len(pairs), 2):
         field = pairs[at]
@@ -126,6 +136,6 @@ def assign_plain(value: PlainMap, pairs: list[Scalar]) -> None:
         value[field] = pairs[at + 1]
 
 
-def increment_plain(value: PlainMap, field: bytes, amount: int | Decimal) -> None:
+def increment_plain(value: Fields, field: bytes, amount: int | Decimal) -> None:
     """Increment a field where no window is needed. O(1)."""
     value[field] = incremented(value.get(field), amount)

@@ -10,7 +10,7 @@ throughout at least once.
 The hash is CRC-32: unlike Python's own it is the same in every process.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, final
 from zlib import crc32
 
@@ -169,6 +169,17 @@ class SplitMap:
         assert self._size == sum(map(len, self.parts))
         assert all(field in self for field in self)
         assert len(self.parts) == self._level_mask + 1 + self._split
+
+
+def walk_parts(parts: Sequence[Iterable[bytes]], cursor: int, count: int) -> tuple[int, list[bytes]]:
+    """Some entries from part `cursor` on, and the part to go on with, 0 at the end. O(count + one part)."""
+    found: list[bytes] = []
+    while 0 <= cursor < len(parts):
+        found.extend(parts[cursor])
+        cursor += 1
+        if len(found) >= count:
+            break
+    return (cursor if 0 <= cursor < len(parts) else 0), found
 
 
 PlainSet = set[bytes] | SplitSet

@@ -14,12 +14,16 @@ from marmoset.codec.operations import (
     KIND_REGISTER,
     KIND_SEQUENCE,
     KIND_SET,
+    KIND_SORTED_SET,
     AnyOperation,
     Assign,
     Increment,
     MapAssign,
     MapIncrement,
     MapRemove,
+    ScoreAssign,
+    ScoreIncrement,
+    ScoreRemove,
     SequenceAssign,
     SequenceInsert,
     SequenceRemove,
@@ -28,15 +32,17 @@ from marmoset.codec.operations import (
 )
 from marmoset.crdts import sequence as sequences
 from marmoset.crdts.addwins import SetWindow
-from marmoset.crdts.map import MapWindow, assign_plain, increment_plain
+from marmoset.crdts.map import Fields, MapWindow, SortedSetWindow, assign_plain, increment_plain
 from marmoset.crdts.register import RegisterWindow, incremented, parse_amount
 from marmoset.crdts.sequence import Sequence, SequenceWindow
+from marmoset.crdts.sortedset import SortedSet, parse_score
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot
 
-Value = bytes | int | set[bytes] | SplitSet | dict[bytes, bytes | int] | SplitMap | Sequence
+Value = bytes | int | set[bytes] | SplitSet | dict[bytes, bytes | int] | SplitMap | SortedSet | Sequence
 Window = RegisterWindow | SetWindow | MapWindow | SequenceWindow
+FieldOperation = MapAssign | MapIncrement | MapRemove | ScoreAssign | ScoreIncrement | ScoreRemove
 
 KIND_BY_CLASS: Final[dict[type, int]] = {
     bytes: KIND_REGISTER,
@@ -45,6 +51,7 @@ KIND_BY_CLASS: Final[dict[type, int]] = {
     SplitSet: KIND_SET,
     dict: KIND_MAP,
     SplitMap: KIND_MAP,
+    SortedSet: KIND_SORTED_SET,
     Sequence: KIND_SEQUENCE,
 }
 
@@ -56,6 +63,9 @@ KIND_BY_OPERATION: Final[dict[type, int]] = {
     MapAssign: KIND_MAP,
     MapIncrement: KIND_MAP,
     MapRemove: KIND_MAP,
+    ScoreAssign: KIND_SORTED_SET,
+    ScoreIncrement: KIND_SORTED_SET,
+    ScoreRemove: KIND_SORTED_SET,
     SequenceInsert: KIND_SEQUENCE,
     SequenceRemove: KIND_SEQUENCE,
     SequenceAssign: KIND_SEQUENCE,
@@ -65,12 +75,14 @@ KIND_BY_WINDOW: Final[dict[type, int]] = {
     RegisterWindow: KIND_REGISTER,
     SetWindow: KIND_SET,
     MapWindow: KIND_MAP,
+    SortedSetWindow: KIND_SORTED_SET,
     SequenceWindow: KIND_SEQUENCE,
 }
 
 KIND_NAMES: Final[dict[int, str]] = {
     KIND_MAP: "hash",
     KIND_SET: "set",
+    KIND_SORTED_SET: "zset",
     KIND_SEQUENCE: "list",
     KIND_REGISTER: "string",
 }
@@ -84,10 +96,14 @@ def check_operation(operation: AnyOperation) -> None:
         PeerError: nothing was changed.
     """
     kind = type(operation)
-    if kind is Increment or kind is MapIncrement:
-        assert isinstance(operation, Increment | MapIncrement)
+    if kind is Increment or kind is MapIncrement or kind is ScoreIncrement:
+        assert isinstance(operation, Increment | MapIncrement | ScoreIncrement)
         if parse_amount(operation.amount) is None:
             raise PeerError(f"an increment by {operation.amount!r}, which is no number")
+    elif isinstance(operation, ScoreAssign):
+        for score in operation.pairs[1::2]:
+            if isinstance(score, bytes) and parse_score(score) != score:
+                raise PeerError(f"a score of {score[:40]!r}, which is no number in its one form")
 
 
 def empty_value(kind: int) -> Value | None:
@@ -96,6 +112,8 @@ def empty_value(kind: int) -> Value | None:
         return set()
     if kind == KIND_MAP:
         return {}
+    if kind == KIND_SORTED_SET:
+        return SortedSet()
     if kind == KIND_SEQUENCE:
         return Sequence()
     return None
@@ -107,6 +125,8 @@ def new_window(kind: int, value: Value | None) -> Window:
         return SetWindow()
     if kind == KIND_MAP:
         return MapWindow()
+    if kind == KIND_SORTED_SET:
+        return SortedSetWindow()
     if kind == KIND_SEQUENCE:
         return SequenceWindow()
     assert value is None or isinstance(value, bytes | int)
@@ -144,8 +164,8 @@ def effect(
         assert isinstance(window, RegisterWindow)
         window.increment(dot, amount)
         return window.value()
-    elif kind is MapAssign or kind is MapIncrement or kind is MapRemove:
-        assert isinstance(operation, MapAssign | MapIncrement | MapRemove) and isinstance(value, dict | SplitMap)
+    elif isinstance(operation, FieldOperation):
+        assert isinstance(value, dict | SplitMap | SortedSet)
         _effect_map(value, window, operation, dot, stamp, context)
     else:
         assert isinstance(operation, SequenceInsert | SequenceRemove | SequenceAssign) and isinstance(value, Sequence)
@@ -172,20 +192,20 @@ def _effect_set(
 
 
 def _effect_map(
-    value: dict[bytes, bytes | int] | SplitMap,
+    value: Fields,
     window: Window | None,
-    operation: MapAssign | MapIncrement | MapRemove,
+    operation: FieldOperation,
     dot: Dot,
     stamp: int,
     context: Context,
 ) -> None:
     assert window is None or isinstance(window, MapWindow)
-    if isinstance(operation, MapAssign):
+    if isinstance(operation, MapAssign | ScoreAssign):
         if window is None:
             assign_plain(value, operation.pairs)
         else:
             window.assign(value, operation.pairs, dot, stamp, context)
-    elif isinstance(operation, MapIncrement):
+    elif isinstance(operation, MapIncrement | ScoreIncrement):
         amount = parse_amount(operation.amount)
         assert amount is not None
         if window is None:
@@ -227,6 +247,8 @@ def reset(value: Value | None, window: Window | None, dot: Dot, context: Context
     if isinstance(window, RegisterWindow):
         window.reset(context)
         return window.value()
+    if isinstance(window, SortedSetWindow):
+        return SortedSet(window.reset(context).items())
     if isinstance(window, SetWindow | MapWindow):
         return window.reset(context)
     raise InternalError("a window of a sequence beside another value")
@@ -243,9 +265,9 @@ def fold(value: Value | None, window: Window, operation: AnyOperation, dot: Dot)
         elif isinstance(operation, Increment):
             window.fold_increment(dot)
     elif isinstance(window, MapWindow):
-        if isinstance(operation, MapAssign):
+        if isinstance(operation, MapAssign | ScoreAssign):
             window.fold_assign(operation.pairs, dot)
-        elif isinstance(operation, MapIncrement):
+        elif isinstance(operation, MapIncrement | ScoreIncrement):
             window.fold_increment(operation.field, dot)
     else:
         assert isinstance(value, Sequence)
@@ -275,7 +297,7 @@ def split_large(value: Value, split_above: int) -> Value:
 
 def check_value(value: Value | None, window: Window | None) -> None:
     """The invariants of a value and its window; for tests and the simulator. O(n)."""
-    if isinstance(value, SplitSet | SplitMap):
+    if isinstance(value, SplitSet | SplitMap | SortedSet):
         value._check()
     if isinstance(value, Sequence):
         value._check()
@@ -286,7 +308,7 @@ def check_value(value: Value | None, window: Window | None) -> None:
         assert isinstance(value, set | SplitSet)
         window._check(value)
     elif isinstance(window, MapWindow):
-        assert isinstance(value, dict | SplitMap)
+        assert isinstance(value, dict | SplitMap | SortedSet)
         window._check(value)
     elif isinstance(window, RegisterWindow):
         window._check()

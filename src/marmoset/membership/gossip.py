@@ -36,13 +36,15 @@ class Contact:
 class Membership:
     """The liveness of all other members, as one member sees it."""
 
-    __slots__ = ("contacts", "counter", "me", "suspect_after_ms", "unreachable_after_ms")
+    __slots__ = ("_ticked_ms", "contacts", "counter", "interval_ms", "me", "suspect_after_ms", "unreachable_after_ms")
 
-    def __init__(self, me: ReplicaId, suspect_after_ms: int, unreachable_after_ms: int) -> None:
+    def __init__(self, me: ReplicaId, suspect_after_ms: int, unreachable_after_ms: int, interval_ms: int = 0) -> None:
         self.me = me
+        self.interval_ms = interval_ms
         self.suspect_after_ms = suspect_after_ms
         self.unreachable_after_ms = unreachable_after_ms
         self.counter = 0
+        self._ticked_ms: int | None = None
         self.contacts: dict[ReplicaId, Contact] = {}
 
     def add(self, replica: ReplicaId, now_ms: int) -> None:
@@ -55,8 +57,17 @@ class Membership:
         self.contacts.pop(replica, None)
 
     def tick(self, now_ms: int) -> list[tuple[ReplicaId, str, str]]:
-        """One gossip interval has passed; the changes of state: (member, before, now), in the order of ids."""
+        """One gossip interval has passed; the changes of state: (member, before, now), in the order of ids.
+
+        Where far more has passed, this process was stopped or starved itself: nobody else is blamed for that time.
+        """
         self.counter += 1
+        if self._ticked_ms is not None:
+            lost_ms = now_ms - self._ticked_ms
+            if lost_ms > max(self.suspect_after_ms // 2, 3 * self.interval_ms):
+                for contact in self.contacts.values():
+                    contact.heard_ms = min(now_ms, contact.heard_ms + lost_ms)
+        self._ticked_ms = now_ms
         changes: list[tuple[ReplicaId, str, str]] = []
         for replica in sorted(self.contacts):
             contact = self.contacts[replica]

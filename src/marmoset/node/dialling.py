@@ -59,12 +59,16 @@ class Dialling:
     def handle_failed(self, address: str, why: str) -> None:
         """A dial has failed; the next one is scheduled already."""
 
-    def handle_timer(self) -> None:
-        """Dial whom it is time to dial. O(members)."""
+    def close_silent(self) -> None:
+        """End the links whose other side has not said who it is. Called once in a gossip interval. O(links)."""
         node, now = self._node, self._node.time.monotonic_ms()
         for link in list(node.links.values()):
             if link.state == GREETING and now - link.opened_ms > GREETING_MS_MAX:
                 node.close(link)
+
+    def handle_timer(self) -> None:
+        """Dial whom it is time to dial. O(members)."""
+        node, now = self._node, self._node.time.monotonic_ms()
         greeting = {link.address for link in node.links.values() if link.state == GREETING and link.outbound}
         for replica in sorted(self._targets):
             target = self._targets[replica]

@@ -128,6 +128,11 @@ class Joining:
             return
         node.arm("join", CHECK_MS)
 
+    def handle_heard(self, link: "Link") -> None:
+        """Something has come over a link; only what the sponsor says is progress."""
+        if link is self._link:
+            self._heard_ms = self._node.time.monotonic_ms()
+
     def handle_message(self, link: "Link", message: AnyMessage, data: bytes) -> None:
         """A message from the sponsor before the snapshot has ended.
 
@@ -135,7 +140,6 @@ class Joining:
             PeerError: no correct sponsor sends this.
         """
         node = self._node
-        self._heard_ms = node.time.monotonic_ms()
         sink = self.sink
         if isinstance(message, SnapshotBegin):
             if sink is not None:
@@ -162,7 +166,6 @@ class Joining:
         node, sink = self._node, self.sink
         if sink is None or self._link is None or not sink.ended:
             return
-        self._heard_ms = node.time.monotonic_ms()
         if self._ready is None:
             if not sink.is_complete:
                 return

@@ -1,8 +1,9 @@
 """Leaving: the last thing that a member does (floor 7, DESIGN.md 4.2).
 
 A leaver takes no more writes, logs `leave` as its last operation, and stays linked until every reachable member, and at
-least a majority, is known to have it. If `leave_timeout` passes before, it ends all the same, says what is unconfirmed,
-and the process exits non-zero.
+least a majority, is known to have it. Newcomers that it has not brought to birth are buried in the same batch, since
+nobody else may bury them without a majority. If `leave_timeout` passes before, it ends all the same, says what is
+unconfirmed, and the process exits non-zero.
 """
 
 from typing import TYPE_CHECKING, final
@@ -22,7 +23,7 @@ class Leaving:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
-        self._deadline_ms = 0
+        self._deadline_ms: int | None = None
 
     def begin(self) -> None:
         """Begin to leave; an `Exit` follows. Asking again changes nothing."""
@@ -31,7 +32,7 @@ class Leaving:
             self._exit(0, "stopped" if node.state == DEAD else "left before it was a member")
         elif node.state == SERVING:
             node.become(LEAVING)
-            node.replica.submit_roster([Leave()])
+            node.replica.submit_roster([*node.sponsoring.let_go(), Leave()])
             self._deadline_ms = node.time.monotonic_ms() + node.config.leave_timeout
             node.notify("info", "leaving")
             node.report_to_all()
@@ -39,8 +40,11 @@ class Leaving:
     def check(self) -> None:
         """Exit when the leave is known well enough, or when the time is up. O(members)."""
         node = self._node
+        if node.state == DEAD and self._deadline_ms is not None:
+            self._exit(1, "presumed dead by the others while it was leaving")
         if node.state != LEAVING:
             return
+        assert self._deadline_ms is not None
         replica, now = node.replica, node.time.monotonic_ms()
         dot = replica.roster.left[replica.me]
         others = replica.roster.present()

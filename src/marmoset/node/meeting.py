@@ -97,6 +97,7 @@ class Meeting:
         round_trip_ms = now - message.echo_ms
         if 0 <= round_trip_ms < node.config.clock_skew_max // 2:
             offset_ms = message.wall_ms - (node.time.wall_ms() - round_trip_ms // 2)
-            self.clock_offsets[link.peer] = offset_ms
+            if link.peer in node.membership.contacts:  # else it has left, or was buried, and its link is about to end
+                self.clock_offsets[link.peer] = offset_ms
             if abs(offset_ms) > node.config.clock_skew_max:
                 node.refuse(link, "clock", f"wall clocks are {offset_ms / 1000:+.1f} s apart")

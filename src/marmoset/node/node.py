@@ -42,6 +42,7 @@ from marmoset.node.sponsoring import Sponsoring
 from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, SERVING, WAITING
 from marmoset.replication.exchange import GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.replica import Replica
+from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 20
 FOLD_BUDGET: Final = 2000
@@ -59,6 +60,10 @@ class Node:
         self.rng = rng
         self.effects: list[Effect] = []
         self.state = WAITING
+        self.pump_bytes = PUMP_BYTES
+        self.fold_budget = FOLD_BUDGET
+        self.snapshot_step_elements = STEP_ELEMENTS
+        """How much is done in one slice; the simulator makes them small."""
         self.address = own_address(config)
         self.replica = Replica(
             keyspace=Keyspace(config.split_above),
@@ -68,7 +73,7 @@ class Node:
             frame_bytes_max=config.frame_bytes_max,
             batch_operations_max=config.batch_operations_max,
         )
-        self.membership = Membership(0, config.suspect_after, config.unreachable_after)
+        self.membership = self._new_membership()
         self.links: dict[int, Link] = {}
         self.linked: dict[ReplicaId, Link] = {}
         self.counters: dict[str, int] = {"links_refused": 0, "messages_bad": 0, "internal_errors": 0, "joins": 0}
@@ -83,6 +88,7 @@ class Node:
         self._armed: set[str] = set()
         self._roster_seen = -1
         self._streams_changed = False
+        self._pumped_index = 0
         self._started_ms = time.monotonic_ms()
 
     # -- life
@@ -113,8 +119,12 @@ class Node:
     def become_replica(self) -> None:
         """Take a fresh id and begin from nothing."""
         self.replica.begin(new_replica_id(self.rng))
-        self.membership = Membership(self.replica.me, self.config.suspect_after, self.config.unreachable_after)
+        self.membership = self._new_membership()
         self._roster_seen = -1
+
+    def _new_membership(self) -> Membership:
+        config = self.config
+        return Membership(self.replica.me, config.suspect_after, config.unreachable_after, config.gossip_interval)
 
     def become(self, state: str) -> None:
         """Go to another state of the table; `serving` is told to the shell, which then says `ready`."""
@@ -212,16 +222,11 @@ class Node:
         self.replica.commit()
         try:
             message = source.messages.feed(data)
+            self.joining.handle_heard(source)
             if message is not None:
                 self._handle(source, message)
-        except PeerError as problem:
-            self.counters["messages_bad"] += 1
-            self.notify("warning", "bad message", peer=source.peer_name or source.address, problem=str(problem))
-            self.close(source)
-        except InternalError as problem:
-            self.counters["internal_errors"] += 1
-            self.notify("error", "internal error", peer=source.peer_name or source.address, problem=str(problem))
-            self.close(source)
+        except (PeerError, InternalError) as problem:
+            self._break(source, problem)
         self._settle()
 
     def handle_timer(self, token: int) -> None:
@@ -244,8 +249,8 @@ class Node:
         self._settle()
 
     def end_turn(self) -> None:
-        """Clients have run commands: close the open batch and send it. Called once for each turn of the loop."""
-        if self.replica.commit():
+        """Clients have run commands: close the open batch and send what was logged. Called once a turn of the loop."""
+        if self.replica.commit() or self.replica.log.next_index != self._pumped_index:
             self._settle()
 
     # -- inside
@@ -294,6 +299,16 @@ class Node:
         """End a link."""
         self.effects.append(Close(link.number))
         self._dropped(link)
+
+    def _break(self, link: Link, problem: PeerError | InternalError) -> None:
+        """End the link that brought what no correct node sends, or what we could not take."""
+        if isinstance(problem, PeerError):
+            self.counters["messages_bad"] += 1
+            self.notify("warning", "bad message", peer=link.peer_name or link.address, problem=str(problem))
+        else:
+            self.counters["internal_errors"] += 1
+            self.notify("error", "internal error", peer=link.peer_name or link.address, problem=str(problem))
+        self.close(link)
 
     def _open(self, link: Link) -> None:
         self.links[link.number] = link
@@ -358,7 +373,10 @@ class Node:
                 for other in list(self.linked.values()):
                     if other.stream is not None and other.stream.held_bytes:
                         before = other.stream.held_bytes
-                        self._act(other, other.stream.drain(now))
+                        try:
+                            self._act(other, other.stream.drain(now))
+                        except (PeerError, InternalError) as problem:  # it is the fault of who brought what was held
+                            self._break(other, problem)
                         progress = progress or other.stream.held_bytes != before
 
     def _act(self, link: Link, verdict: str) -> None:
@@ -377,6 +395,7 @@ class Node:
     def _interval(self) -> None:
         """A gossip interval has passed."""
         self._arm("gossip", self._jittered(self.config.gossip_interval))
+        self.dialling.close_silent()
         self.meeting.handle_interval()
         if self.replica.keyspace.garbage:
             self.arm("fold", FOLD_DELAY_MS)
@@ -390,7 +409,7 @@ class Node:
                 link.stream.report_due = True
 
     def _fold(self) -> None:
-        more = self.replica.advance() and self.replica.fold_slice(FOLD_BUDGET)
+        more = self.replica.advance() and self.replica.fold_slice(self.fold_budget)
         if self.replica.keyspace.collect_garbage(GARBAGE_ENTRIES) or more:
             self.arm("fold", 1)
 
@@ -416,9 +435,10 @@ class Node:
     def pump_all(self) -> None:
         """Send every linked peer what it lacks, as far as it takes it."""
         more = False
+        self._pumped_index = self.replica.log.next_index
         for link in list(self.linked.values()):
             if link.stream is not None:
-                more = link.stream.pump(PUMP_BYTES) or more
+                more = link.stream.pump(self.pump_bytes) or more
         if more:
             self.arm("pump", 1)
 
@@ -457,7 +477,7 @@ class Node:
                 link.stream.ask(frozenset(heard - {peer}))
 
     def _stream_caught_up(self) -> None:
-        """A stream has brought everything that its sender had when it began."""
+        """A stream has brought everything that its sender had when it began, or has begun again."""
         self._streams_changed = True
 
     # -- for people
@@ -500,13 +520,11 @@ def own_address(config: Config) -> str:
     Raises:
         UsageError: the node listens everywhere, which is no address.
     """
-    if config.advertise:
-        return config.advertise if ":" in config.advertise else f"{config.advertise}:{config.gossip_port}"
-    if config.bind in ("0.0.0.0", "::", ""):
+    if not config.advertise and config.bind in ("0.0.0.0", "::", ""):
         raise UsageError(
             f"--bind {config.bind} listens everywhere: give --advertise HOST, where other nodes reach this one"
         )
-    return f"{config.bind}:{config.gossip_port}"
+    return config.address
 
 
 def is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from marmoset.codec.operations import Bury, Join, RosterOperation
 from marmoset.errors import UsageError
 from marmoset.ids import ReplicaId, id_text, parse_id
 from marmoset.membership.gossip import ALIVE
-from marmoset.node.links import ADMITTING, SPONSORING
+from marmoset.node.links import ADMITTING, LINKED, SPONSORING
 from marmoset.replication.snapshot import SnapshotSource
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class Sponsoring:
         """A link is gone: with it a newcomer that was not born yet."""
         node = self._node
         self._admissions = [admission for admission in self._admissions if admission.link is not link]
+        if link.state not in (SPONSORING, LINKED):  # whoever only claimed an id takes nobody with them
+            return
         replica = node.replica
         member = replica.roster.members.get(link.peer)
         if member is None or member.born or link.peer in replica.roster.buried or node.state != "serving":
@@ -104,6 +106,12 @@ class Sponsoring:
     def _decide(self, admission: _Admission) -> None:
         node, roster = self._node, self._node.replica.roster
         link, hello = admission.link, admission.hello
+        if node.state != "serving":
+            node.refuse(link, "not yet", f"{node.config.name} is {node.state}")
+            return
+        if any(member.replica not in admission.predecessors for member in roster.by_name(hello.name)):
+            node.refuse(link, "not yet", f"somebody else was let in as {hello.name!r} meanwhile")
+            return
         present = [r for r in roster.present() if r in admission.predecessors]
         answered = admission.since_ms + self._settle_ms
         for replica in present:
@@ -144,7 +152,7 @@ class Sponsoring:
         node.replica.submit_roster([*self._burials(predecessors), Join(hello.replica, hello.name, hello.address)])
         node.counters["joins"] += 1
         link.become(SPONSORING)
-        link.snapshot = SnapshotSource(node.replica, hello.replica)
+        link.snapshot = SnapshotSource(node.replica, hello.replica, node.snapshot_step_elements)
         node.notify("info", "letting a newcomer in", name=hello.name, address=hello.address, id=id_text(hello.replica))
         node.arm("sponsor", 1)
 
@@ -154,6 +162,9 @@ class Sponsoring:
         more = False
         for link in list(node.links.values()):
             if link.state != SPONSORING or link.snapshot is None or link.paused:
+                continue
+            if link.peer not in node.replica.roster.present():
+                node.refuse(link, "not yet", "it was buried before it was complete")
                 continue
             for data in link.snapshot.step():
                 node.send_framed(link, data)
@@ -165,6 +176,15 @@ class Sponsoring:
             node.notify("info", "snapshot sent", name=link.peer_name)
         if more:
             node.arm("sponsor", 1)
+
+    def let_go(self) -> list[RosterOperation]:
+        """Burials of the newcomers that we have not brought to birth, and will not; their links end. O(members)."""
+        node = self._node
+        unborn = node.replica.roster.unborn_of(node.replica.me)
+        for link in list(node.links.values()):
+            if link.state in (ADMITTING, SPONSORING) or link.peer in unborn:
+                node.refuse(link, "not yet", f"{node.config.name} is leaving")
+        return [Bury(replica) for replica in unborn]
 
     def bury(self, name: str, force: bool) -> None:
         """Presume a member dead, by name or id.

@@ -199,12 +199,14 @@ class Stream:
             self._moved = {}
             self.peer_direct = frozenset(message.direct)
             self._cursor = self.replica.log.first_index
+            self._report_since = 0  # the peer drops what comes before `Resumed`, reports too
             self.report_due = True
             self._send_message(Resumed())
         elif isinstance(message, Direct):
             self.peer_direct = frozenset(message.origins)
         elif isinstance(message, Resumed):
             self.awaiting_resumed = False
+            self._on_caught_up()  # what was not asked meanwhile is asked now
         elif not self.awaiting_resumed:
             return self._take(message, data, now_ms)
         return GO_ON
@@ -269,13 +271,15 @@ class Stream:
                 if self._moved.get(message.origin, 0) < message.last:
                     self._moved[message.origin] = message.last
                 return GO_ON
+            if replica.is_leaving:  # the others no longer keep what a leaver lacks
+                return GO_ON
             if self.direct:  # what it depends on, or its origin's join, comes over another link
                 return TOO_EARLY
             raise InternalError(f"a batch that comes {verdict} on a stream that leaves nothing out", changed=False)
         if isinstance(message, Report):
             if message.own.replica != self.peer:
                 raise PeerError("a report in the name of somebody else")
-            if not replica.has_all(message.own.vector):
+            if not replica.is_leaving and not replica.has_all(message.own.vector):
                 return TOO_EARLY
             replica.count_report(message)
         elif not self.is_caught_up:

@@ -30,6 +30,8 @@ from marmoset.codec.operations import (
     MapRemove,
     Ready,
     RosterOperation,
+    ScoreAssign,
+    ScoreRemove,
     SequenceInsert,
     SequenceRemove,
     SetAdd,
@@ -38,7 +40,7 @@ from marmoset.codec.operations import (
 )
 from marmoset.crdts.types import check_operation
 from marmoset.errors import InternalError, PeerError
-from marmoset.ids import Dot, ReplicaId
+from marmoset.ids import Dot, ReplicaId, id_text
 from marmoset.keyspace import Keyspace
 from marmoset.replication.oplog import LogEntry, OpLog
 from marmoset.replication.roster import Member, Roster
@@ -46,6 +48,8 @@ from marmoset.replication.stability import Stability
 
 LOCAL: Final = LocalContext()
 FORGOTTEN_MAX: Final = 1024
+OPEN_BYTES_MAX: Final = 1 << 20
+"""An open batch of this size is closed at the end of the command that brought it there."""
 
 APPLIED: Final = "applied"
 DUPLICATE: Final = "duplicate"
@@ -61,8 +65,10 @@ class Replica:
 
     __slots__ = (
         "_applied_local",
+        "_cut",
         "_folding",
         "_open",
+        "_open_bytes",
         "_open_stamp",
         "address",
         "batch_operations_max",
@@ -126,8 +132,10 @@ class Replica:
         self.recently_forgotten: dict[ReplicaId, None] = {}
         """The last `FORGOTTEN_MAX` replicas that were forgotten: what is still under way of them is not news."""
         self._open: list[AnyOperation] = []
+        self._open_bytes = 0
         self._open_stamp = 0
         self._applied_local = False
+        self._cut = False
         self._folding: deque[LogEntry] = deque()
         self.keyspace.clear()
 
@@ -171,15 +179,28 @@ class Replica:
             self.listener(operation, dot, self._open_stamp)
         return dot
 
-    def end_of_command(self) -> None:
-        """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1)."""
-        if len(self._open) >= self.batch_operations_max:
-            self.commit()
+    def end_of_command(self, size_bytes: int = 0) -> None:
+        """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1).
+
+        `size_bytes` is what the command may have added to the batch, or 0 where nobody measured it.
+        """
+        self._open_bytes += size_bytes
+        if len(self._open) >= self.batch_operations_max or self._open_bytes >= OPEN_BYTES_MAX:
+            self.cut()
+
+    def cut(self) -> None:
+        """Close the open batch in the middle of a turn; `commit` at its end still says that there was something."""
+        self._cut = self.commit() or self._cut
 
     def commit(self) -> bool:
-        """Close the open batch: log it, for the streams to take. False when there was nothing. O(batch + replicas)."""
+        """Close the open batch: log it, for the streams to take. O(batch + replicas).
+
+        False when nothing was done since the last time, neither in this batch nor in one that was cut before it.
+        """
+        was_cut, self._cut = self._cut, False
+        self._open_bytes = 0
         if not self._applied_local:
-            return False
+            return was_cut
         self._applied_local = False
         last = self.next_seq - 1
         if not self._open:  # alone: everyone who will ever need this gets it in a snapshot
@@ -255,6 +276,10 @@ class Replica:
             check_operation(operation)
             if isinstance(operation, Bury) and operation.replica == self.me:
                 return OWN_BURIAL
+            if isinstance(operation, Join) and (
+                operation.replica in self.seen or operation.replica in self.roster.graves
+            ):
+                raise PeerError(f"a join of {id_text(operation.replica)}, which was a member before")
         if self._applied_local:
             raise InternalError("a batch arrives while a local one is open", changed=False)
         origin = batch.origin
@@ -330,12 +355,16 @@ class Replica:
 
     def count_report(self, report: Report) -> None:
         """Count a report, everything that its sender had being here. O(rows x replicas)."""
-        if not self.has_all(report.own.vector):
+        leaving, seen = self.is_leaving, self.seen
+        if not leaving and not self.has_all(report.own.vector):
             raise InternalError("a report is counted before what its sender had has come", changed=False)
         for row in (report.own, *report.rows):
             self.clock.merge(row.clock)
-            if row.replica in self.seen and row.replica != self.me:
-                changed = self.stability.learn(row.replica, dict(row.vector), row.state, row.clock)
+            if row.replica in seen and row.replica != self.me:
+                vector = dict(row.vector)
+                if leaving:  # it folds no more; all that it still wants to know is who has its leave
+                    vector = {r: min(q, seen.get(r, q)) for r, q in vector.items()}
+                changed = self.stability.learn(row.replica, vector, row.state, row.clock)
                 self.stability_changed = self.stability_changed or changed
 
     def covers(self, vector: VersionVector, dot: Dot) -> bool:
@@ -363,7 +392,7 @@ class Replica:
     def advance(self) -> bool:
         """Take what has become stable out of the log, to be folded; True while there is something to fold.
         O(replicas squared + batches that became stable)."""
-        if not self.stability_changed:
+        if not self.stability_changed or self.is_leaving:  # a leaver may lack what is stable for the others
             return bool(self._folding)
         self.stability_changed = False
         frontier = self.frontier()
@@ -431,6 +460,11 @@ class Replica:
         self.counters["forgotten"] += 1
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether my leave is logged: the others do not wait for me any more, so I may miss what they write. O(1)."""
+        return self.me in self.roster.left
+
+    @property
     def is_at_rest(self) -> bool:
         """Whether no metadata is kept: no log, no windows. O(shards)."""
         return not self.log.entries and not self._folding and self.keyspace.is_at_rest
@@ -447,6 +481,7 @@ class Replica:
         self.keyspace._check()
         assert set(self.seen) == set(self.roster.members), "the vector and the roster name different replicas"
         assert set(self.contexts) == set(self.roster.members)
+        assert set(self.stability.known) == set(self.roster.members)
         assert self.stability.known[self.me] is self.seen
         if not self._applied_local:
             assert self.next_seq == self.seen[self.me] + 1
@@ -462,8 +497,7 @@ def _weight(operation: AnyOperation) -> int:
     if kind is SetAdd or kind is SetRemove:
         assert isinstance(operation, SetAdd | SetRemove)
         return len(operation.elements)
-    if kind is MapAssign:
-        assert isinstance(operation, MapAssign)
+    if isinstance(operation, MapAssign | ScoreAssign):
         return len(operation.pairs)
     if kind is SequenceInsert:
         assert isinstance(operation, SequenceInsert)
@@ -471,7 +505,6 @@ def _weight(operation: AnyOperation) -> int:
     if kind is SequenceRemove:
         assert isinstance(operation, SequenceRemove)
         return sum(count for _, _, count in operation.ranges)
-    if kind is MapRemove:
-        assert isinstance(operation, MapRemove)
+    if isinstance(operation, MapRemove | ScoreRemove):
         return len(operation.fields)
     return 1000 if kind is Flush else 1

@@ -30,12 +30,20 @@ from marmoset.codec.messages import (
     encode,
     vector_pairs,
 )
-from marmoset.codec.operations import KIND_MAP, KIND_SET
-from marmoset.crdts.exports import AnyEntry, MapEntry, SetEntry, decode_entries, export_value, import_entry
+from marmoset.codec.operations import KIND_MAP, KIND_SET, width, KIND_SORTED_SET
+from marmoset.crdts.exports import (
+    AnyEntry,
+    MapEntry,
+    SetEntry,
+    SortedSetEntry,
+    decode_entries,
+    export_value,
+    import_entry,
+)
 from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
 from marmoset.ids import ReplicaId
-from marmoset.keyspace import SHARDS
+from marmoset.keyspace import SHARDS, shard_of
 from marmoset.replication.oplog import LogEntry
 from marmoset.replication.replica import Replica
 from marmoset.replication.roster import Member
@@ -44,21 +52,24 @@ STEP_ELEMENTS: Final = 4096
 """About how many elements are read and encoded in one step; a shard is read whole."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
+_KINDS: Final = {SetEntry: KIND_SET, MapEntry: KIND_MAP, SortedSetEntry: KIND_SORTED_SET}
+"""The entries that may come in pieces."""
 
 
 @final
 class SnapshotSource:
     """The sponsor's side: a snapshot for one newcomer, made step by step."""
 
-    __slots__ = ("_log", "_queue", "_shard", "join_index", "replica")
+    __slots__ = ("_log", "_queue", "_shard", "_step_elements", "join_index", "replica")
 
-    def __init__(self, replica: Replica, newcomer: ReplicaId) -> None:
+    def __init__(self, replica: Replica, newcomer: ReplicaId, step_elements: int = STEP_ELEMENTS) -> None:
         """Right behind the join, with no batch open. O(replicas squared + log)."""
         self.replica = replica
         self.join_index = replica.log.next_index
         self._log = deque(replica.unfolded())
         self._queue: deque[bytes] = deque()
         self._shard = 0
+        self._step_elements = step_elements
         self._put(_begin(replica, newcomer))
 
     def _put(self, message: SnapshotBegin | SnapshotPart | SnapshotEnd) -> None:
@@ -81,12 +92,12 @@ class SnapshotSource:
         first, weight = self._shard, 0
         entries: list[AnyEntry] = []
         packets: list[list[AnyEntry]] = []
-        while self._shard < SHARDS and weight < STEP_ELEMENTS:
+        while self._shard < SHARDS and weight < self._step_elements:
             for key, _, value, window in self.replica.keyspace.holdings(self._shard):
                 for entry in export_value(key, value, window):
                     entries.append(entry)
                     weight += _entry_weight(entry)
-                    if weight >= STEP_ELEMENTS * (len(packets) + 1):
+                    if weight >= self._step_elements * (len(packets) + 1):
                         packets.append(entries)
                         entries = []
             self._shard += 1
@@ -110,7 +121,7 @@ class SnapshotSource:
 def _entry_weight(entry: AnyEntry) -> int:
     if isinstance(entry, SetEntry):
         return len(entry.elements)
-    return len(entry.items) if isinstance(entry, MapEntry) else 1
+    return len(entry.items) if isinstance(entry, MapEntry | SortedSetEntry) else 1
 
 
 def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
@@ -135,6 +146,19 @@ def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
         SHARDS,
         len(replica.keyspace),
     )
+
+
+def _check_lines(sponsors: dict[ReplicaId, ReplicaId]) -> None:
+    """Refuse lines of sponsors that run in circles: following one would never end. O(replicas)."""
+    ending: set[ReplicaId] = set()
+    for replica in sponsors:
+        line: set[ReplicaId] = set()
+        while replica in sponsors and replica not in ending:
+            if replica in line:
+                raise PeerError("a snapshot with a replica that let itself in")
+            line.add(replica)
+            replica = sponsors[replica]
+        ending |= line
 
 
 @final
@@ -162,8 +186,10 @@ class SnapshotSink:
         ids = {row.replica for row in message.roster}
         if message.replica != me or me not in ids or vector.get(me) != 0 or message.shards != SHARDS:
             raise PeerError("a snapshot that is not for this newcomer")
-        if set(vector) != ids or {r for r, _ in message.contexts} != ids:
+        tables = (set(vector), {r for r, _ in message.contexts}, {row.replica for row in message.known})
+        if any(table != ids for table in tables) or len(message.roster) != len(ids):
             raise PeerError("a snapshot whose tables name different replicas")
+        _check_lines({row.replica: row.join[0] for row in message.roster if row.join is not None})
         replica.group = message.group
         replica.clock.merge(message.stamp)
         for row in message.roster:
@@ -179,8 +205,14 @@ class SnapshotSink:
         self.keys_expected = message.keys
 
     def log(self, batch: Batch, data: bytes) -> None:
-        """Put a batch of the log of the join into mine; the values already hold what it did. O(batch)."""
+        """Put a batch of the log of the join into mine; the values already hold what it did. O(batch).
+
+        Raises:
+            PeerError: it is none of that log; the attempt is over.
+        """
         operations = decode_operations(batch.operations)
+        if batch.last > self.replica.seen.get(batch.origin, 0) or sum(map(width, operations)) != batch.count:
+            raise PeerError("a batch in a snapshot's log that its vector does not cover")
         framed = frames(data, self.replica.frame_bytes_max)
         self.replica.log.append(LogEntry(batch.origin, batch.first, batch.last, batch.stamp, operations, framed))
 
@@ -199,10 +231,12 @@ class SnapshotSink:
             keyspace.snapshot_vectors[shard] = vector
         self.shards_done = end
         for entry in decode_entries(message.entries):
+            if not message.first <= shard_of(entry.key) < end:
+                raise PeerError("a value outside the shards of its part of a snapshot")
             value: Value | None = None
             window: Window | None = None
-            kind = KIND_SET if isinstance(entry, SetEntry) else KIND_MAP
-            if isinstance(entry, SetEntry | MapEntry) and self._last == (entry.key, kind):
+            kind = _KINDS.get(type(entry), -1)
+            if self._last == (entry.key, kind):
                 value, window = keyspace.take(entry.key, kind)
             kind, value, window = import_entry(entry, value, window)
             keyspace.restore(entry.key, kind, value, window)

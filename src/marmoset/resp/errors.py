@@ -27,6 +27,7 @@ NOT_A_FLOAT: Final = "ERR value is not a valid float"
 HASH_NOT_AN_INTEGER: Final = "ERR hash value is not an integer"
 HASH_NOT_A_FLOAT: Final = "ERR hash value is not a float"
 OVERFLOW: Final = "ERR increment or decrement would overflow"
+INFINITE_AMOUNT: Final = "ERR value is NaN or Infinity"
 INFINITE: Final = "ERR increment would produce NaN or Infinity"
 NO_SUCH_KEY: Final = "ERR no such key"
 INDEX_OUT_OF_RANGE: Final = "ERR index out of range"
@@ -42,6 +43,7 @@ NESTED_MULTI: Final = "ERR MULTI calls can not be nested"
 EXEC_WITHOUT_MULTI: Final = "ERR EXEC without MULTI"
 DISCARD_WITHOUT_MULTI: Final = "ERR DISCARD without MULTI"
 WATCH_INSIDE_MULTI: Final = "ERR WATCH inside MULTI is not allowed"
+INVALID_EXPIRY: Final = "ERR invalid expire time in 'set' command"
 EXEC_ABORT: Final = "EXECABORT Transaction discarded because of previous errors."
 NO_PROTOCOL: Final = "NOPROTO unsupported protocol version"
 NO_PASSWORD: Final = (
@@ -53,6 +55,7 @@ CLIENT_NAME: Final = "ERR Client names cannot contain spaces, newlines or specia
 NO_EXPIRY: Final = "ERR expiry is not supported yet: SET takes NX, XX, GET and KEEPTTL"
 LENGTH_RANGE: Final = "ERR value is out of range"
 COUNT_RANGE: Final = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+INT_RANGE: Final = "ERR value is out of range, value must between -2147483648 and 2147483647"
 NUMKEYS: Final = "ERR numkeys should be greater than 0"
 NUMKEYS_TOO_MANY: Final = "ERR Number of keys can't be greater than number of args"
 LIMIT_NEGATIVE: Final = "ERR LIMIT can't be negative"
@@ -83,6 +86,11 @@ def unknown_command(args: list[bytes]) -> str:
     return f"ERR unknown command '{_shown(args[0])}', with args beginning with: " + shown.decode(
         "utf-8", "surrogateescape"
     )
+
+
+def exec_aborted(why: str) -> str:
+    """EXEC itself is refused: the transaction is gone."""
+    return f"EXECABORT Transaction discarded because of: {why.removeprefix('ERR ')}"
 
 
 def unknown_subcommand(container: str, name: bytes) -> str:

@@ -15,7 +15,8 @@ for a request as a whole; 1,048,576 arguments, as in Redis before 7.
 """
 
 import re
-from typing import Final, final
+from collections.abc import Callable
+from typing import Final, cast, final
 
 import hiredis
 
@@ -38,7 +39,7 @@ _STAR: Final = ord("*")
 _DOLLAR: Final = ord("$")
 
 _suspicious: Final = re.compile(rb"[*%~>|][0-9]{6}").search
-_write: Final = hiredis.pack_command
+_write: Final = cast("Callable[[tuple[bytes, ...]], bytes]", hiredis.pack_command)
 _number: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 

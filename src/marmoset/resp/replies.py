@@ -1,8 +1,8 @@
 """Replies to bytes, for RESP2 and RESP3 (floor 8).
 
 A reply is a plain Python value: `int`, `bytes` (a bulk string), `str` (a simple string), None, `bool`, `float`, `list`,
-`dict`, `SetReply`, `ErrorReply`, or `Raw`, which is encoded already. RESP2 has no maps, sets, doubles and booleans:
-they become flat arrays, arrays, bulk strings and integers, as Redis does it.
+`dict`, `SetReply`, `Verbatim`, `DoubleReply`, `ErrorReply`, or `Raw`, which is encoded already. RESP2 has no maps, sets,
+doubles and booleans: they become flat arrays, arrays, bulk strings and integers, as Redis does it.
 """
 
 from typing import Final, cast, final
@@ -23,6 +23,26 @@ class SetReply:
 
     def __init__(self, elements: list[bytes] | list[str]) -> None:
         self.elements = elements
+
+
+@final
+class Verbatim:
+    """Text to be shown as it is: marked so in RESP3, a bulk string in RESP2."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+@final
+class DoubleReply:
+    """A number that is not whole, by its exact text: a double in RESP3, a bulk string in RESP2."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
 
 
 @final
@@ -83,17 +103,25 @@ def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
             encode(element, protocol, out)
     elif isinstance(reply, str):
         out.append(b"+%b\r\n" % _line(reply))
+    elif isinstance(reply, DoubleReply):
+        out.append(b",%b\r\n" % reply.text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(reply.text), reply.text))
     elif isinstance(reply, ErrorReply):
         out.append(error(reply.text))
+    elif isinstance(reply, Verbatim):
+        out.append(b"=%d\r\ntxt:%b\r\n" % (len(reply.text) + 4, reply.text) if protocol == 3 else _bulk(reply.text))
     elif isinstance(reply, NullArray):
         out.append(_NULL_ARRAY[protocol])
     elif isinstance(reply, bool):
         out.append((b"#t\r\n" if reply else b"#f\r\n") if protocol == 3 else (b":1\r\n" if reply else b":0\r\n"))
     elif isinstance(reply, float):
         text = b"%.17g" % reply
-        out.append(b",%b\r\n" % text if protocol == 3 else b"$%d\r\n%b\r\n" % (len(text), text))
+        out.append(b",%b\r\n" % text if protocol == 3 else _bulk(text))
     else:
         raise TypeError(f"a reply of {kind.__name__}")
+
+
+def _bulk(text: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
 def error(text: str) -> bytes:

@@ -1,0 +1,190 @@
+"""The checkers (beside the floors): what must hold at every moment, and at rest.
+
+At every moment, for one node: every structure's own `_check`; what is known of a member is not ahead of what it truly has, and
+so the frontier is not ahead of the slowest (3.4, 3.5); the rebuilt contexts are the true ones (3.1); what keys show is
+what is specified for the operations that this node truly has (section 5); memory held for links is bounded.
+
+At rest, for all nodes: equal vectors; everything shows what is specified; nothing is kept but plain values.
+"""
+
+from typing import Final
+
+from marmoset.clocks import upto
+from marmoset.crdts.sequence import Sequence
+from marmoset.keyspace import Keyspace, kind
+from marmoset.node import Node
+from marmoset.sim.cluster import Cluster
+from marmoset.sim.history import Breach, History
+from marmoset.sim.host import Host
+from marmoset.sim.specification import Plain, plain, visible
+
+GREETING_MS_MAX: Final = 4000
+"""A handshake may be under way, but not for longer."""
+
+Shown = dict[bytes, tuple[int, Plain]]
+
+
+def shown(keyspace: Keyspace, keys: list[bytes] | None = None) -> Shown:
+    """What keys show, some or all."""
+    found: Shown = {}
+    for key in keyspace.keys() if keys is None else keys:
+        value = keyspace.get(key)
+        if value is not None:
+            found[key] = (kind(value), plain(value))
+    return found
+
+
+def difference(name: str, found: Shown, expected: Shown) -> None:
+    """Raise where what is shown is not what is specified."""
+    for key in sorted({*found, *expected}):
+        if found.get(key) != expected.get(key):
+            raise Breach(f"{name} shows {key!r} as {found.get(key)}, specified is {expected.get(key)}")
+
+
+def removed_elements(keyspace: Keyspace) -> int:
+    """How many removed elements of sequences are kept. O(keys)."""
+    shown = sum(value.removed_count for values in keyspace._values for value in values.values() if isinstance(value, Sequence))
+    held = [holding.value for kinds in keyspace._beside.values() for holding in kinds.values()]
+    return shown + sum(value.removed_count for value in held if isinstance(value, Sequence))
+
+
+def check_node(cluster: Cluster, host: Host, keys: list[bytes]) -> None:
+    """Everything that holds for one node at any moment, what is shown being looked at for some keys."""
+    node, witness = host.node, host.witness
+    if node is None or witness is None:
+        return
+    node._check()
+    check_bounds(cluster, host, node)
+    if node.state not in ("serving", "leaving"):
+        return
+    check_knowledge(cluster.history, host, node)
+    if node.state == "serving":
+        witness.note_stable()
+    expected = visible(cluster.history.known_to(witness.vector, keys))
+    difference(host.name, shown(node.replica.keyspace, keys), {k: v for k, v in expected.items() if k in set(keys)})
+
+
+def check_bounds(cluster: Cluster, host: Host, node: Node) -> None:
+    """Memory that does not depend on how much is stored."""
+    knobs, conditions = cluster.knobs, cluster.knobs.conditions
+    slack = 1 << 18
+    for link in node.linked.values():
+        if link.stream is not None and link.stream.held_bytes > knobs.link_buffer_max + 16 * conditions.window_bytes + slack:
+            raise Breach(f"{host.name} holds {link.stream.held_bytes} bytes for {link.peer_name}")
+    if host.held_bytes() > slack:
+        raise Breach(f"{host.name} holds {host.held_bytes()} bytes of unfinished messages")
+    if len(node._timers) > 16:
+        raise Breach(f"{host.name} has {len(node._timers)} timers under way")
+    if cluster.network.way_bytes_max > conditions.window_bytes + knobs.pump_bytes + slack:
+        raise Breach(f"{cluster.network.way_bytes_max} bytes were under way on a link that should have been paused")
+
+
+def check_knowledge(history: History, host: Host, node: Node) -> None:
+    """What is known of the members is true, and so is the frontier. O(members squared)."""
+    replica = node.replica
+    stability, joins = replica.stability, replica.roster.joins
+    for member, row in stability.known.items():
+        true = history.vectors.get(member)
+        if true is None:
+            raise Breach(f"{host.name} knows {member}, who never was")
+        base = history.joins.get(member, ({}, 0))[0]
+        for origin, seq in row.items():
+            if seq > true.get(origin, 0) and seq > base.get(origin, 0):
+                raise Breach(
+                    f"{host.name} believes that {history.name(member)} has {history.name(origin)}:{seq}, "
+                    f"which has it up to {true.get(origin, 0)} (3.4)"
+                )
+    frontier = replica.frontier()
+    for member in replica.counted():
+        true, base = history.vectors[member], history.joins.get(member, ({}, 0))[0]
+        for origin, seq in frontier.items():
+            if seq > true.get(origin, 0) and seq > base.get(origin, 0):
+                raise Breach(
+                    f"the frontier of {host.name} has {history.name(origin)}:{seq}, which {history.name(member)} "
+                    "does not have (3.5)"
+                )
+    for origin, context in replica.contexts.items():
+        last = history.latest(origin, replica.seen[origin])
+        if last is None or origin == replica.me:
+            continue
+        for other in replica.seen:
+            if other != origin and upto(context, other, joins) < last.observed.get(other, 0):
+                raise Breach(
+                    f"{host.name} rebuilds the context of {history.name(origin)}:{last.dot[1]} without "
+                    f"{history.name(other)}:{last.observed[other]} (3.1)"
+                )
+        true = history.vectors[origin]
+        for other, seq in context.items():
+            if seq > true.get(other, 0) and seq > history.joins.get(origin, ({}, 0))[0].get(other, 0):
+                raise Breach(f"{host.name} rebuilds a context of {history.name(origin)} that it never had (3.1)")
+
+
+def check_values(cluster: Cluster) -> None:
+    """Every node shows exactly what is specified for what it has; nodes that have the same show the same."""
+    computed: dict[tuple[tuple[int, int], ...], Shown] = {}
+    for host in cluster.hosts:
+        if host.node is None or host.witness is None or host.node.state not in ("serving", "leaving"):
+            continue
+        vector = tuple(sorted((r, seq) for r, seq in host.witness.vector.items() if seq))
+        if vector not in computed:
+            computed[vector] = visible(cluster.history.known_to(host.witness.vector))
+        difference(host.name, shown(host.node.replica.keyspace), computed[vector])
+
+
+def unrest(cluster: Cluster) -> str:
+    """Why the cluster is not at rest yet; an empty text when it is."""
+    up = [host for host in cluster.hosts if host.node is not None]
+    for host in up:
+        if not host.is_serving:
+            return f"{host.name} is {host.node.state if host.node else 'gone'}"
+    ids = sorted(host.node.replica.me for host in up if host.node is not None)
+    vectors = [
+        tuple(sorted((r, seq) for r, seq in host.witness.vector.items() if seq)) for host in up if host.witness is not None
+    ]
+    for host, vector in zip(up, vectors, strict=True):
+        node = host.node
+        assert node is not None
+        replica = node.replica
+        if sorted(replica.roster.members) != ids:
+            others = [cluster.history.name(r) for r in replica.roster.members if r not in ids]
+            return f"{host.name} has {len(replica.roster.members)} of {len(ids)} members in its roster, and {others}"
+        if len(node.linked) != len(up) - 1:
+            return f"{host.name} has links to {len(node.linked)} of {len(up) - 1}"
+        if vector != vectors[0]:
+            return f"{host.name} and {up[0].name} do not have the same operations"
+        if replica.log.entries or replica.folding_batches:
+            return f"{host.name} has {len(replica.log.entries)} batches in its log, {replica.folding_batches} to fold"
+    return ""
+
+
+def check_rest(cluster: Cluster) -> None:
+    """At rest nothing is kept but what is visible. Raises where something is."""
+    for host in cluster.hosts:
+        node = host.node
+        if node is None:
+            continue
+        replica, keyspace = node.replica, node.replica.keyspace
+        members = set(replica.roster.members)
+        if not replica.is_at_rest:
+            raise Breach(f"{host.name} keeps {keyspace.window_entries} window entries at rest")
+        removed = removed_elements(keyspace)
+        if removed:
+            raise Breach(f"{host.name} keeps {removed} removed elements at rest")
+        stability = replica.stability
+        for name, table in (("vector", replica.seen), ("contexts", replica.contexts), ("known", stability.known)):
+            if set(table) != members:
+                raise Breach(f"{host.name}: {name} names {len(table)} replicas, there are {len(members)} members")
+        for name, names in (("states", stability.states), ("clocks", stability.clocks)):
+            if not set(names) <= members:
+                raise Breach(f"{host.name}: {name} names somebody who is forgotten")
+        if replica.roster.left or replica.roster.buried:
+            raise Breach(f"{host.name} has somebody in its roster who is gone")
+        others = members - {replica.me}
+        if set(node.membership.contacts) != others or not set(node.meeting.clock_offsets) <= others:
+            raise Breach(f"{host.name} follows somebody who is no member")
+        held = sum(link.stream.held_bytes for link in node.linked.values() if link.stream is not None)
+        if held:
+            raise Breach(f"{host.name} holds {held} bytes for links at rest")
+        old = [link for link in node.links.values() if node.time.monotonic_ms() - link.opened_ms > GREETING_MS_MAX]
+        if len(old) > len(others):
+            raise Breach(f"{host.name} has {len(old)} links to {len(others)} members")

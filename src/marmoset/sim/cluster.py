@@ -1,0 +1,88 @@
+"""The hosts of a run (beside the floors), and what was counted."""
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Final, final
+
+from marmoset.config import Config
+from marmoset.node import Exit, Node, Notify
+from marmoset.sim.history import History
+from marmoset.sim.host import Host
+from marmoset.sim.network import Network
+from marmoset.sim.profiles import Knobs
+from marmoset.sim.trace import Trace
+from marmoset.sim.world import World
+
+FIRST_PORT: Final = 7000
+
+
+@final
+class Cluster:
+    """All machines, one network, one clock."""
+
+    def __init__(self, seed: int, knobs: Knobs, trace: Trace) -> None:
+        self.seed = seed
+        self.knobs = knobs
+        self.trace = trace
+        self.world = World()
+        self.history = History()
+        self.network = Network(self.world, Random(f"{seed} network"), knobs.conditions, trace)
+        self.rng = Random(f"{seed} cluster")
+        self.hosts: list[Host] = []
+        self.counts: Counter[str] = Counter()
+        self.on_exit: Callable[[Cluster, Host, Exit], None] = lambda cluster, host, effect: None
+        self.on_notify: Callable[[Cluster, Host, Notify], None] = lambda cluster, host, notice: None
+
+    def add_host(self) -> Host:
+        """A new machine, whose node joins by the addresses of a few others; the first one begins the group."""
+        knobs, number = self.knobs, len(self.hosts)
+        config = Config(
+            name=f"n{number}",
+            bind="127.0.0.1",
+            port=0,
+            gossip_port=FIRST_PORT + number,
+            gossip_interval=knobs.gossip_interval_ms,
+            suspect_after=knobs.suspect_after_ms,
+            unreachable_after=knobs.unreachable_after_ms,
+            join_timeout=knobs.join_timeout_ms,
+            reconnect_max=2000,
+            frame_bytes_max=knobs.frame_bytes_max,
+            link_buffer_max=knobs.link_buffer_max,
+            batch_operations_max=knobs.batch_operations_max,
+            split_above=knobs.split_above,
+            presumed_dead_quorum=knobs.quorum,
+            replicas_max=256,
+        )
+        rng = Random(f"{self.seed} host {number}")
+        host = Host(self.world, self.network, self.history, config, rng, self._prepare)
+        host.on_exit = lambda host, effect: self.on_exit(self, host, effect)
+        host.on_notify = lambda host, notice: self.on_notify(self, host, notice)
+        join = self.addresses()
+        self.hosts.append(host)
+        host.start(join)
+        return host
+
+    def _prepare(self, node: Node) -> None:
+        node.fold_budget = self.knobs.fold_budget
+        node.pump_bytes = self.knobs.pump_bytes
+        node.snapshot_step_elements = self.knobs.snapshot_step_elements
+
+    def addresses(self, without: Host | None = None) -> tuple[str, ...]:
+        """Addresses to join by: a few hosts that are up, or any."""
+        up = [host.address for host in self.hosts if host is not without and host.is_serving]
+        known = up or [host.address for host in self.hosts if host is not without]
+        return tuple(self.rng.sample(known, min(3, len(known))))
+
+    def restart(self, host: Host) -> str:
+        """Start a new node on a machine whose node is gone, under the same name."""
+        join = self.addresses(host)
+        if not join:
+            return ""
+        self.counts["restarts"] += 1
+        host.start(join)
+        return host.name
+
+    def serving(self) -> list[Host]:
+        """The hosts whose nodes serve and handle what comes."""
+        return [host for host in self.hosts if host.is_serving and not host.is_stopped]

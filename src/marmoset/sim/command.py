@@ -1,0 +1,114 @@
+"""`marmoset sim` (beside the floors): one run, or the runs of a range of seeds, and what is printed of them."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TextIO
+
+from marmoset.errors import UsageError
+from marmoset.sim.profiles import PROFILES
+from marmoset.sim.simulation import HOLDS, Outcome, simulate
+
+NODES_MIN, NODES_MAX = 2, 50
+
+
+def check(profile: str, nodes: int, steps: int) -> None:
+    """Raise `UsageError` where there is no such run."""
+    if profile not in PROFILES:
+        raise UsageError(f"--profile {profile}: there are {', '.join(PROFILES)}")
+    if not NODES_MIN <= nodes <= NODES_MAX:
+        raise UsageError(f"--nodes {nodes}: {NODES_MIN} to {NODES_MAX} nodes can be simulated")
+    if steps < 1:
+        raise UsageError(f"--steps {steps}: at least one operation is to be made")
+
+
+def seeds_of(text: str) -> range:
+    """The seeds that `A..B` names, both included.
+
+    Raises:
+        UsageError: it names none.
+    """
+    first, dots, last = text.partition("..")
+    if not dots or not first.isdigit() or not last.isdigit() or int(first) > int(last):
+        raise UsageError(f"--seeds {text}: write A..B, with A not above B")
+    return range(int(first), int(last) + 1)
+
+
+def replay(outcome: Outcome) -> str:
+    """The command that plays a run again."""
+    knobs = outcome.knobs
+    return (
+        f"marmoset sim --seed {outcome.seed} --nodes {knobs.nodes} --steps {knobs.steps} "
+        f"--profile {knobs.profile} --trace trace.txt"
+    )
+
+
+def _told(outcome: Outcome) -> None:
+    """Why a run does not hold, and how to play it again, on standard error."""
+    verdict = "breach" if outcome.code == 1 else "no progress"
+    print(f"seed {outcome.seed}: {verdict}: {outcome.problem}", file=sys.stderr)
+    if outcome.details:
+        print(outcome.details, file=sys.stderr)
+    print(f"replay: {replay(outcome)}", file=sys.stderr)
+
+
+def run(seed: int, profile: str, nodes: int, steps: int, as_json: bool, trace_path: str | None) -> int:
+    """One run; the exit code."""
+    check(profile, nodes, steps)
+    file: TextIO | None = None
+    try:
+        file = open(trace_path, "w", encoding="utf-8") if trace_path else None  # noqa: SIM115  # closed below
+        outcome = simulate(seed, profile, nodes, steps, file)
+    finally:
+        if file is not None:
+            file.close()
+    if as_json:
+        print(json.dumps(outcome.as_dict(), indent=2, sort_keys=True))
+    else:
+        print(f"seed {seed}, profile {profile}, {nodes} nodes, {steps} operations")
+        for name, knob in asdict(outcome.knobs).items():
+            print(f"  {name} = {knob}")
+        for name, count in sorted(outcome.counts.items()):
+            print(f"{count:>12,} {name}")
+        print(f"trace {outcome.trace}, {outcome.at_ms / 1000:.1f} simulated seconds")
+        print("holds" if outcome.code == HOLDS else "does not hold")
+    if outcome.code != HOLDS:
+        _told(outcome)
+    return outcome.code
+
+
+def run_many(
+    seeds: range, profile: str, nodes: int, steps: int, as_json: bool, progress: Callable[[Outcome], None] | None = None
+) -> int:
+    """Runs of a range of seeds; the worst exit code. What the profile is there to provoke must have been provoked."""
+    check(profile, nodes, steps)
+    total: Counter[str] = Counter()
+    failed: list[Outcome] = []
+    for seed in seeds:
+        outcome = simulate(seed, profile, nodes, steps)
+        total.update(outcome.counts)
+        if outcome.code != HOLDS:
+            failed.append(outcome)
+            _told(outcome)
+        if progress is not None:
+            progress(outcome)
+    missing = [name for name in PROFILES[profile].required if not total[name]]
+    if as_json:
+        report = {
+            "profile": profile,
+            "seeds": len(seeds),
+            "failed": [outcome.as_dict() for outcome in failed],
+            "missing": missing,
+            "counts": dict(sorted(total.items())),
+        }
+        print(json.dumps(report, indent=2, sort_keys=True))
+    else:
+        print(f"{profile}: {len(seeds)} seeds from {seeds[0]}, {len(failed)} failed")
+        for name, count in sorted(total.items()):
+            print(f"{count:>14,} {name}")
+    if missing:
+        print(f"{profile}: nothing in {len(seeds)} seeds provoked {', '.join(missing)}", file=sys.stderr)
+    codes = [outcome.code for outcome in failed] + [1] * bool(missing)
+    return min(codes, default=HOLDS)

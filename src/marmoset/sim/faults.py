@@ -1,0 +1,180 @@
+"""What goes wrong (beside the floors): faults drawn by weight, one after another, while clients write.
+
+A fault that cannot be done just now is left out. Enough members are always kept that a majority can be brought together again:
+a member is taken away only while those that stay are more than half of the largest electorate that anybody knows.
+"""
+
+from random import Random
+from typing import Final, final
+
+from marmoset.node import Exit, Notify
+from marmoset.sim.cluster import Cluster
+from marmoset.sim.history import Breach
+from marmoset.sim.host import Host
+from marmoset.sim.profiles import Knobs
+from marmoset.sim.world import US_PER_MS
+
+SKEW_MS_MAX: Final = 3000
+"""Within half of `clock_skew_max`, so that any two clocks agree well enough."""
+FAR_MS: Final = 30_000
+
+
+@final
+class Faults:
+    """The faults of one run."""
+
+    def __init__(self, cluster: Cluster, knobs: Knobs, rng: Random) -> None:
+        self.cluster = cluster
+        self.knobs = knobs
+        self.rng = rng
+        self.counts = cluster.counts
+
+    def one(self) -> str:
+        """Do something; what it was."""
+        weights = self.knobs.weights
+        if not weights:
+            return ""
+        names = list(weights)
+        name = self.rng.choices(names, [weights[each] for each in names])[0]
+        done = self._do(name)
+        return f"{name} {done}" if done else ""
+
+    def _do(self, name: str) -> str:
+        if name.startswith("cut"):
+            return self._cut(name)
+        if name == "heal":
+            return self._heal()
+        if name in ("crash", "power_off", "leave"):
+            return self._take_away(name)
+        if name == "restart":
+            return self._restart()
+        if name == "join":
+            return self._join()
+        return self._slow(name) if name in ("pause", "lag") else self._clock(name)
+
+    # -- the network
+
+    def _cut(self, name: str) -> str:
+        rng = self.rng
+        names = [host.name for host in self.cluster.hosts]
+        if len(names) < 2 or len(self.cluster.network.cuts) > 3 * len(names) * len(names) // 4:
+            return ""
+        if name == "cut_one_way":
+            pairs = [tuple(rng.sample(names, 2))]
+        elif name == "cut_node":
+            one = rng.choice(names)
+            pairs = [pair for other in names if other != one for pair in ((one, other), (other, one))]
+        elif name == "cut_group":
+            group = set(rng.sample(names, rng.randint(1, len(names) // 2)))
+            pairs = [(a, b) for a in names for b in names if (a in group) != (b in group)]
+        else:  # only neighbours in a ring still hear each other
+            ring = rng.sample(names, len(names))
+            near = {(a, b) for a, b in zip(ring, ring[1:] + ring[:1], strict=True)}
+            pairs = [(a, b) for a in names for b in names if a != b and (a, b) not in near and (b, a) not in near]
+        if not pairs:
+            return ""
+        self.cluster.network.cut([(a, b) for a, b in pairs])
+        self.counts["cuts"] += 1
+        return f"{len(pairs)} ways"
+
+    def _heal(self) -> str:
+        if not self.cluster.network.cuts:
+            return ""
+        self.cluster.network.heal()
+        self.counts["heals"] += 1
+        return "all"
+
+    # -- members
+
+    def _spare(self) -> list[Host]:
+        """Hosts that can be taken away with a majority staying."""
+        serving = [host for host in self.cluster.hosts if host.is_serving]
+        electorates = [len(host.node.replica.roster.electorate()) for host in serving if host.node is not None]
+        if not serving or 2 * (len(serving) - 1) <= max(electorates) and self.knobs.quorum == "majority":
+            return []
+        return serving if len(serving) > 1 else []
+
+    def _take_away(self, name: str) -> str:
+        spare = self._spare()
+        if not spare:
+            return ""
+        host = self.rng.choice(spare)
+        if name == "leave":
+            if len(spare) <= max(2, self.knobs.nodes - 2):
+                return ""
+            if host.is_stopped:
+                return ""
+            assert host.node is not None
+            host.node.leave()
+            host.settle()
+        else:
+            host.crash(silent=name == "power_off")
+            self.counts["crashes"] += 1
+        return host.name
+
+    def _restart(self) -> str:
+        down = [host for host in self.cluster.hosts if host.node is None]
+        return self.cluster.restart(self.rng.choice(down)) if down else ""
+
+    def _join(self) -> str:
+        if sum(host.node is not None for host in self.cluster.hosts) >= self.knobs.nodes + 2:
+            return ""
+        return self.cluster.add_host().name
+
+    # -- hosts
+
+    def _slow(self, name: str) -> str:
+        awake = [host for host in self.cluster.hosts if host.node is not None and not host.is_stopped]
+        if len(awake) < 2:
+            return ""
+        host, rng = self.rng.choice(awake), self.rng
+        if name == "lag":
+            host.lag_us = rng.choice([0, 20_000, 150_000])
+            return f"{host.name} {host.lag_us}"
+        host.stop()
+        self.counts["pauses"] += 1
+        length_ms, run = rng.choice([100, 700, 3000, 7000]), host.run
+
+        def wake() -> None:
+            if host.run == run and host.is_stopped:
+                host.go_on()
+
+        self.cluster.world.after(length_ms * US_PER_MS, wake)
+        return f"{host.name} {length_ms} ms"
+
+    def _clock(self, name: str) -> str:
+        host, rng = self.rng.choice(self.cluster.hosts), self.rng
+        if name == "skew":
+            host.time.skew_ms = rng.randint(-SKEW_MS_MAX, SKEW_MS_MAX)
+        elif name == "jump":
+            host.time.skew_ms = max(-SKEW_MS_MAX, min(SKEW_MS_MAX, host.time.skew_ms + rng.choice([-2000, -50, 2000])))
+        else:
+            host.time.skew_ms = rng.choice([-FAR_MS, FAR_MS])
+        self.counts["clock_changes"] += 1
+        return f"{host.name} {host.time.skew_ms}"
+
+
+def watch_exit(cluster: Cluster, host: Host, effect: Exit) -> None:
+    """A node has ended by itself: whoever says that it has left has handed on everything that it had."""
+    cluster.trace.line(cluster.world.now_us, f"{host.name} exits {effect.code} {effect.why}")
+    witness = host.witness
+    if effect.why == "left":
+        cluster.counts["leaves"] += 1
+        assert witness is not None
+        others = [h.witness.vector for h in cluster.hosts if h is not host and h.is_serving and h.witness is not None]
+        own = witness.vector.get(witness.me, 0)
+        if others and all(vector.get(witness.me, 0) < own for vector in others):
+            raise Breach(f"{host.name} has left, and nobody has everything that it wrote (4.2)")
+
+
+def watch_notice(cluster: Cluster, host: Host, notice: Notify) -> None:
+    """A node says something: it is traced; nobody that is alive may be presumed dead here."""
+    cluster.trace.line(cluster.world.now_us, f"{host.name} says {notice.level} {notice.event} {notice.fields}")
+    if notice.event == "presumed dead":
+        raise Breach(f"{host.name} is alive and was presumed dead by {notice.fields.get('by')}")
+    if notice.event == "link lost":
+        cluster.counts["links_lost"] += 1
+    elif notice.event == "serving":
+        cluster.counts["joins"] += int(bool(host.config.join))
+    elif notice.event.startswith("buried"):
+        cluster.counts["burials"] += 1

@@ -1,0 +1,157 @@
+"""Profiles and knobs (beside the floors): what a run is like, drawn from its seed.
+
+A profile says what may happen and how often; the knobs of one run are drawn from it. Limits are shrunk at random, so that
+their edges are met by a few operations. `REQUIRED` names what the runs of a profile, taken together, must have provoked.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from marmoset.sim.network import Conditions
+
+FAULTS: Final = (
+    "cut_one_way",
+    "cut_group",
+    "cut_node",
+    "cut_ring",
+    "heal",
+    "crash",
+    "power_off",
+    "restart",
+    "join",
+    "leave",
+    "pause",
+    "lag",
+    "skew",
+    "jump",
+    "far_jump",
+)
+"""What can be done to a cluster; see `faults`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What may happen: weights of faults, and how the network is."""
+
+    weights: dict[str, int]
+    lossy: bool = False
+    late: bool = False
+    required: tuple[str, ...] = ()
+
+
+_CUTS: Final = {"cut_one_way": 2, "cut_group": 3, "cut_node": 3, "cut_ring": 1, "heal": 6}
+_CHURN: Final = {"crash": 3, "power_off": 1, "restart": 5, "join": 3, "leave": 2}
+_SLOW: Final = {"pause": 4, "lag": 2}
+_CLOCKS: Final = {"skew": 3, "jump": 3, "far_jump": 1}
+_ALWAYS: Final = ("operations", "folds", "elements_dropped", "transactions", "joins")
+
+PROFILES: Final[dict[str, Profile]] = {
+    "calm": Profile({}, required=_ALWAYS),
+    "lossy": Profile({}, lossy=True, late=True, required=_ALWAYS),
+    "partitions": Profile({**_CUTS}, required=(*_ALWAYS, "cuts", "heals", "links_broken")),
+    "churn": Profile({**_CHURN}, required=(*_ALWAYS, "leaves", "crashes", "restarts", "burials", "forgotten")),
+    "slow": Profile({**_SLOW}, late=True, required=(*_ALWAYS, "pauses")),
+    "clocks": Profile({**_CLOCKS}, required=(*_ALWAYS, "clock_changes", "writes_refused")),
+    "everything": Profile(
+        {**_CUTS, **_CHURN, **_SLOW, **_CLOCKS},
+        lossy=True,
+        late=True,
+        required=(
+            *_ALWAYS,
+            *("cuts", "heals", "leaves", "crashes", "restarts", "burials", "forgotten", "pauses", "clock_changes"),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Everything that a run depends on, beside its seed."""
+
+    profile: str
+    nodes: int
+    steps: int
+    conditions: Conditions
+    gossip_interval_ms: int
+    suspect_after_ms: int
+    unreachable_after_ms: int
+    join_timeout_ms: int
+    frame_bytes_max: int
+    link_buffer_max: int
+    batch_operations_max: int
+    split_above: int
+    fold_budget: int
+    pump_bytes: int
+    snapshot_step_elements: int
+    turn_gap_us: int
+    turn_us: int
+    commands_max: int
+    keys: int
+    flush_share: float
+    conflict_share: float
+    removal_share: float
+    fault_gap_ms: int
+    check_gap_ms: int
+    liveness_ms: int
+    quorum: str
+    weights: dict[str, int] = field(default_factory=dict)
+
+
+def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
+    """The knobs of a run."""
+    rng = Random(f"knobs {seed} {profile} {nodes} {steps}")
+    chosen = PROFILES[profile]
+    lossy = chosen.lossy and (profile == "lossy" or rng.random() < 0.5)
+    late = chosen.late and rng.random() < 0.7
+    conditions = Conditions(
+        latency_us_min=rng.choice([20, 200, 1000]),
+        latency_us_max=rng.choice([1000, 5000, 30_000, 80_000]),
+        slow_share=rng.choice([0.02, 0.1]) if late else 0.0,
+        slow_us_max=rng.choice([100_000, 600_000]) if late else 0,
+        loss_share=rng.choice([0.01, 0.05, 0.2]) if lossy else 0.0,
+        split_share=rng.choice([0.0, 0.05, 0.3]),
+        window_bytes=rng.choice([2000, 1 << 14, 1 << 18]) if nodes < 20 else 1 << 18,
+    )
+    scale = 1 if nodes < 20 else 2
+    gossip_interval = rng.choice([50, 100, 200]) * scale * (2 if nodes >= 20 else 1)
+    pace = rng.choice([4000, 10_000, 25_000])
+    if nodes >= 20:
+        pace //= 2
+    return Knobs(
+        profile=profile,
+        nodes=nodes,
+        steps=steps,
+        conditions=conditions,
+        gossip_interval_ms=gossip_interval,
+        suspect_after_ms=rng.choice([1000, 2000]) * scale,
+        unreachable_after_ms=rng.choice([2500, 5000]) * scale,
+        join_timeout_ms=rng.choice([3000, 10_000]) * scale,
+        frame_bytes_max=rng.choice([64, 300, 4096, 1 << 20]) if nodes < 20 else 1 << 20,
+        link_buffer_max=rng.choice([3000, 20_000, 8 << 20]) if nodes < 20 else 8 << 20,
+        batch_operations_max=rng.choice([1, 3, 20, 2000]),
+        split_above=rng.choice([3, 20, 200_000]),
+        fold_budget=rng.choice([1, 5, 50, 2000]) if nodes < 20 else 2000,
+        pump_bytes=rng.choice([200, 5000, 1 << 20]),
+        snapshot_step_elements=rng.choice([1, 3, 20, 4096]),
+        turn_gap_us=pace,
+        turn_us=rng.choice([0, 500, 5000]),
+        commands_max=rng.choice([1, 3, 6]),
+        keys=rng.choice([2, 4, 8]),
+        flush_share=rng.choice([0.0, 0.0, 0.002]),
+        conflict_share=rng.choice([0.0, 0.01, 0.05]),
+        removal_share=rng.choice([0.2, 0.4, 0.5]),
+        fault_gap_ms=rng.choice([200, 500, 1500]),
+        check_gap_ms=rng.choice([100, 300]) if nodes < 20 else 2000,
+        liveness_ms=60_000 * scale,
+        quorum="one" if nodes == 2 else "majority",
+        weights=_some(rng, chosen.weights, profile),
+    )
+
+
+def _some(rng: Random, weights: dict[str, int], profile: str) -> dict[str, int]:
+    """The faults of one run: a run of `everything` often leaves some kinds out, which lets others come closer."""
+    if profile != "everything" or rng.random() < 0.5:
+        return dict(weights)
+    left_out = rng.choice([_CUTS, _CHURN, _SLOW, _CLOCKS])
+    return {name: weight for name, weight in weights.items() if name not in left_out}

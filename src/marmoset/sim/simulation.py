@@ -1,0 +1,243 @@
+"""One simulated run (beside the floors): a safety phase, a heal, a liveness phase with a bound.
+
+*Safety*: clients write while faults happen; everything that must hold at any moment is checked at ticks and behind every
+fault. *Heal*: cuts end, hosts go on, clocks agree, most of what crashed is started again, the rest stays dead and has to be
+buried. *Liveness*: within `liveness_ms` all have everything, nothing is left in any log, the dead are forgotten; then
+what is shown is compared with the specification, and nothing else may be kept.
+
+One seed gives one trace: nothing here reads a clock, and every random draw comes from a generator that the seed names.
+"""
+
+import traceback
+from dataclasses import asdict, dataclass, field
+from random import Random
+from typing import Final, TextIO, final
+
+from marmoset.errors import UsageError
+from marmoset.ids import id_text
+from marmoset.sim import checks
+from marmoset.sim.cluster import Cluster
+from marmoset.sim.faults import Faults, watch_exit, watch_notice
+from marmoset.sim.history import Breach
+from marmoset.sim.profiles import Knobs, draw
+from marmoset.sim.trace import Trace
+from marmoset.sim.workload import Workload
+from marmoset.sim.world import US_PER_MS
+
+HOLDS: Final = 0
+BREACH: Final = 1
+USAGE: Final = 2
+STUCK: Final = 3
+"""Exit codes of `marmoset sim`."""
+
+REST_POLL_MS: Final = 250
+KEYS_CHECKED: Final = 4
+IDLE_MS_MAX: Final = 120_000
+"""Safety is over when no operation was made for so long."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a run."""
+
+    seed: int
+    knobs: Knobs
+    code: int
+    problem: str
+    counts: dict[str, int]
+    trace: str
+    at_ms: int
+    details: str = field(default="", repr=False)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "seed": self.seed,
+            "code": self.code,
+            "problem": self.problem,
+            "simulated_ms": self.at_ms,
+            "trace": self.trace,
+            "counts": dict(sorted(self.counts.items())),
+            "knobs": asdict(self.knobs),
+        }
+
+
+@final
+class Simulation:
+    """A run, from its seed to its outcome."""
+
+    def __init__(self, seed: int, knobs: Knobs, trace_file: TextIO | None = None) -> None:
+        self.seed = seed
+        self.knobs = knobs
+        self.trace = Trace(trace_file)
+        self.cluster = Cluster(seed, knobs, self.trace)
+        self.cluster.on_exit = watch_exit
+        self.cluster.on_notify = watch_notice
+        self.rng = Random(f"{seed} simulation")
+        self.workload = Workload(knobs, Random(f"{seed} workload"))
+        self.faults = Faults(self.cluster, knobs, Random(f"{seed} faults"))
+        self._is_safety = True
+        self._checked = 0
+        self._removed: dict[str, int] = {}
+        self._made_us = 0
+        self._made = 0
+
+    def run(self) -> Outcome:
+        """Play it. Never raises for what the nodes do."""
+        problem, details, code = "", "", HOLDS
+        try:
+            self._safety()
+            self._heal()
+            problem = self._liveness()
+            code = STUCK if problem else HOLDS
+        except Breach as breach:
+            problem, code = str(breach), BREACH
+        except Exception as fault:
+            problem, code, details = f"{type(fault).__name__}: {fault}", BREACH, traceback.format_exc()
+        return Outcome(
+            self.seed,
+            self.knobs,
+            code,
+            problem,
+            self._counts(),
+            self.trace.digest(),
+            self.cluster.world.now_us // US_PER_MS,
+            details,
+        )
+
+    def _counts(self) -> dict[str, int]:
+        cluster, counts = self.cluster, self.cluster.counts
+        network = cluster.network
+        counts["operations"] = len(cluster.history.records)
+        counts["messages"] = network.messages
+        counts["bytes"] = network.bytes
+        counts["links_broken"] = network.breaks
+        counts["links_paused"] = network.pauses
+        counts["events"] = cluster.world.events
+        counts["transactions"] = self.workload.transactions
+        counts["watches_touched"] = self.workload.watches_touched
+        counts["writes_refused"] = self.workload.refused
+        counts["keys_checked"] = self._checked
+        for host in cluster.hosts:
+            if host.node is not None:
+                replica = host.node.replica
+                counts["folds"] += replica.counters["batches_folded"]
+                counts["forgotten"] += replica.counters["forgotten"]
+        return dict(counts)
+
+    # -- phases
+
+    def _safety(self) -> None:
+        cluster, knobs, world = self.cluster, self.knobs, self.cluster.world
+        for _ in range(knobs.nodes):
+            cluster.add_host()
+        world.after(knobs.turn_gap_us, self._turn)
+        world.after(knobs.fault_gap_ms * US_PER_MS, self._fault)
+        world.after(knobs.check_gap_ms * US_PER_MS, self._tick)
+        while self._made < knobs.steps and world.now_us - self._made_us < IDLE_MS_MAX * US_PER_MS:
+            world.run_until(world.now_us + 50 * US_PER_MS)
+            made = len(cluster.history.records)
+            if made != self._made:
+                self._made, self._made_us = made, world.now_us
+        self._is_safety = False
+
+    def _turn(self) -> None:
+        """Some client says something; sooner or later the next one does, in bursts and lulls."""
+        if not self._is_safety:
+            return
+        rng, cluster = self.rng, self.cluster
+        serving = cluster.serving()
+        if serving:
+            host = rng.choice(serving)
+            raw = self.workload.turn(host, [h.name for h in cluster.hosts])
+            self.trace.line(cluster.world.now_us, f"{host.name} answers {raw!r}")
+        gap = self.knobs.turn_gap_us
+        gap_us = rng.randint(1000, 2_000_000) if rng.random() < 0.004 else rng.randint(0, 2 * gap)
+        cluster.world.after(gap_us, self._turn)
+
+    def _fault(self) -> None:
+        if not self._is_safety:
+            return
+        cluster = self.cluster
+        done = self.faults.one()
+        if done:
+            self.trace.line(cluster.world.now_us, f"fault {done}")
+            self._check_one()
+        gap_us = self.knobs.fault_gap_ms * US_PER_MS
+        cluster.world.after(self.rng.randint(gap_us // 4, 2 * gap_us), self._fault)
+
+    def _tick(self) -> None:
+        self._check_one()
+        self.cluster.world.after(self.knobs.check_gap_ms * US_PER_MS, self._tick)
+
+    def _check_one(self) -> None:
+        host = self.rng.choice(self.cluster.hosts)
+        known = sorted(self.cluster.history.by_key)
+        keys = self.rng.sample(known, min(KEYS_CHECKED, len(known)))
+        self._checked += len(keys)
+        checks.check_node(self.cluster, host, keys)
+        if host.node is not None:
+            removed = checks.removed_elements(host.node.replica.keyspace)
+            self.cluster.counts["elements_dropped"] += max(0, self._removed.get(host.name, 0) - removed)
+            self._removed[host.name] = removed
+
+    def _heal(self) -> None:
+        """Everything works again; some hosts stay dead."""
+        cluster, rng = self.cluster, self.rng
+        for host in cluster.hosts:
+            checks.check_node(cluster, host, sorted(cluster.history.by_key)[:KEYS_CHECKED])
+        self.trace.line(cluster.world.now_us, "everything heals")
+        cluster.network.heal()
+        for host in cluster.hosts:
+            host.time.skew_ms = max(-1000, min(1000, host.time.skew_ms))
+            host.lag_us = 0
+            if host.is_stopped:
+                host.go_on()
+        down = [host for host in cluster.hosts if host.node is None]
+        for host in down:
+            if rng.random() < 0.6:
+                cluster.restart(host)
+            else:
+                cluster.counts["dead_for_good"] += 1
+
+    def _liveness(self) -> str:
+        """Let the cluster come to rest: an empty text, or why it did not."""
+        cluster, world = self.cluster, self.cluster.world
+        until_us = world.now_us + self.knobs.liveness_ms * US_PER_MS
+        problem = "nothing was looked at"
+        while problem and world.now_us < until_us:
+            world.run_until(world.now_us + REST_POLL_MS * US_PER_MS)
+            self._help()
+            problem = checks.unrest(cluster)
+        checks.check_values(cluster)
+        if not problem:
+            for host in cluster.hosts:
+                checks.check_node(cluster, host, [])
+            checks.check_rest(cluster)
+        return problem
+
+    def _help(self) -> None:
+        """What an operator does: start what has ended by itself, bury what is dead for good."""
+        cluster = self.cluster
+        alive = {host.node.replica.me for host in cluster.hosts if host.node is not None}
+        serving = [host for host in cluster.hosts if host.is_serving]
+        for host in cluster.hosts:
+            if host.exited is not None and host.exited.code and host.node is None:
+                cluster.restart(host)
+        if not serving:
+            return
+        judge = self.rng.choice(serving)
+        assert judge.node is not None
+        for replica in judge.node.replica.roster.present():
+            if replica not in alive:
+                try:
+                    judge.node.bury(id_text(replica), force=False)
+                except UsageError:
+                    continue
+                finally:
+                    judge.settle()
+
+
+def simulate(seed: int, profile: str, nodes: int, steps: int, trace_file: TextIO | None = None) -> Outcome:
+    """One run."""
+    return Simulation(seed, draw(seed, profile, nodes, steps), trace_file).run()

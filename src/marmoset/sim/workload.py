@@ -1,0 +1,319 @@
+"""What clients do (beside the floors): commands as bytes of the Redis protocol, over a few keys of every type.
+
+Each client holds one session with one run of a node. A turn of a client is a few commands, a transaction, a watched
+transaction whose parts lie apart in time, or one of the probes:
+
+- *pair*: two counters are incremented in one transaction only; whoever reads both sees them equal;
+- *steps*: the clients of one host alone increment a counter; no read on one node ever sees it go back;
+- *word*: a client reads a counter of another host and then writes down what it saw; whoever reads that sees the counter at
+  least there.
+
+The replies of probes are judged here. What the others read is judged by `checks`, against the specification.
+"""
+
+from random import Random
+from typing import Final, final
+
+import hiredis
+
+from marmoset.session import Session
+from marmoset.sim.history import Breach
+from marmoset.sim.host import Host
+from marmoset.sim.profiles import Knobs
+from marmoset.sim.specification import Plain, plain
+
+WORDS: Final = [b"a", b"b", b"c", b"dd", b"7", b"x" * 40]
+NUMBERS: Final = [b"7", b"007", b"word", b"1.50", b"-3"]
+PAIR: Final = (b"pair:1", b"pair:2")
+
+
+def request(*args: bytes) -> bytes:
+    """A request as the protocol has it."""
+    return b"".join((b"*%d\r\n" % len(args), *(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in args)))
+
+
+@final
+class Client:
+    """One connection to one run of a host."""
+
+    def __init__(self, host: Host, number: int) -> None:
+        self.host = host
+        self.run = host.run
+        self.session: Session = host.connect(number)
+        self.number = number
+        self.steps_seen: dict[bytes, int] = {}
+        self.watched: tuple[bytes, Plain | None] | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the node that it is connected to is still there."""
+        return self.host.run == self.run and self.host.node is not None and not self.session.closing
+
+    def value(self, key: bytes) -> Plain | None:
+        """What a key of its node shows, beside the protocol."""
+        assert self.host.node is not None
+        value = self.host.node.replica.keyspace.get(key)
+        return None if value is None else plain(value)
+
+
+@final
+class Workload:
+    """All clients of a run."""
+
+    def __init__(self, knobs: Knobs, rng: Random) -> None:
+        self.knobs = knobs
+        self.rng = rng
+        self.clients: list[Client] = []
+        self.refused = 0
+        self.transactions = 0
+        self.watches_touched = 0
+        self._numbers = 0
+
+    def client(self, host: Host) -> Client:
+        """A client of a host, an old one or a new one."""
+        self.clients = [client for client in self.clients if client.is_alive]
+        mine = [client for client in self.clients if client.host is host]
+        if mine and (len(mine) >= 3 or self.rng.random() < 0.7):
+            return self.rng.choice(mine)
+        self._numbers += 1
+        client = Client(host, self._numbers)
+        self.clients.append(client)
+        return client
+
+    def turn(self, host: Host, hosts: list[str]) -> bytes:
+        """One turn of some client of a host; the bytes of all replies, for the trace."""
+        client, rng = self.client(host), self.rng
+        dice = rng.random()
+        if client.watched is not None:
+            return self._watched_end(client) if dice < 0.5 else self._commands(client)
+        if dice < 0.72:
+            return self._commands(client)
+        if dice < 0.78:
+            return self._transaction(client)
+        if dice < 0.82:
+            return self._watched_begin(client)
+        if dice < 0.88:
+            return self._pair(client)
+        return self._steps(client) if dice < 0.94 else self._word(client, hosts)
+
+    # -- conversation
+
+    def _say(self, client: Client, data: bytes) -> tuple[list[object], bytes]:
+        """Send bytes, sometimes in two pieces; the replies."""
+        host = client.host
+        if len(data) > 1 and self.rng.random() < 0.05:
+            middle = self.rng.randrange(1, len(data))
+            reply = host.command(client.session, data[:middle], self.knobs.turn_us)
+            reply += host.command(client.session, data[middle:], self.knobs.turn_us)
+        else:
+            reply = host.command(client.session, data, self.knobs.turn_us)
+        reader = hiredis.Reader()
+        reader.feed(reply)
+        replies: list[object] = []
+        while (each := reader.gets()) is not False:
+            replies.append(each)
+            self._judge_error(client, each)
+        return replies, reply
+
+    def _judge_error(self, client: Client, reply: object) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            text = str(reply)
+            if "internal error" in text or text.startswith("ERR Protocol"):
+                raise Breach(f"{client.host.name} answers {text}")
+            self.refused += text.startswith(("CLOCK", "LOADING"))
+        elif isinstance(reply, list):
+            for each in reply:
+                self._judge_error(client, each)
+
+    def _commands(self, client: Client) -> bytes:
+        data = b"".join(request(*self.command()) for _ in range(self.rng.randint(1, self.knobs.commands_max)))
+        return self._say(client, data)[1]
+
+    def _transaction(self, client: Client) -> bytes:
+        rng = self.rng
+        commands = [request(*self.command()) for _ in range(rng.randint(2, 5))]
+        return self._exec(client, commands)[1]
+
+    def _exec(self, client: Client, commands: list[bytes]) -> tuple[list[object], bytes]:
+        """MULTI, some commands, EXEC; what they wrote is to be seen whole."""
+        assert client.host.node is not None
+        replica, history = client.host.node.replica, client.host.history
+        me, first = replica.me, replica.next_seq
+        replies, raw = self._say(client, b"".join((request(b"MULTI"), *commands, request(b"EXEC"))))
+        self.transactions += 1
+        history.add_whole(me, first, replica.next_seq - 1)
+        return replies, raw
+
+    def _watched_begin(self, client: Client) -> bytes:
+        key = self._key(self.rng.choice([b"s", b"h", b"l", b"z"]))
+        raw = self._say(client, request(b"WATCH", key))[1]
+        client.watched = (key, client.value(key))
+        return raw
+
+    def _watched_end(self, client: Client) -> bytes:
+        """EXEC runs only if the key is as it was when it was watched."""
+        assert client.watched is not None
+        (key, before), client.watched = client.watched, None
+        now = client.value(key)
+        replies, raw = self._exec(client, [request(b"INCR", self._key(b"s"))])
+        if replies[-1] is None:
+            self.watches_touched += 1
+        elif isinstance(replies[-1], list) and now != before:
+            raise Breach(f"{client.host.name} runs EXEC though the watched {key!r} went from {before!r} to {now!r}")
+        return raw
+
+    # -- probes
+
+    def _pair(self, client: Client) -> bytes:
+        if self.rng.random() < 0.5:
+            return self._exec(client, [request(b"INCR", key) for key in PAIR])[1]
+        replies, raw = self._say(client, request(b"MGET", *PAIR))
+        values = replies[0]
+        if isinstance(values, list) and values[0] != values[1]:
+            raise Breach(f"{client.host.name} shows one transaction in part: the pair reads {values}")
+        return raw
+
+    def _steps(self, client: Client) -> bytes:
+        return self._say(client, request(b"INCR", b"steps:" + client.host.name.encode()))[1]
+
+    def _word(self, client: Client, hosts: list[str]) -> bytes:
+        rng = self.rng
+        here = client.host.name.encode()
+        counter = b"steps:" + rng.choice(hosts).encode()
+        if rng.random() < 0.5:
+            replies, raw = self._say(client, request(b"GET", counter))
+            self._judge_step(client, counter, replies[0])
+            if isinstance(replies[0], bytes):
+                raw += self._say(client, request(b"SET", b"word:" + here, counter + b" " + replies[0]))[1]
+            return raw
+        word = b"word:" + rng.choice(hosts).encode()
+        replies, raw = self._say(client, request(b"GET", word))
+        if isinstance(replies[0], bytes):
+            counter, seen = replies[0].split(b" ")
+            replies, more = self._say(client, request(b"GET", counter))
+            raw += more
+            now = replies[0]
+            if not isinstance(now, hiredis.ReplyError) and not self.knobs.flush_share:
+                if not isinstance(now, bytes) or int(now) < int(seen):
+                    raise Breach(f"{client.host.name} reads {counter!r} as {now!r}, though {word!r} had seen {seen!r}")
+                self._judge_step(client, counter, now)
+        return raw
+
+    def _judge_step(self, client: Client, counter: bytes, reply: object) -> None:
+        """A counter that nobody resets never goes back for one client."""
+        if isinstance(reply, hiredis.ReplyError) or self.knobs.flush_share:
+            return
+        now = int(reply) if isinstance(reply, bytes) else 0
+        before = client.steps_seen.get(counter, 0)
+        if now < before:
+            raise Breach(f"a client of {client.host.name} reads {counter!r} as {now} after {before}")
+        client.steps_seen[counter] = now
+
+    # -- commands
+
+    def _key(self, letter: bytes) -> bytes:
+        return letter + b"%d" % self.rng.randrange(self.knobs.keys)
+
+    def command(self) -> list[bytes]:
+        """One command on some key, seldom on one of another type."""
+        rng, knobs = self.rng, self.knobs
+        if knobs.flush_share and rng.random() < knobs.flush_share:
+            return [b"FLUSHALL"]
+        kind = rng.choice([b"s", b"h", b"l", b"l", b"z"])
+        key = self._key(kind)
+        if rng.random() < knobs.conflict_share:
+            key = self._key(rng.choice([b"s", b"h", b"l", b"z"]))
+            if rng.random() < 0.5:
+                return [b"DEL", key]
+        removes = rng.random() < knobs.removal_share
+        if kind == b"s":
+            return self._on_string(key, removes)
+        if kind == b"z":
+            return self._on_set(key, removes)
+        return self._on_hash(key, removes) if kind == b"h" else self._on_list(key, removes)
+
+    def _on_string(self, key: bytes, removes: bool) -> list[bytes]:
+        rng = self.rng
+        if removes:
+            return rng.choice([[b"SET", key, rng.choice(NUMBERS)], [b"DEL", key], [b"GETSET", key, rng.choice(NUMBERS)]])
+        return rng.choice(
+            [
+                [b"INCR", key],
+                [b"INCRBY", key, b"%d" % rng.randint(-9, 9)],
+                [b"INCRBYFLOAT", key, rng.choice([b"0.1", b"-2.5", b"3"])],
+                [b"SET", key, rng.choice(NUMBERS)],
+                [b"APPEND", key, b"z"],
+                [b"GET", key],
+                [b"MSET", key, rng.choice(NUMBERS), self._key(b"s"), rng.choice(NUMBERS)],
+            ]
+        )
+
+    def _on_set(self, key: bytes, removes: bool) -> list[bytes]:
+        rng = self.rng
+        some = rng.sample(WORDS, rng.randint(1, 3))
+        if removes:
+            return rng.choice(
+                [[b"SREM", key, *some], [b"SREM", key, *some], [b"SPOP", key], [b"SPOP", key, b"2"], [b"DEL", key]]
+            )
+        return rng.choice(
+            [
+                [b"SADD", key, *some],
+                [b"SADD", key, *some],
+                [b"SADD", key, *(b"%d" % rng.randrange(1000) for _ in range(rng.randint(1, 8)))],
+                [b"SMOVE", key, self._key(b"z"), some[0]],
+                [b"SUNIONSTORE", key, key, self._key(b"z")],
+                [b"SDIFFSTORE", key, self._key(b"z"), key],
+                [b"SISMEMBER", key, some[0]],
+                [b"SMEMBERS", key],
+                [b"SRANDMEMBER", key, b"2"],
+                [b"SSCAN", key, b"0"],
+            ]
+        )
+
+    def _on_hash(self, key: bytes, removes: bool) -> list[bytes]:
+        rng = self.rng
+        some = rng.sample(WORDS, rng.randint(1, 2))
+        if removes:
+            return rng.choice([[b"HDEL", key, *some], [b"HDEL", key, *some], [b"HDEL", key, *some], [b"DEL", key]])
+        pairs = [part for field in some for part in (field, rng.choice(NUMBERS))]
+        return rng.choice(
+            [
+                [b"HSET", key, *pairs],
+                [b"HSET", key, *pairs],
+                [b"HINCRBY", key, some[0], b"2"],
+                [b"HINCRBYFLOAT", key, some[0], b"0.25"],
+                [b"HSETNX", key, some[0], b"1"],
+                [b"HGETALL", key],
+                [b"HSCAN", key, b"0"],
+            ]
+        )
+
+    def _on_list(self, key: bytes, removes: bool) -> list[bytes]:
+        rng = self.rng
+        value = b"%d" % rng.randrange(100)
+        if removes:
+            return rng.choice(
+                [
+                    [b"LPOP", key],
+                    [b"RPOP", key],
+                    [b"LPOP", key, b"3"],
+                    [b"LTRIM", key, b"1", b"-2"],
+                    [b"LREM", key, rng.choice([b"0", b"1", b"-2"]), value],
+                    [b"LTRIM", key, b"0", b"15"],
+                    [b"RPOPLPUSH", key, self._key(b"l")],
+                    [b"DEL", key],
+                ]
+            )
+        return rng.choice(
+            [
+                [b"RPUSH", key, value],
+                [b"RPUSH", key, value, b"p", b"q"],
+                [b"LPUSH", key, value],
+                [b"LINSERT", key, b"BEFORE", value, b"n"],
+                [b"LINSERT", key, b"AFTER", b"p", b"m"],
+                [b"LINSERT", key, b"AFTER", b"p", b"o"],
+                [b"LSET", key, b"%d" % rng.randint(-3, 3), b"s" + value],
+                [b"LRANGE", key, b"0", b"-1"],
+                [b"LINDEX", key, b"1"],
+            ]
+        )
