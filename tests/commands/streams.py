@@ -33,7 +33,7 @@ def command(name: str, *parts: "st.SearchStrategy[bytes] | st.SearchStrategy[lis
             words += part if isinstance(part, list) else [part]
         return tuple(words)
 
-    return st.tuples(*parts).map(join)  # type: ignore[arg-type]
+    return st.tuples(*parts).map(join)
 
 
 def options(*choices: st.SearchStrategy[tuple[bytes, ...]]) -> st.SearchStrategy[list[bytes]]:

@@ -51,7 +51,7 @@ def dump(pair: Pair) -> dict[bytes, tuple[Answer, Answer]]:
     for key in KEYS:
         kind = pair.both(b"TYPE", key)
         if kind[0] == kind[1] and kind[0][1] in READS:
-            name, *rest = READS[kind[0][1]]  # type: ignore[index]
+            name, *rest = READS[kind[0][1]]
             words = (name, key, *rest)
             kind = tuple(comparable(words, answer) for answer in pair.both(*words))  # type: ignore[assignment]
         if kind[0] != kind[1]:

@@ -187,7 +187,7 @@ SADD s a b c
 SSCAN s 0
 SSCAN s 0 COUNT 100
 SSCAN s 0 MATCH [ab]
-SSCAN s 0 match a count 1
+SSCAN s 0 match a count 100
 SSCAN s 0 COUNT 0
 SSCAN s 0 COUNT x
 SSCAN s 0 TYPE set

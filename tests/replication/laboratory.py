@@ -29,6 +29,9 @@ from marmoset.codec.operations import (
     MapRemove,
     Ready,
     Reset,
+    ScoreAssign,
+    ScoreIncrement,
+    ScoreRemove,
     SequenceAssign,
     SequenceInsert,
     SequenceRemove,
@@ -45,8 +48,10 @@ from marmoset.sim.specification import Plain, Record, plain, visible
 
 KEYS = (b"a", b"b", b"c")
 ELEMENTS = (b"x", b"y", b"z")
-NAMES = {"set": "set", "map": "hash", "list": "list", "register": "string"}
-ALL_KINDS = ("set", "map", "list", "list", "register")
+NAMES = {"set": "set", "map": "hash", "list": "list", "register": "string", "zset": "zset"}
+AMOUNTS: tuple[int | str, ...] = (1, -1, 5, "0.1", "-2.50", "0.5")
+SCORES: tuple[int | bytes, ...] = (1, 2, b"1.5", b"inf")
+ALL_KINDS = ("set", "map", "list", "list", "register", "zset")
 
 
 class Subject:
@@ -140,13 +145,18 @@ class Laboratory:
             elements = rng.sample(ELEMENTS, rng.randint(1, 2))
             return SetAdd(key, elements) if rng.random() < 0.6 else SetRemove(key, elements)
         if kind == "register":
-            return Increment(key, rng.choice([1, -1, 5, "0.1", "-2.50"]))
+            return Increment(key, rng.choice(AMOUNTS))
+        if kind == "zset":
+            member, dice = rng.choice(ELEMENTS), rng.random()
+            if dice < 0.4:
+                return ScoreAssign(key, [member, rng.choice(SCORES), rng.choice(ELEMENTS), rng.choice(SCORES)])
+            return ScoreIncrement(key, member, rng.choice(AMOUNTS)) if dice < 0.75 else ScoreRemove(key, [member])
         if kind == "map":
             field = rng.choice(ELEMENTS)
             roll = rng.random()
             if roll < 0.4:
                 return MapAssign(key, [field, rng.choice([b"1", b"v", b"2.5"]), rng.choice(ELEMENTS), b"2"])
-            return MapIncrement(key, field, rng.choice([1, "0.5"])) if roll < 0.75 else MapRemove(key, [field])
+            return MapIncrement(key, field, rng.choice(AMOUNTS)) if roll < 0.75 else MapRemove(key, [field])
         return self.list_operation(key, value)
 
     def list_operation(self, key: bytes, value: object) -> AnyOperation:

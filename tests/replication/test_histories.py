@@ -12,7 +12,7 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 SEARCH = settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
 
 
-@pytest.mark.parametrize("kind", ["set", "map", "list", "register"])
+@pytest.mark.parametrize("kind", ["set", "map", "list", "register", "zset"])
 @SEARCH
 @given(rng=st.randoms(use_true_random=False))
 def test_a_type_alone_shows_what_is_specified(kind: str, rng: Random) -> None:

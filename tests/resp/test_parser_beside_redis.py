@@ -1,4 +1,4 @@
-"""Streams of requests, whole and broken, are answered byte for byte as by a real Redis, up to the fault that ends them."""
+"""Streams of requests, whole and broken, are answered as by a real Redis, up to the fault that ends them."""
 
 import pytest
 from hypothesis import example, given, settings

@@ -165,10 +165,13 @@ class Database:
     def insert(self, key: bytes, index: int, values: list[bytes]) -> int:
         """Insert values before a visible index of a list; its new length. O(log n + values)."""
         sequence = self.list_at(key)
-        left, right = (None, None) if sequence is None else sequence.neighbours(index)
+        if sequence is None:
+            self.submit(SequenceInsert(key, None, None, [*values]))
+            return len(values)
+        length = len(sequence) + len(values)
+        left, right = sequence.neighbours(index)
         self.submit(SequenceInsert(key, left, right, [*values]))
-        sequence = self.list_at(key)
-        return 0 if sequence is None else len(sequence)
+        return length
 
     def cut(self, name: str, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
         """Remove the visible elements from `start` to before `stop`. O(log n + elements)."""

@@ -53,8 +53,8 @@ class Greeting:
             node.close(link)
             return
         offset_ms = hello.wall_ms - node.time.wall_ms()
-        if hello.replica in node.membership.contacts and hello.cluster == config.cluster:
-            node.meeting.clock_offsets[hello.replica] = offset_ms
+        if hello.cluster == config.cluster:
+            node.meeting.compare_clocks(hello.replica, offset_ms)
         verdict = judge(hello, node.replica, config.cluster, offset_ms, config.clock_skew_max)
         if link.state == FILLING:
             if verdict is not None and verdict[0] in ("cluster", "protocol", "clock"):

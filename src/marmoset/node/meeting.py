@@ -27,19 +27,46 @@ class Meeting:
         self._node = node
         self.clock_offsets: dict[ReplicaId, int] = {}
         """How far the wall clock of a member is ahead of ours, in milliseconds, as last compared."""
+        self._some_wrong = False
+        """Whether any was out of bound when it was last compared; asked for each write."""
+        self._step_ms: int | None = None
+        self._agreeing: dict[ReplicaId, bool] = {}
+        """Who was compared since a step of our clock is held, noticed at `_step_ms`, and whether they agree with it."""
 
     @property
     def is_clock_wrong(self) -> bool:
-        """Whether our clock is out of bound against a majority. O(members)."""
-        if not self.clock_offsets:
+        """Whether our clock is out of bound against a majority. O(1) as long as nobody's is, else O(members)."""
+        if not self._some_wrong:
             return False
         limit = self._node.config.clock_skew_max
         wrong = sum(1 for offset in self.clock_offsets.values() if abs(offset) > limit)
         return 2 * wrong > len(self._node.replica.roster.present())
 
+    def compare_clocks(self, replica: ReplicaId, offset_ms: int) -> None:
+        """A member's wall clock is `offset_ms` ahead of what ours reads. A step of ours is followed as soon as most of
+        those that were compared with it agree (DESIGN.md 3.8). O(members)."""
+        node = self._node
+        if replica not in node.membership.contacts:  # it has left, or was buried, and its link is about to end
+            return
+        limit = node.config.clock_skew_max
+        self.clock_offsets[replica] = offset_ms
+        self._some_wrong = any(abs(offset) > limit for offset in self.clock_offsets.values())
+        node.wall_ms()
+        step_ms = node.wall_clock.held_since_ms
+        if step_ms is None:
+            return
+        if step_ms != self._step_ms:
+            self._step_ms = step_ms
+            self._agreeing.clear()
+        self._agreeing[replica] = abs(offset_ms) <= limit
+        if 2 * sum(self._agreeing.values()) > len(self._agreeing):
+            node.wall_clock.confirm(node.time.monotonic_ms(), node.time.wall_ms())
+            node.notify("warning", "followed a step of the wall clock that others confirm")
+
     def handle_interval(self) -> None:
         """A gossip interval has passed. O(members)."""
         node, now = self._node, self._node.time.monotonic_ms()
+        node.wall_ms()  # notice steps, written to or not
         for replica, before, state in node.membership.tick(now):
             member = node.replica.roster.members.get(replica)
             name = member.name if member is not None else id_text(replica)
@@ -97,7 +124,6 @@ class Meeting:
         round_trip_ms = now - message.echo_ms
         if 0 <= round_trip_ms < node.config.clock_skew_max // 2:
             offset_ms = message.wall_ms - (node.time.wall_ms() - round_trip_ms // 2)
-            if link.peer in node.membership.contacts:  # else it has left, or was buried, and its link is about to end
-                self.clock_offsets[link.peer] = offset_ms
+            self.compare_clocks(link.peer, offset_ms)
             if abs(offset_ms) > node.config.clock_skew_max:
                 node.refuse(link, "clock", f"wall clocks are {offset_ms / 1000:+.1f} s apart")

@@ -12,7 +12,7 @@ The life of a node is the table `states.NODE_STATES`.
 from random import Random
 from typing import Final, final
 
-from marmoset.clocks import stamp_ms
+from marmoset.clocks import WallClock, stamp_ms
 from marmoset.codec.frames import frames
 from marmoset.codec.messages import (
     Batch,
@@ -40,7 +40,7 @@ from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
 from marmoset.node.meeting import Meeting
 from marmoset.node.sponsoring import Sponsoring
 from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, SERVING, WAITING
-from marmoset.replication.exchange import GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
+from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
@@ -65,13 +65,15 @@ class Node:
         self.snapshot_step_elements = STEP_ELEMENTS
         """How much is done in one slice; the simulator makes them small."""
         self.address = own_address(config)
+        self.wall_clock = WallClock(config.clock_skew_max)
         self.replica = Replica(
             keyspace=Keyspace(config.split_above),
-            wall_ms=time.wall_ms,
+            wall_ms=self.wall_ms,
             name=config.name,
             address=self.address,
             frame_bytes_max=config.frame_bytes_max,
             batch_operations_max=config.batch_operations_max,
+            clock_skew_max_ms=config.clock_skew_max,
         )
         self.membership = self._new_membership()
         self.links: dict[int, Link] = {}
@@ -389,6 +391,9 @@ class Node:
         elif verdict == PAUSE:
             self.notify("warning", "a burial of this node is under way", by=link.peer_name)
             self.refuse(link, "not yet", "I do not apply my own burial")
+        elif verdict == CLOCK:
+            self.notify("warning", "refused a link", peer=link.peer_name, code="clock", reason="stamps from the future")
+            self.refuse(link, "clock", "its operations are stamped later than clock_skew_max allows")
 
     # -- periodic work
 
@@ -497,6 +502,14 @@ class Node:
     def uptime_ms(self) -> int:
         """Time since the node was made."""
         return self.time.monotonic_ms() - self._started_ms
+
+    def wall_ms(self) -> int:
+        """The wall clock as our stamps use it: a large step is followed once members agree, or where there are none."""
+        now, reading = self.time.monotonic_ms(), self.time.wall_ms()
+        disciplined = self.wall_clock.read(now, reading)
+        if self.wall_clock.held_since_ms is None or len(self.replica.roster.members) > 1:
+            return disciplined
+        return self.wall_clock.confirm(now, reading)
 
     def clock_ms(self) -> int:
         """The physical part of the hybrid clock."""

@@ -45,7 +45,9 @@ GO_ON: Final = "go on"
 NOT_YET: Final = "not yet"
 REFUSE: Final = "refuse"
 PAUSE: Final = "pause"
-"""What to do with a link: nothing; close it and try later; refuse the peer for good; close it, my burial was on it."""
+CLOCK: Final = "clock"
+"""What to do with a link: nothing; close it and try later; refuse the peer for good; close it, my burial was on it;
+close it, the peer stamps its operations with a time that nobody else has."""
 
 StreamMessage = Batch | Report | CaughtUp | Resume | Resumed | Direct
 
@@ -264,6 +266,8 @@ class Stream:
         """Use a message now, or say that it is `TOO_EARLY`."""
         replica = self.replica
         if isinstance(message, Batch):
+            if message.origin == self.peer and replica.is_stamped_ahead(message.stamp):
+                return CLOCK
             verdict = replica.apply(message, frames(data, replica.frame_bytes_max))
             if verdict == OWN_BURIAL:
                 return PAUSE

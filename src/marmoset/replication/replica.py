@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
-from marmoset.clocks import Context, HybridClock, LocalContext, VersionVector, upto
+from marmoset.clocks import Context, HybridClock, LocalContext, VersionVector, latest_stamp, upto
 from marmoset.codec.frames import frames
 from marmoset.codec.messages import Batch, Report, decode_operations, encode, encode_operations
 from marmoset.codec.operations import (
@@ -73,6 +73,7 @@ class Replica:
         "address",
         "batch_operations_max",
         "clock",
+        "clock_skew_max_ms",
         "contexts",
         "counters",
         "frame_bytes_max",
@@ -102,6 +103,7 @@ class Replica:
         address: str,
         frame_bytes_max: int,
         batch_operations_max: int,
+        clock_skew_max_ms: int = 10_000,
     ) -> None:
         self.keyspace = keyspace
         self.wall_ms = wall_ms
@@ -109,6 +111,7 @@ class Replica:
         self.address = address
         self.frame_bytes_max = frame_bytes_max
         self.batch_operations_max = batch_operations_max
+        self.clock_skew_max_ms = clock_skew_max_ms
         self.listener: Callable[[AnyOperation, Dot, int], None] | None = None
         """Told of every operation of our own as it is made, with its dot and stamp; for the simulator and tests."""
         self.clock = HybridClock()
@@ -358,14 +361,24 @@ class Replica:
         leaving, seen = self.is_leaving, self.seen
         if not leaving and not self.has_all(report.own.vector):
             raise InternalError("a report is counted before what its sender had has come", changed=False)
+        believable = latest_stamp(self.wall_ms() + self.clock_skew_max_ms)
         for row in (report.own, *report.rows):
-            self.clock.merge(row.clock)
+            if row.clock <= believable:
+                self.clock.merge(row.clock)
             if row.replica in seen and row.replica != self.me:
                 vector = dict(row.vector)
                 if leaving:  # it folds no more; all that it still wants to know is who has its leave
                     vector = {r: min(q, seen.get(r, q)) for r, q in vector.items()}
                 changed = self.stability.learn(row.replica, vector, row.state, row.clock)
                 self.stability_changed = self.stability_changed or changed
+
+    def is_stamped_ahead(self, stamp: int) -> bool:
+        """Whether no member whose clock is right can have stamped an operation so late. O(1).
+
+        A member may be ahead of us by `clock_skew_max`, and have counted a report of one that is ahead of it by as much;
+        what else it has observed is here before.
+        """
+        return stamp > self.clock.stamp and stamp > latest_stamp(self.wall_ms() + 2 * self.clock_skew_max_ms)
 
     def covers(self, vector: VersionVector, dot: Dot) -> bool:
         """Whether a vector covers a dot, missing entries read as DESIGN.md 4.7 says. O(1)."""

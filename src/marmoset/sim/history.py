@@ -22,8 +22,8 @@ from marmoset.replication.replica import Replica
 from marmoset.sim.specification import Record
 
 
-class Breach(Exception):
-    """Something that must never happen has happened."""
+class Breach(BaseException):
+    """Something that must never happen has happened. No `except Exception` of the product may keep it from us."""
 
 
 @final

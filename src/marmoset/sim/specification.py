@@ -14,6 +14,7 @@ from marmoset.codec.operations import (
     KIND_REGISTER,
     KIND_SEQUENCE,
     KIND_SET,
+    KIND_SORTED_SET,
     AnyOperation,
     Assign,
     Flush,
@@ -23,6 +24,9 @@ from marmoset.codec.operations import (
     MapRemove,
     Reset,
     Scalar,
+    ScoreAssign,
+    ScoreIncrement,
+    ScoreRemove,
     SequenceAssign,
     SequenceInsert,
     SequenceRemove,
@@ -122,20 +126,24 @@ def _set(records: list[Placed], resets: list[Placed]) -> frozenset[bytes]:
     )
 
 
-def _map(records: list[Placed], resets: list[Placed]) -> dict[bytes, Scalar]:
+def _fields(records: list[Placed], resets: list[Placed], *, scores: bool) -> dict[bytes, Scalar]:
+    """The fields of a map, or the members of a sorted set with their scores."""
+    assign, increment, remove = (
+        (ScoreAssign, ScoreIncrement, ScoreRemove) if scores else (MapAssign, MapIncrement, MapRemove)
+    )
     assigned: dict[bytes, list[tuple[Placed, Scalar]]] = {}
     incremented: dict[bytes, list[tuple[Placed, int | Decimal]]] = {}
     removed: dict[bytes, list[Placed]] = {}
     for placed in records:
         operation = placed[1].operation
-        if isinstance(operation, MapAssign):
+        if isinstance(operation, assign):
             pairs = dict(zip(operation.pairs[::2], operation.pairs[1::2], strict=True))
             for field, value in pairs.items():
                 assert isinstance(field, bytes)
                 assigned.setdefault(field, []).append((placed, value))
-        elif isinstance(operation, MapIncrement):
+        elif isinstance(operation, increment):
             incremented.setdefault(operation.field, []).append((placed, _amount(operation.amount)))
-        elif isinstance(operation, MapRemove):
+        elif isinstance(operation, remove):
             for field in operation.fields:
                 removed.setdefault(field, []).append(placed)
     shown: dict[bytes, Scalar] = {}
@@ -254,8 +262,9 @@ def visible(records: list[Record]) -> dict[bytes, tuple[int, Plain]]:
         resets = _merged(flushes, [p for p in mine if isinstance(p[1].operation, Reset | Assign)])
         string = _string(mine, resets)
         candidates: list[tuple[int, Plain]] = [
-            (KIND_MAP, _map(mine, resets)),
+            (KIND_MAP, _fields(mine, resets, scores=False)),
             (KIND_SET, _set(mine, resets)),
+            (KIND_SORTED_SET, _fields(mine, resets, scores=True)),
             (KIND_SEQUENCE, _sequence(mine, resets)),
         ]
         present = [(kind, value) for kind, value in candidates if value]

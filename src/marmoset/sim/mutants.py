@@ -1,0 +1,477 @@
+"""Faults put in on purpose (beside the floors): the test of the tester.
+
+Each mutant breaks one rule of DESIGN.md sections 3 to 5 by putting something else in the place of a function while runs are
+played. `hunt` plays runs of the profile that suits it until one fails, within a budget. Only interpreted code can be
+changed so; a compiled build has no mutants.
+
+A mutant that is not found is a hole in the simulator: in what it provokes or in what it checks.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from marmoset import clocks
+from marmoset.clocks import LocalContext, VersionVector
+from marmoset.codec.operations import Join
+from marmoset.crdts import addwins, register, sequence, types
+from marmoset.crdts.sequence_runs import DEAD
+from marmoset.ids import Dot, ReplicaId
+from marmoset.node import leaving, meeting, node
+from marmoset.replication import exchange, oplog, replica, roster, snapshot, stability
+from marmoset.session import Session
+from marmoset.sim.simulation import HOLDS, Outcome, simulate
+
+Patch = tuple[object, str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One rule, broken."""
+
+    name: str
+    rule: str
+    says: str
+    patches: Callable[[], list[Patch]]
+    profile: str = "everything"
+    budget: int = 60
+    nodes: int = 4
+    steps: int = 500
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    """While this lasts, the rule is broken everywhere."""
+    kept: list[Patch] = []
+    try:
+        for owner, name, value in mutant.patches():
+            kept.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in reversed(kept):
+            setattr(owner, name, value)
+
+
+@dataclass(slots=True)
+class Hunt:
+    """What became of the search for one mutant."""
+
+    mutant: Mutant
+    runs: int
+    found: int
+    first: Outcome | None
+
+
+def hunt(mutant: Mutant, budget: int | None = None, stop_at: int = 1) -> Hunt:
+    """Play runs until `stop_at` have failed, or the budget is used up."""
+    found, runs = 0, 0
+    first: Outcome | None = None
+    with applied(mutant):
+        for seed in range(budget or mutant.budget):
+            runs += 1
+            outcome = simulate(seed, mutant.profile, mutant.nodes, mutant.steps)
+            if outcome.code != HOLDS:
+                found += 1
+                first = first or outcome
+                if found >= stop_at:
+                    break
+    return Hunt(mutant, runs, found, first)
+
+
+# Section 3: replication
+
+
+def _knowledge_before_arrival() -> list[Patch]:
+    """The vector in a meeting, which may overtake the stream, is counted."""
+    handle = meeting.Meeting.handle_gossip
+
+    def handle_gossip(self: Any, link: Any, message: Any) -> None:
+        here = self._node.replica
+        if link.peer in here.seen:
+            state = here.stability.states.get(link.peer, 0)
+            seen = {r: q for r, q in message.vector if r in here.seen}
+            here.stability.known[link.peer] = seen
+            here.stability.learn(link.peer, seen, state, here.stability.clocks.get(link.peer, 0) + 1)
+            here.stability_changed = True
+        handle(self, link, message)
+
+    return [(meeting.Meeting, "handle_gossip", handle_gossip)]
+
+
+def _report_before_what_it_speaks_of() -> list[Patch]:
+    """A report is counted where it arrives, whether or not what its sender had is here."""
+    return [(replica.Replica, "has_all", lambda self, vector: True)]
+
+
+def _causality_not_checked() -> list[Patch]:
+    """A batch is applied though what it had observed is not here."""
+
+    def judge(self: Any, batch: Any) -> str | None:
+        seen = self.seen.get(batch.origin)
+        if seen is None:
+            return replica.DUPLICATE if batch.origin in self.recently_forgotten else replica.UNKNOWN_ORIGIN
+        if batch.last <= seen:
+            return replica.DUPLICATE
+        return None if batch.first == seen + 1 else replica.TOO_EARLY
+
+    return [(replica.Replica, "judge", judge)]
+
+
+def _merged_by_maximum() -> list[Patch]:
+    """What is known of a member is merged entry by entry."""
+    learn = stability.Stability.learn
+
+    def merge(self: Any, member: ReplicaId, vector: VersionVector, state: int, clock: int) -> bool:
+        old = self.known.get(member, {})
+        merged = {r: max(old.get(r, 0), vector.get(r, 0)) for r in {**old, **vector}}
+        return learn(self, member, merged, state, clock)
+
+    return [(stability.Stability, "learn", merge)]
+
+
+def _dropped_entries_not_sent() -> list[Patch]:
+    """Differences of contexts come without the entries that were dropped."""
+    apply = replica.Replica.apply
+
+    def without(self: Any, batch: Any, framed: bytes, *rest: Any) -> str:
+        return apply(self, msgspec.structs.replace(batch, dropped=[]), framed, *rest)
+
+    return [(replica.Replica, "apply", without)]
+
+
+def _raised_entries_lost() -> list[Patch]:
+    """Differences of contexts come without one of the entries that were raised."""
+    apply = replica.Replica.apply
+
+    def without(self: Any, batch: Any, framed: bytes, *rest: Any) -> str:
+        return apply(self, msgspec.structs.replace(batch, raised=batch.raised[1:]), framed, *rest)
+
+    return [(replica.Replica, "apply", without)]
+
+
+def _clock_not_merged() -> list[Patch]:
+    """Stamps of others leave the clock as it is."""
+    return [(clocks.HybridClock, "merge", lambda self, stamp: None)]
+
+
+def _missing_entry_is_nothing() -> list[Patch]:
+    """A vector without an entry is read as if nothing had been seen."""
+
+    def upto(vector: VersionVector, origin: ReplicaId, joins: dict[ReplicaId, Dot]) -> int:
+        return vector.get(origin, 0)
+
+    modules = ("clocks", "keyspace", "replication.exchange", "replication.replica", "replication.roster")
+    return [(importlib.import_module(f"marmoset.{m}"), "upto", upto) for m in (*modules, "replication.stability")]
+
+
+def _missing_entry_is_everything() -> list[Patch]:
+    """A vector without an entry is read as if everything had been seen."""
+
+    def upto(vector: VersionVector, origin: ReplicaId, joins: dict[ReplicaId, Dot]) -> int:
+        return vector.get(origin, clocks.EVERYTHING_SEQ)
+
+    modules = ("clocks", "keyspace", "replication.exchange", "replication.replica", "replication.roster")
+    return [(importlib.import_module(f"marmoset.{m}"), "upto", upto) for m in (*modules, "replication.stability")]
+
+
+def _frontier_without_the_slow() -> list[Patch]:
+    """The frontier waits for a majority only."""
+
+    def frontier(self: Any, counted: list[ReplicaId], joins: dict[ReplicaId, Dot]) -> VersionVector:
+        found: VersionVector = {}
+        for origin in self.seen:
+            column = sorted(clocks.upto(self.known.get(m, {}), origin, joins) for m in counted)
+            found[origin] = min(self.seen[origin], column[(len(column) - 1) // 2])
+        return found
+
+    return [(stability.Stability, "frontier", frontier)]
+
+
+def _folded_by_origin() -> list[Patch]:
+    """What is stable is folded origin by origin, not in the order in which it was applied."""
+
+    def take_by_origin(self: Any) -> bool:
+        if not self.stability_changed:
+            return bool(self._folding)
+        self.stability_changed = False
+        frontier = self.frontier()
+        for origin in sorted(self.log.queues):
+            while (entry := self.log.take_stable(origin, frontier.get(origin, 0))) is not None:
+                self._folding.append(entry)
+        if not self._folding:
+            self._settle(frontier)
+        return bool(self._folding)
+
+    return [(replica.Replica, "advance", take_by_origin)]
+
+
+def _window_skipped() -> list[Patch]:
+    """The windows of sets are left out when a batch is folded."""
+    return [(addwins.SetWindow, "fold", lambda self, elements, dot: None)]
+
+
+def _window_forgets_too_much() -> list[Patch]:
+    """Folding one add of an element forgets all its adds."""
+
+    def fold(self: Any, elements: list[bytes], dot: Dot) -> None:
+        for element in elements:
+            if dot in self.adds.get(element, ()):
+                del self.adds[element]
+
+    return [(addwins.SetWindow, "fold", fold)]
+
+
+def _transaction_in_parts() -> list[Patch]:
+    """The commands of EXEC go into batches of their own."""
+    call = Session._call
+
+    def call_and_commit(self: Any, *args: Any, **named: Any) -> Any:
+        reply = call(self, *args, **named)
+        self.database.replica.commit()
+        return reply
+
+    return [(Session, "_call", call_and_commit)]
+
+
+def _stream_starts_behind() -> list[Patch]:
+    """A stream begins at what is logged next instead of what the peer lacks."""
+    start = exchange.Stream.start_sending
+
+    def behind(self: Any, from_index: int | None = None) -> None:
+        start(self, self.replica.log.next_index if from_index is None else from_index)
+
+    return [(exchange.Stream, "start_sending", behind)]
+
+
+# Section 4: membership
+
+
+def _burials_at_once() -> list[Patch]:
+    """Who is buried stops counting at once."""
+
+    def counted(self: Any, known: Any) -> list[ReplicaId]:
+        return sorted(r for r in self.members if r not in self.left and r not in self.buried)
+
+    return [(roster.Roster, "counted", counted)]
+
+
+def _newcomer_serves_early() -> list[Patch]:
+    """A newcomer is complete when the snapshot has ended, whatever its values had observed."""
+    return [(snapshot.SnapshotSink, "is_complete", property(lambda self: self.ended))]
+
+
+def _snapshot_vector_too_late() -> list[Patch]:
+    """The values of a snapshot are sent with a vector later than that at which they were read."""
+    read = snapshot.SnapshotSource._read
+
+    def late(self: Any) -> None:
+        seen, me = self.replica.seen, self.replica.me
+        seen[me] += 1
+        try:
+            read(self)
+        finally:
+            seen[me] -= 1
+
+    return [(snapshot.SnapshotSource, "_read", late)]
+
+
+def _snapshot_without_vectors() -> list[Patch]:
+    """A newcomer applies again what its values hold already."""
+    return [(importlib.import_module("marmoset.keyspace").Keyspace, "_in_snapshot", lambda *args: False)]
+
+
+def _snapshot_log_of_the_log_alone() -> list[Patch]:
+    """The log of a snapshot lacks what is stable and not yet folded."""
+
+    def unfolded(self: Any) -> list[oplog.LogEntry]:
+        return list(self.log.entries.values())
+
+    return [(replica.Replica, "unfolded", unfolded)]
+
+
+def _join_without_vector() -> list[Patch]:
+    """A newcomer does not hold the frontier before it has said something."""
+    effect = replica.Replica._effect_roster
+
+    def forgetful(self: Any, operations: list[Any], *rest: Any) -> None:
+        effect(self, operations, *rest)
+        for operation in operations:
+            if isinstance(operation, Join):
+                self.stability.known[operation.replica] = dict.fromkeys(self.seen, 1 << 60)
+
+    return [(replica.Replica, "_effect_roster", forgetful)]
+
+
+def _dots_used_again() -> list[Patch]:
+    """A restarted node takes the id that it had."""
+    from zlib import crc32  # noqa: PLC0415  # here alone
+
+    def become_replica(self: Any) -> None:
+        self.replica.begin(crc32(self.config.name.encode()) + 1)
+        self.membership = self._new_membership()
+        self._roster_seen = -1
+
+    return [(node.Node, "become_replica", become_replica)]
+
+
+def _leaver_does_not_wait() -> list[Patch]:
+    """A leaver ends as soon as it has logged its leave."""
+
+    def check(self: Any) -> None:
+        if self._node.state == "leaving":
+            self._exit(0, "left")
+
+    return [(leaving.Leaving, "check", check)]
+
+
+def _gone_never_forgotten() -> list[Patch]:
+    """Who is gone stays in the tables."""
+    return [(replica.Replica, "_forget", lambda self, gone: None)]
+
+
+# Section 5: types
+
+
+def _reset_takes_everything() -> list[Patch]:
+    """A reset removes what it has not observed."""
+    reset = types.reset
+    return [(types, "reset", lambda value, window, dot, context: reset(value, window, dot, LocalContext()))]
+
+
+def _reset_subtracts() -> list[Patch]:
+    """A reset of a counter subtracts what it had observed and keeps the rest of the total."""
+
+    def subtract(self: Any, context: Any) -> None:
+        for dot in [d for d in self.increments if context.covers(d)]:
+            self.total = register.add(self.total, -self.increments.pop(dot))
+        self.assignments = {d: entry for d, entry in self.assignments.items() if not context.covers(d)}
+        if not self.assignments:
+            self.base = None
+        self.counted = bool(self.increments) or self.total != 0
+
+    return [(register.RegisterWindow, "reset", subtract)]
+
+
+def _removal_takes_everything() -> list[Patch]:
+    """A removal from a set removes adds that it has not observed."""
+    remove = addwins.SetWindow.remove
+    return [
+        (
+            addwins.SetWindow,
+            "remove",
+            lambda self, value, elements, context: remove(self, value, elements, LocalContext()),
+        )
+    ]
+
+
+def _last_arrival_wins() -> list[Patch]:
+    """Among concurrent assignments the one that came last is shown."""
+    settle = register.RegisterWindow._settle
+
+    def latest(self: Any) -> None:
+        settle(self)
+        if self.assignments:
+            self.base = list(self.assignments.values())[-1][1]
+
+    return [(register.RegisterWindow, "_settle", latest)]
+
+
+def _dropped_though_named() -> list[Patch]:
+    """Removed elements of a list are dropped though an unstable insertion names them."""
+
+    def around(elements: Any, run: Any) -> None:
+        if run.names is None:
+            original(elements, run)
+        else:
+            chunk = run.chunk
+            k = chunk.runs.index(run)
+            elements.drop_stretch((chunk, k), (chunk, k))
+
+    original = sequence._drop_around
+    return [(sequence, "_drop_around", around)]
+
+
+def _dropped_one_by_one() -> list[Patch]:
+    """Removed elements of a list are dropped without regard to those beside them."""
+
+    def around(elements: Any, run: Any) -> None:
+        if run.names is None and run.state == DEAD:
+            chunk = run.chunk
+            k = chunk.runs.index(run)
+            elements.drop_stretch((chunk, k), (chunk, k))
+
+    return [(sequence, "_drop_around", around)]
+
+
+def _residue_left() -> list[Patch]:
+    """The runs beside what has become stable are not looked at again."""
+    return [(sequence, "_drop_beside", lambda elements, origin, seq, stop: None)]
+
+
+def _sizes_counted_as_one() -> list[Patch]:
+    """An insertion of several values takes one dot when it arrives."""
+
+    def narrow(operation: Any) -> int:
+        return 1
+
+    return [(replica, "width", narrow)]
+
+
+MUTANTS: Final = (
+    Mutant("knowledge before arrival", "3.4", "a vector that may overtake the stream is counted", _knowledge_before_arrival),
+    Mutant("report too early", "3.4", "a report is counted before what it speaks of is here", _report_before_what_it_speaks_of),
+    Mutant("causality not checked", "3.2", "an operation is applied before what it had observed", _causality_not_checked),
+    Mutant("known by maximum", "3.4", "states of vectors are merged", _merged_by_maximum, "churn"),
+    Mutant("dropped not sent", "3.1", "context differences without the dropped entries", _dropped_entries_not_sent, "churn", 120),
+    Mutant("raised lost", "3.1", "context differences without a raised entry", _raised_entries_lost, "calm"),
+    Mutant("clock not merged", "3.8", "stamps of others leave the clock as it is", _clock_not_merged, "clocks"),
+    Mutant("missing is nothing", "4.7", "a missing entry is read as nothing", _missing_entry_is_nothing, "churn"),
+    Mutant("missing is everything", "4.7", "a missing entry is read as everything", _missing_entry_is_everything, "churn"),
+    Mutant("majority frontier", "3.5", "the frontier leaves the slowest out", _frontier_without_the_slow, "partitions"),
+    Mutant("folded by origin", "3.6", "folded in another order than applied", _folded_by_origin, "partitions", 120),
+    Mutant("window skipped", "3.6", "a window is left out when folding", _window_skipped, "calm"),
+    Mutant("window emptied", "3.6", "folding forgets more than what is stable", _window_forgets_too_much, "partitions"),
+    Mutant("EXEC in parts", "3", "a transaction in several batches", _transaction_in_parts, "calm"),
+    Mutant("stream starts behind", "3.2", "what was logged before the link is never sent", _stream_starts_behind),
+    Mutant("burials at once", "4.4", "the buried stop counting at once", _burials_at_once, "everything", 200),
+    Mutant("newcomer serves early", "4.1", "a newcomer serves before it has caught up", _newcomer_serves_early, "churn"),
+    Mutant("snapshot vector late", "4.1", "a value with a vector later than it was read at", _snapshot_vector_too_late, "churn"),
+    Mutant("snapshot applied twice", "4.1", "operations that a value holds are applied again", _snapshot_without_vectors, "churn"),
+    Mutant("snapshot log short", "4.1", "its log lacks what is not yet folded", _snapshot_log_of_the_log_alone, "churn", 120),
+    Mutant("join without vector", "4.1", "a newcomer does not hold the frontier", _join_without_vector, "churn"),
+    Mutant("dots used again", "2", "a restarted node takes its old id", _dots_used_again, "churn"),
+    Mutant("leaver does not wait", "4.2", "a leaver ends before anybody has its leave", _leaver_does_not_wait, "churn"),
+    Mutant("never forgotten", "4.7", "who is gone stays in the tables", _gone_never_forgotten, "churn"),
+    Mutant("reset takes all", "5", "a reset takes what it has not observed", _reset_takes_everything, "partitions"),
+    Mutant("reset subtracts", "5", "a reset subtracts", _reset_subtracts, "partitions"),
+    Mutant("removal takes all", "5", "a removal takes adds that it has not observed", _removal_takes_everything, "partitions"),
+    Mutant("last arrival wins", "5", "the latest to arrive wins, not the highest stamp", _last_arrival_wins, "partitions"),
+    Mutant("dropped though named", "5", "an element that is named is dropped", _dropped_though_named, "partitions"),
+    Mutant("dropped singly", "5", "elements are dropped without their neighbours", _dropped_one_by_one, "partitions"),
+    Mutant("residue left", "5", "the runs beside are not looked at again", _residue_left, "partitions"),
+    Mutant("one dot for many", "2", "an insertion of several values takes one dot", _sizes_counted_as_one, "calm"),
+)
+
+
+
+def report(stop_at: int = 1, only: str = "") -> int:
+    """Hunt every mutant and print a table; 1 if one was not found within its budget."""
+    missed = 0
+    print(f"{'rule':<5} {'mutant':<24} {'profile':<11} {'found':>5} {'of':>4}  what it was found by")
+    for mutant in MUTANTS:
+        if only and only not in mutant.name:
+            continue
+        result = hunt(mutant, stop_at=stop_at)
+        missed += not result.found
+        seen = "NOT FOUND" if result.first is None else f"seed {result.first.seed}: {result.first.problem}"
+        print(
+            f"{mutant.rule:<5} {mutant.name:<24} {mutant.profile:<11} {result.found:>5} {result.runs:>4}  {seen[:110]}",
+            flush=True,
+        )
+    print(f"{len(MUTANTS)} mutants, {missed} not found")
+    return 1 if missed else 0

@@ -1,0 +1,120 @@
+"""Operations in bytes: round trips, and bytes that are none."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marmoset.codec.messages import decode_operations, encode_operations
+from marmoset.codec.operations import (
+    Assign,
+    Increment,
+    Join,
+    MapAssign,
+    SequenceInsert,
+    SetAdd,
+    SetRemove,
+    check,
+    width,
+)
+from marmoset.errors import PeerError
+from tests.codec.strategies import OPERATIONS, any_operation, batch_operations
+
+raw = msgspec.msgpack.encode
+
+
+@given(batch_operations)
+def test_operations_come_back_as_they_were_and_have_one_form_of_bytes(operations: list[object]) -> None:
+    encoded = encode_operations(operations)  # type: ignore[arg-type]
+    decoded = decode_operations(encoded)
+    assert decoded == operations
+    assert bytes(encode_operations(decoded)) == bytes(encoded)
+
+
+def test_every_operation_has_a_tag_of_its_own() -> None:
+    tags = [cls.__struct_config__.tag for cls in OPERATIONS]  # type: ignore[attr-defined]
+    assert len(set(tags)) == len(tags)
+
+
+def test_tags_are_part_of_the_format() -> None:
+    assert bytes(encode_operations([SetAdd(b"k", [b"e"])])) == b"\x91\x93\x04\xc4\x01k\x91\xc4\x01e"
+    assert bytes(encode_operations([Join(7, "n", "h:1")]))[:3] == b"\x91\x94\x20"
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_operations_or_a_fault_of_the_peer(data: bytes) -> None:
+    try:
+        operations = decode_operations(msgspec.Raw(data))
+    except PeerError:
+        return
+    assert operations
+
+
+@given(batch_operations, st.data())
+def test_cut_or_changed_bytes_are_operations_or_a_fault_of_the_peer(operations: list[object], data: st.DataObject) -> None:
+    encoded = bytearray(bytes(encode_operations(operations)))  # type: ignore[arg-type]
+    at = data.draw(st.integers(0, len(encoded) - 1))
+    if data.draw(st.booleans()):
+        with pytest.raises(PeerError):
+            decode_operations(msgspec.Raw(bytes(encoded[:at])))
+    encoded[at] = data.draw(st.integers(0, 255))
+    try:
+        decode_operations(msgspec.Raw(bytes(encoded)))
+    except PeerError as problem:
+        assert not problem.changed
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ([], "no operations"),
+        ([[4, b"k", []]], "a set without elements"),
+        ([[5, b"k", []]], "a removal of nothing"),
+        ([[6, b"k", [b"f"]]], "a field without a value"),
+        ([[6, b"k", [1, 2]]], "a field that is a number"),
+        ([[6, b"k", [b"f", b"v", b"g"]]], "three of two"),
+        ([[9, b"k", None, None, []]], "an insertion of nothing"),
+        ([[9, b"k", [1, 0], None, [b"v"]]], "a neighbour with seq zero"),
+        ([[9, b"k", [0, 1], None, [b"v"]]], "a neighbour of replica zero"),
+        ([[9, b"k", [1 << 60, 1], None, [b"v"]]], "a replica above every id"),
+        ([[10, b"k", [[1, 1, 0]]]], "a range of nothing"),
+        ([[10, b"k", [[1, -1, 1]]]], "a range that begins below"),
+        ([[10, b"k", [[1, 1 << 60, 1]]]], "a seq above every seq"),
+        ([[2, b"k", "text"]], "a value that is text"),
+        ([[2, b"k", 1.5]], "a value that is a double"),
+        ([[2, b"k", None]], "a value that is none"),
+        ([[3, b"k", b"1"]], "an amount of bytes"),
+        ([[99, b"k"]], "an unknown tag"),
+        ([[2, b"k", b"v", b"more"]], "a field too many"),
+        ([[2, b"k"]], "a field too few"),
+        ([[35, 0]], "a burial of nobody"),
+        ([[32, 1, "n" * 513, "a"]], "a name without end"),
+        ({"1": 2}, "a table"),
+        (7, "a number"),
+    ],
+)
+def test_what_is_no_operation_is_a_fault_of_the_peer(written: object, why: str) -> None:
+    with pytest.raises(PeerError):
+        decode_operations(msgspec.Raw(raw(written)))
+
+
+def test_deep_nesting_is_a_fault_of_the_peer() -> None:
+    with pytest.raises(PeerError):
+        decode_operations(msgspec.Raw(b"\x91" * 100_000 + b"\x01"))
+
+
+def test_only_an_insertion_takes_as_many_dots_as_it_has_values() -> None:
+    assert width(SequenceInsert(b"k", None, None, [b"a", b"b", 3])) == 3
+    assert width(SetRemove(b"k", [b"a", b"b"])) == 1
+    assert width(Increment(b"k", "0.5")) == 1
+
+
+@given(any_operation)
+def test_what_we_make_ourselves_passes_our_own_check(operation: object) -> None:
+    check(operation)  # type: ignore[arg-type]
+
+
+def test_the_check_names_what_is_wrong() -> None:
+    check(Assign(b"k", b"v"))
+    with pytest.raises(PeerError, match="pairs"):
+        check(MapAssign(b"k", [b"f", b"v", b"g"]))
