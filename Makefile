@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench clean sim sim-mutants
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -36,6 +36,18 @@ format: $(READY) ## rewrite the sources in the one format
 
 bench: $(READY) ## redis-benchmark against one node, beside a real Redis in the same run where there is one
 	$(BIN)/python -m bench.redis_benchmark $(ARGS)
+
+SIM_PROFILES ?= calm lossy partitions churn slow clocks everything
+SIM_SECONDS ?= 30
+SIM_SEED ?= $(shell date +%s)
+
+sim: $(READY) ## simulated clusters under faults, SIM_SECONDS of each profile, fresh seeds every time
+	@failed=0; for each in $(SIM_PROFILES); do \
+		$(BIN)/marmoset sim --profile $$each --seed $(SIM_SEED) --seconds $(SIM_SECONDS) $(ARGS) || failed=1; \
+	done; exit $$failed
+
+sim-mutants: $(READY) ## faults put in on purpose: the simulator has to find every one of them
+	$(BIN)/python -m marmoset.sim.mutants
 
 clean: ## remove the environment and everything that the tools left behind
 	rm -rf $(VENV) build dist src/*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

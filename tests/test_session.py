@@ -3,10 +3,11 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marmoset.codec.operations import SetAdd
+from marmoset.commands import COMMANDS
 from marmoset.commands.table import Command
 from marmoset.config import Config
 from marmoset.node import Node, Notify
@@ -87,6 +88,44 @@ def test_an_internal_error_is_answered_and_told_and_the_connection_lives(
     (effect,) = client.node.effects
     assert isinstance(effect, Notify) and effect.level == "error" and "ZeroDivisionError" in str(effect.fields)
     assert client("PING") == b"+PONG"
+
+
+ARGUMENTS = st.sampled_from(
+    [
+        *(b"s", b"h", b"l", b"str", b"z", b"nosuch", b"", b"0", b"1", b"-1", b"2", b"1.5", b"x", b"*", b"[", b"\xff"),
+        *(b"9223372036854775807", b"-9223372036854775808", b"1e300", b"inf", b"nan", b"(", b"[a", b"+", b"-"),
+        *(b"LIMIT", b"COUNT", b"MATCH", b"TYPE", b"GET", b"NX", b"XX", b"BEFORE", b"LEFT", b"WITHSCORES", b"RANK"),
+        *(b"MAXLEN", b"EX", b"BYSCORE", b"REV", b"ID"),
+    ]
+)
+NAMES = [
+    (name.encode(), sub.encode()) if sub else (name.encode(),)
+    for name, command in sorted(COMMANDS.items())
+    for sub in ("", *sorted(command.subcommands))
+]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.lists(ARGUMENTS, max_size=7)), min_size=1, max_size=12))
+def test_nothing_that_is_sent_is_an_internal_error(stream: list[tuple[tuple[bytes, ...], list[bytes]]]) -> None:
+    node = new_node()
+    client = Client(node)
+    client("SADD", "s", 1, 2, "x")
+    client("HSET", "h", "1", 5, "x", "y")
+    client("RPUSH", "l", 1, 2, "x", 2)
+    client("SET", "str", 7)
+    client("ZADD", "z", 1, "x", 2, "1")
+    for protocol in (2, 3):
+        client("RESET")
+        client("HELLO", protocol)
+        for name, args in stream:
+            data = client.session.receive(request(*name, *args))
+            assert b"internal error" not in data, (name, args)
+            answers(data)
+            if node.state != "serving":
+                return  # MARMOSET LEAVE
+    node.end_turn()
+    node.replica._check()
 
 
 # -- transactions
@@ -274,7 +313,16 @@ def test_before_it_has_joined_a_node_answers_only_about_itself() -> None:
     client = Client(node)
     for words in (("PING",), ("GET", "k"), ("SET", "k", "v"), ("KEYS", "*"), ("DBSIZE",), ("MULTI",), ("FLUSHALL",)):
         assert str(client(*words)).startswith("b'-LOADING "), words
-    for words in (("INFO",), ("HELLO",), ("CLIENT", "ID"), ("COMMAND", "COUNT"), ("MARMOSET", "STATUS")):
+    for words in (
+        ("INFO",),
+        ("HELLO",),
+        ("CLIENT", "ID"),
+        ("COMMAND", "COUNT"),
+        ("MARMOSET", "STATUS"),
+        ("SELECT", "0"),
+        ("CONFIG", "GET", "*"),
+        ("RESET",),
+    ):
         assert not str(client(*words)).startswith("b'-"), words
     assert client("AUTH", "x").__class__ is bytes and b"LOADING" not in bytes(client("AUTH", "x"))  # type: ignore[call-overload]
     assert client("QUIT") == b"+OK"

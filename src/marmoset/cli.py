@@ -168,10 +168,15 @@ def _sim(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Write everything that happened.")] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="A..B", help="Play a range of seeds instead.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", min=0, help="Play seeds from --seed on for so long.")
+    ] = None,
 ) -> None:
     """Simulate a cluster under faults; the same seed gives the same trace. Exit code 1 for a breach, 3 for no progress."""
     from marmoset.sim import command  # noqa: PLC0415  # brings the whole node
 
+    if seconds is not None:
+        raise typer.Exit(command.run_many(command.seeds_for(seed, seconds), profile, nodes, steps, as_json))
     if seeds is not None:
         raise typer.Exit(command.run_many(command.seeds_of(seeds), profile, nodes, steps, as_json))
     raise typer.Exit(command.run(seed, profile, nodes, steps, as_json, trace))

@@ -20,6 +20,7 @@ WAIT_S = 10.0
 
 UNORDERED = {
     **dict.fromkeys(("SMEMBERS", "SUNION", "SINTER", "SDIFF", "HKEYS", "HVALS", "KEYS", "SPOP", "SRANDMEMBER"), 1),
+    "CONFIG": 2,
     "HGETALL": 2,
     "HRANDFIELD": 1,
 }

@@ -31,10 +31,7 @@ NoSuch "with space" "quote'd" "new\nline" "\xff\xfe"
 "\xff\xfe"
 "" a
 GET\n a
-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b
-NOSUCH aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b
-NOSUCH aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb c d e
-NOSUCH "a\x00b" c
+NOSUCH NOSUCH "a\x00b" c
 "nos\x00uch" c
 NOSUCH "\r\n" "\n"
 NOSUCH ""
@@ -98,7 +95,13 @@ RESET x
 QUIT x y
 """
 
+LONG = f"""
+{"a" * 152} b
+NOSUCH {"a" * 152} b
+NOSUCH {"a" * 100} {"b" * 60} c d e
+"""
+
 
 @pytest.mark.redis_tools
 def test_as_redis(pair: Pair) -> None:
-    assert pair.differing(CASES) == []
+    assert pair.differing(LONG + CASES) == []

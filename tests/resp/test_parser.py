@@ -1,5 +1,6 @@
 """The request parser: what is taken, what is refused and when, and that it does not matter how the bytes are cut."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -60,6 +61,7 @@ PING = pack(b"PING")
         (b"*1\r\n>1000000000\r\n", "Protocol error: expected '$', got '>'"),
         (b"*1\r\n~1000000000\r\n", "Protocol error: expected '$', got '~'"),
         (b"*1\r\n%1000000000\r\n", "Protocol error: expected '$', got '%'"),
+        (b"*1\r\n\n", "Protocol error: expected '$', got '\n'"),
         (b"*1\r\n\xff", "Protocol error: expected '$', got '\udcff'"),
         (b"a" * (INLINE_BYTES_MAX + 1), "Protocol error: too big inline request"),
         (b"a" * (INLINE_BYTES_MAX + 1) + b"\r\n", "Protocol error: too big inline request"),
@@ -97,6 +99,18 @@ def test_a_large_argument_in_many_pieces_is_whole() -> None:
     data = pack(b"SET", b"k", value) + PING
     chunks = [data[i : i + 1000] for i in range(0, len(data), 1000)]
     assert parse(*chunks) == ([[b"SET", b"k", value], [b"PING"]], None)
+
+
+def test_the_time_of_a_large_request_grows_with_its_length_only() -> None:
+    began = time.process_time()
+    value = b"x" * (16 << 20)
+    data = pack(b"SET", b"k", value)
+    pieces = [data[at : at + 4096] for at in range(0, len(data), 4096)]
+    assert parse(*pieces, held_bytes_max=len(data)) == ([[b"SET", b"k", value]], None)
+    many = pack(*[b"x"] * 200_000)
+    (found,), fault = parse(*[many[at : at + 1000] for at in range(0, len(many), 1000)], held_bytes_max=len(many))
+    assert len(found) == 200_000 and fault is None
+    assert time.process_time() - began < 3
 
 
 def test_empty_requests_do_nothing() -> None:

@@ -1,5 +1,7 @@
 """Streams of requests, whole and broken, are answered as by a real Redis, up to the fault that ends them."""
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -11,8 +13,10 @@ from tests.commands.beside_redis import RedisClient, new_node, request
 pytestmark = pytest.mark.redis_tools
 
 word = st.one_of(
-    st.sampled_from([b"PING", b"ECHO", b"echo", b"hello world", b"", b"\r\n", b"$1\r\n", b"'", b'"', b"*1000000000"]),
-    st.binary(max_size=6),
+    st.sampled_from([b"PING", b"ECHO", b"echo", b"hello world", b"", b"\r\n", b"$1\r\n", b"'", b'"', b"*1000000"]),
+    # A zero in an inline request makes Redis wait for the end of the line for ever; here it is a byte like any other.
+    # And no word is a command that only Redis has: it begins with a question mark.
+    st.binary(max_size=6).map(lambda text: b"?" + text.replace(b"\0", b"0")),
 )
 inline = st.lists(
     st.one_of(
@@ -69,7 +73,10 @@ def theirs(port: int, stream: bytes) -> bytes:
 @given(pieces=st.lists(piece, max_size=6))
 def test_answers_are_the_same(redis_port: int, pieces: list[bytes]) -> None:
     stream = b"".join(pieces)
-    assert ours(stream) == theirs(redis_port, stream)
+    here, there = ours(stream), theirs(redis_port, stream)
+    if here != there:  # a header that can become none is refused here before it is whole, and Redis waits for its end
+        assert here.startswith(there)
+        assert re.fullmatch(rb"-ERR Protocol error: [^\r]*\r\n", here[len(there) :])
 
 
 @pytest.mark.parametrize("length", [INLINE_BYTES_MAX - 2, INLINE_BYTES_MAX + 100])

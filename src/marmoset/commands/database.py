@@ -36,6 +36,12 @@ PER_RANGE_BYTES: Final = 24
 """What a range of ids takes in a batch, at most."""
 
 
+# Tuples: a union of classes written inside a function is made anew at every call, which takes longer than the look-up.
+STRING: Final = (bytes, int)
+SET: Final = (set, SplitSet)
+MAP: Final = (dict, SplitMap)
+
+
 def request_bytes(words: list[bytes]) -> int:
     """What some values take in a batch, at most. O(words)."""
     return sum(map(len, words)) + PER_VALUE_BYTES * len(words)
@@ -75,21 +81,21 @@ class Database:
     def string_at(self, key: bytes) -> Scalar | None:
         """The value of a string, or None. O(1). Raises WRONGTYPE."""
         value = self.keyspace.get(key)
-        if value is None or isinstance(value, bytes | int):
+        if value is None or isinstance(value, STRING):
             return value
         raise CommandError(WRONG_TYPE)
 
     def set_at(self, key: bytes) -> PlainSet | None:
         """The value of a set, or None. O(1). Raises WRONGTYPE."""
         value = self.keyspace.get(key)
-        if value is None or isinstance(value, set | SplitSet):
+        if value is None or isinstance(value, SET):
             return value
         raise CommandError(WRONG_TYPE)
 
     def map_at(self, key: bytes) -> PlainMap | None:
         """The value of a hash, or None. O(1). Raises WRONGTYPE."""
         value = self.keyspace.get(key)
-        if value is None or isinstance(value, dict | SplitMap):
+        if value is None or isinstance(value, MAP):
             return value
         raise CommandError(WRONG_TYPE)
 

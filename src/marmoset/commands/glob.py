@@ -31,6 +31,8 @@ def compile_glob(pattern: bytes) -> re.Pattern[bytes]:
     first, *rest = map(b"".join, segments)
     if not rest:
         return re.compile(first, re.DOTALL)
+    if not any((first, *rest)):
+        first = b"(?=.)"  # nothing but stars: in Redis, no pattern matches an empty text but the empty one
     middle = b"".join(b"(?>.*?%b)" % segment for segment in rest[:-1] if segment)
     return re.compile(first + middle + b".*" + rest[-1], re.DOTALL)
 

@@ -92,7 +92,7 @@ def _row(command: Command) -> Reply:
         SetReply(categories(command)),
         SetReply([]),
         SetReply([]),
-        [_row(each) for each in command.subcommands.values()],
+        SetReply([_row(each) for each in command.subcommands.values()]),
     ]
 
 
@@ -200,12 +200,15 @@ def config_get(session: "Session", args: list[bytes]) -> Reply:
     config: Config = session.database.config
     settings = {name: _shown(getattr(config, name)) for name in sorted(Config.__dataclass_fields__)}
     settings.update({"save": b"", "appendonly": b"no", "databases": b"1"})
-    matchers = [compile_glob(pattern.lower()) for pattern in args[2:]]
-    return {
-        name.encode(): value
-        for name, value in settings.items()
-        if any(matcher.fullmatch(name.encode()) for matcher in matchers)
-    }
+    found: dict[bytes, Reply] = {}
+    for pattern in args[2:]:
+        name = pattern.lower().decode("utf-8", "replace")
+        if name in settings:
+            found[pattern] = settings[name]  # spelled as it was asked for
+        else:
+            match = compile_glob(pattern.lower()).fullmatch
+            found.update((name.encode(), value) for name, value in settings.items() if match(name.encode()))
+    return found
 
 
 def _shown(value: object) -> bytes:

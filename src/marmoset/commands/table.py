@@ -95,7 +95,7 @@ def table(group: str, *rows: Command) -> tuple[Command, ...]:
 
 
 def container(name: str, group: str, summary: str, *rows: Command) -> Command:
-    """A command whose second word chooses what it does; the session calls the row's handler."""
+    """A command whose second word chooses what it does, HELP among them; the session calls the row's handler."""
     found = {row.name: replace(row, group=group, full_name=f"{name}|{row.name}") for row in rows}
 
     def help_(session: "Session", args: list[bytes]) -> Reply:

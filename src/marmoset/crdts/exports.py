@@ -91,8 +91,9 @@ def _wire_scalar(value: Scalar) -> WireScalar:
 
 
 def _wire_number(number: int | Decimal) -> int | str:
-    if isinstance(number, int) and INT_MIN <= number <= INT_MAX:
-        return number
+    plain = plain_number(number)  # a whole sum of decimals is written as one of integers
+    if isinstance(plain, int) and INT_MIN <= plain <= INT_MAX:
+        return plain
     return number_text(number).decode("ascii")
 
 

@@ -122,6 +122,7 @@ class Node:
         """Take a fresh id and begin from nothing."""
         self.replica.begin(new_replica_id(self.rng))
         self.membership = self._new_membership()
+        self.meeting.clock_offsets.clear()
         self._roster_seen = -1
 
     def _new_membership(self) -> Membership:

@@ -349,7 +349,10 @@ class Replica:
     def report(self, peer: ReplicaId, since: int) -> tuple[Report, int]:
         """What I have and what I know that changed since change number `since`; see `Stability.report`."""
         clock = self.clock.tick(self.wall_ms())
-        return self.stability.report(self.me, self.state, clock, peer, since)
+        report, change = self.stability.report(self.me, self.state, clock, peer, since)
+        if self.is_leaving:  # what I took in while leaving need not be behind everything that it speaks of
+            report = Report(report.own, [])
+        return report, change
 
     def has_all(self, vector: Sequence[tuple[ReplicaId, int]]) -> bool:
         """Whether everything in a vector is here; what was forgotten here was here. O(replicas)."""
@@ -386,7 +389,8 @@ class Replica:
 
     def is_known_to(self, member: ReplicaId, dot: Dot) -> bool:
         """Whether a member is known to have an operation. O(1)."""
-        return self.covers(self.stability.known.get(member, {}), dot)
+        vector = self.stability.known.get(member)
+        return vector is not None and self.covers(vector, dot)
 
     def counted(self) -> list[ReplicaId]:
         """The members that hold the frontier."""

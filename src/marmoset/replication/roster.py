@@ -94,7 +94,8 @@ class Roster:
         others = [r for r in members if r not in self.buried]
         for replica, seq in self.buried.values():
             for other in others:
-                if upto(known.get(other, {}), replica, self.joins) < seq:
+                vector = known.get(other)
+                if vector is None or upto(vector, replica, self.joins) < seq:
                     return members
         return others
 

@@ -67,7 +67,9 @@ class Stability:
         """For each origin, the lowest of what the counted members are known to have. O(replicas squared)."""
         frontier = dict(self.seen)
         for member in counted:
-            vector = self.known.get(member, {})
+            vector = self.known.get(member)
+            if vector is None:  # an empty vector would read as everything
+                return dict.fromkeys(frontier, 0)
             for origin, seq in frontier.items():
                 theirs = vector.get(origin)
                 if theirs is None:

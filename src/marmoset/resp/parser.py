@@ -165,7 +165,7 @@ class RequestParser:
                 self._arguments_left = max(0, _length(line, ARGUMENTS_MAX, INVALID_MULTIBULK_LENGTH))
             else:
                 if line[:1] != b"$":
-                    raise ProtocolError(expected_dollar(line[:1]))
+                    raise ProtocolError(expected_dollar(line[:1] or b"\n"))
                 length = _length(line, BULK_BYTES_MAX, INVALID_BULK_LENGTH)
                 if length < 0:
                     raise ProtocolError(INVALID_BULK_LENGTH)

@@ -1,10 +1,11 @@
 """Replies to bytes, for RESP2 and RESP3 (floor 8).
 
 A reply is a plain Python value: `int`, `bytes` (a bulk string), `str` (a simple string), None, `bool`, `float`, `list`,
-`dict`, `SetReply`, `Verbatim`, `DoubleReply`, `ErrorReply`, or `Raw`, which is encoded already. RESP2 has no maps, sets,
-doubles and booleans: they become flat arrays, arrays, bulk strings and integers, as Redis does it.
+`dict`, `SetReply`, `Verbatim`, `DoubleReply`, `ErrorReply`, or `Raw`, which is encoded already. RESP2 has no maps,
+sets, doubles and booleans: they become flat arrays, arrays, bulk strings and integers, as Redis does it.
 """
 
+from collections.abc import Sequence
 from typing import Final, cast, final
 
 
@@ -21,7 +22,7 @@ class SetReply:
 
     __slots__ = ("elements",)
 
-    def __init__(self, elements: list[bytes] | list[str]) -> None:
+    def __init__(self, elements: "Sequence[Reply]") -> None:
         self.elements = elements
 
 

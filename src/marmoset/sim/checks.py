@@ -1,8 +1,9 @@
 """The checkers (beside the floors): what must hold at every moment, and at rest.
 
-At every moment, for one node: every structure's own `_check`; what is known of a member is not ahead of what it truly has, and
-so the frontier is not ahead of the slowest (3.4, 3.5); the rebuilt contexts are the true ones (3.1); what keys show is
-what is specified for the operations that this node truly has (section 5); memory held for links is bounded.
+At every moment, for one node: every structure's own `_check`; what is known of a member is not ahead of what it
+truly has, and so the frontier is not ahead of the slowest (3.4, 3.5); the rebuilt contexts are the true ones (3.1);
+what keys show is what is specified for the operations that this node truly has (section 5); memory held for links
+is bounded.
 
 At rest, for all nodes: equal vectors; everything shows what is specified; nothing is kept but plain values.
 """
@@ -43,7 +44,9 @@ def difference(name: str, found: Shown, expected: Shown) -> None:
 
 def removed_elements(keyspace: Keyspace) -> int:
     """How many removed elements of sequences are kept. O(keys)."""
-    shown = sum(value.removed_count for values in keyspace._values for value in values.values() if isinstance(value, Sequence))
+    shown = sum(
+        value.removed_count for values in keyspace._values for value in values.values() if isinstance(value, Sequence)
+    )
     held = [holding.value for kinds in keyspace._beside.values() for holding in kinds.values()]
     return shown + sum(value.removed_count for value in held if isinstance(value, Sequence))
 
@@ -69,7 +72,10 @@ def check_bounds(cluster: Cluster, host: Host, node: Node) -> None:
     knobs, conditions = cluster.knobs, cluster.knobs.conditions
     slack = 1 << 18
     for link in node.linked.values():
-        if link.stream is not None and link.stream.held_bytes > knobs.link_buffer_max + 16 * conditions.window_bytes + slack:
+        if (
+            link.stream is not None
+            and link.stream.held_bytes > knobs.link_buffer_max + 16 * conditions.window_bytes + slack
+        ):
             raise Breach(f"{host.name} holds {link.stream.held_bytes} bytes for {link.peer_name}")
     if host.held_bytes() > slack:
         raise Breach(f"{host.name} holds {host.held_bytes()} bytes of unfinished messages")
@@ -139,7 +145,9 @@ def unrest(cluster: Cluster) -> str:
             return f"{host.name} is {host.node.state if host.node else 'gone'}"
     ids = sorted(host.node.replica.me for host in up if host.node is not None)
     vectors = [
-        tuple(sorted((r, seq) for r, seq in host.witness.vector.items() if seq)) for host in up if host.witness is not None
+        tuple(sorted((r, seq) for r, seq in host.witness.vector.items() if seq))
+        for host in up
+        if host.witness is not None
     ]
     for host, vector in zip(up, vectors, strict=True):
         node = host.node

@@ -1,17 +1,22 @@
 """`marmoset sim` (beside the floors): one run, or the runs of a range of seeds, and what is printed of them."""
 
+import itertools
 import json
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import TextIO
+from typing import Final, TextIO
 
 from marmoset.errors import UsageError
 from marmoset.sim.profiles import PROFILES
 from marmoset.sim.simulation import HOLDS, Outcome, simulate
 
-NODES_MIN, NODES_MAX = 2, 50
+NODES_MIN: Final = 2
+NODES_MAX: Final = 50
+SEEDS_MIN: Final = 10
+"""From so many seeds on, a profile must have provoked what it is there for."""
 
 
 def check(profile: str, nodes: int, steps: int) -> None:
@@ -34,6 +39,15 @@ def seeds_of(text: str) -> range:
     if not dots or not first.isdigit() or not last.isdigit() or int(first) > int(last):
         raise UsageError(f"--seeds {text}: write A..B, with A not above B")
     return range(int(first), int(last) + 1)
+
+
+def seeds_for(first: int, seconds: float) -> Iterator[int]:
+    """Seeds from a first one on, until the time is used up; at least one."""
+    until = time.monotonic() + seconds
+    for seed in itertools.count(first):
+        yield seed
+        if time.monotonic() >= until:
+            return
 
 
 def replay(outcome: Outcome) -> str:
@@ -79,36 +93,34 @@ def run(seed: int, profile: str, nodes: int, steps: int, as_json: bool, trace_pa
     return outcome.code
 
 
-def run_many(
-    seeds: range, profile: str, nodes: int, steps: int, as_json: bool, progress: Callable[[Outcome], None] | None = None
-) -> int:
-    """Runs of a range of seeds; the worst exit code. What the profile is there to provoke must have been provoked."""
+def run_many(seeds: Iterable[int], profile: str, nodes: int, steps: int, as_json: bool) -> int:
+    """Runs of several seeds; the worst exit code. What the profile is there to provoke must have been provoked."""
     check(profile, nodes, steps)
     total: Counter[str] = Counter()
     failed: list[Outcome] = []
+    played: list[int] = []
     for seed in seeds:
+        played.append(seed)
         outcome = simulate(seed, profile, nodes, steps)
         total.update(outcome.counts)
         if outcome.code != HOLDS:
             failed.append(outcome)
             _told(outcome)
-        if progress is not None:
-            progress(outcome)
-    missing = [name for name in PROFILES[profile].required if not total[name]]
+    missing = [name for name in PROFILES[profile].required if not total[name]] if len(played) >= SEEDS_MIN else []
     if as_json:
         report = {
             "profile": profile,
-            "seeds": len(seeds),
+            "seeds": [played[0], played[-1]],
             "failed": [outcome.as_dict() for outcome in failed],
             "missing": missing,
             "counts": dict(sorted(total.items())),
         }
         print(json.dumps(report, indent=2, sort_keys=True))
     else:
-        print(f"{profile}: {len(seeds)} seeds from {seeds[0]}, {len(failed)} failed")
+        print(f"{profile}: {len(played)} seeds, {played[0]}..{played[-1]}, {nodes} nodes: {len(failed)} failed")
         for name, count in sorted(total.items()):
             print(f"{count:>14,} {name}")
     if missing:
-        print(f"{profile}: nothing in {len(seeds)} seeds provoked {', '.join(missing)}", file=sys.stderr)
+        print(f"{profile}: nothing in {len(played)} seeds provoked {', '.join(missing)}", file=sys.stderr)
     codes = [outcome.code for outcome in failed] + [1] * bool(missing)
     return min(codes, default=HOLDS)

@@ -1,7 +1,8 @@
 """What goes wrong (beside the floors): faults drawn by weight, one after another, while clients write.
 
-A fault that cannot be done just now is left out. Enough members are always kept that a majority can be brought together again:
-a member is taken away only while those that stay are more than half of the largest electorate that anybody knows.
+A fault that cannot be done just now is left out. Enough members are always kept that a majority can be brought
+together again: a member is taken away only while those that stay are more than half of the largest electorate that
+anybody knows.
 """
 
 from random import Random
@@ -90,7 +91,7 @@ class Faults:
         """Hosts that can be taken away with a majority staying."""
         serving = [host for host in self.cluster.hosts if host.is_serving]
         electorates = [len(host.node.replica.roster.electorate()) for host in serving if host.node is not None]
-        if not serving or 2 * (len(serving) - 1) <= max(electorates) and self.knobs.quorum == "majority":
+        if not serving or (2 * (len(serving) - 1) <= max(electorates) and self.knobs.quorum == "majority"):
             return []
         return serving if len(serving) > 1 else []
 

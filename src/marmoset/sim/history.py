@@ -1,8 +1,8 @@
 """What really happened (beside the floors): every operation with its true context, and what every replica truly has.
 
-The product forgets; this never does. A `Witness` stands beside one node. After each event it compares the replica's vector
-with the one that it kept, checks what can be checked of an arrival by itself, and so holds the replica's *true vector*. The
-checks at an arrival:
+The product forgets; this never does. A `Witness` stands beside one node. After each event it compares the replica's
+vector with the one that it kept, checks what can be checked of an arrival by itself, and so holds the replica's
+*true vector*. The checks at an arrival:
 
 - it is causally closed: whatever the operation had observed is here (DESIGN.md 3.2);
 - a transaction is here whole or not at all;

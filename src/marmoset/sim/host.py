@@ -1,8 +1,8 @@
 """A simulated machine (beside the floors): one node at a time on it, with clocks that may be wrong.
 
-It does what the runtime does: calls the node's handlers, then carries out the effects in order. A host that is stopped
-(a slow node, a SIGSTOP) handles nothing; timers and bytes wait. A crash takes the node and all its links away; a restart
-makes a new node under the same name. After each event the history is told what has changed.
+It does what the runtime does: calls the node's handlers, then carries out the effects in order. A host that is
+stopped (a slow node, a SIGSTOP) handles nothing; timers and bytes wait. A crash takes the node and all its links
+away; a restart makes a new node under the same name. After each event the history is told what has changed.
 """
 
 from collections.abc import Callable

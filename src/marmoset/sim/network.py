@@ -1,13 +1,13 @@
 """The simulated network (beside the floors): links that keep the order of their bytes, as TCP does.
 
-A link is two directions. What is sent in one direction arrives in order, each piece a latency after it was sent and never
-before the one ahead of it; sometimes a piece arrives in two parts. A lost packet is a latency that is longer by a
-retransmission. While a direction is cut, everything sent in it waits; a link that has waited for `BREAK_US` breaks at both
-ends, as it would by TCP's own timeouts, and what was under way is lost. A host that is stopped takes nothing either, but its
-kernel answers, so the link stays. Different links are not ordered with one another.
+A link is two directions. What is sent in one direction arrives in order, each piece a latency after it was sent and
+never before the one ahead of it; sometimes a piece arrives in two parts. A lost packet is a latency that is longer
+by a retransmission. While a direction is cut, everything sent in it waits; a link that has waited for `break_us`
+breaks at both ends, as it would by TCP's own timeouts, and what was under way is lost. A host that is stopped takes
+nothing either, but its kernel answers, so the link stays. Different links are not ordered with one another.
 
-Cuts are pairs (from, to) of host names, so a cut can be of one way only. What is blocked is looked at again when a cut ends or
-a host goes on: nothing polls.
+Cuts are pairs (from, to) of host names, so a cut can be of one way only. What is blocked is looked at again when a
+cut ends or a host goes on: nothing polls.
 """
 
 from collections import deque
@@ -23,7 +23,6 @@ from marmoset.sim.world import US_PER_MS, World
 if TYPE_CHECKING:
     from marmoset.sim.host import Host
 
-BREAK_US: Final = 8000 * US_PER_MS
 RETRANSMIT_US: Final = 200 * US_PER_MS
 DIAL_TIMEOUT_US: Final = 1000 * US_PER_MS
 
@@ -44,6 +43,8 @@ class Conditions:
     loss_share: float = 0.0
     split_share: float = 0.0
     """How often a piece arrives in two parts."""
+    break_us: int = 8_000_000
+    """For how long a link may get nothing through before it breaks."""
     window_bytes: int = 1 << 18
     """What is under way in one direction before the sender is told to pause."""
 
@@ -125,6 +126,7 @@ class Network:
         blocked, self._blocked = self._blocked, []
         for wire, side in blocked:
             wire.directions[side].scheduled = False
+            wire.directions[side].blocked_since_us = -1
             self._schedule(wire, side, self.world.now_us + self.latency_us(wire.ends[1 - side]))
 
     # -- links
@@ -187,7 +189,7 @@ class Network:
             self._blocked.append((wire, side))
             if direction.blocked_since_us < 0:
                 direction.blocked_since_us = now
-                self.world.after(BREAK_US, lambda: self._break_if_blocked_since(wire, side, now))
+                self.world.after(self.conditions.break_us, lambda: self._break_if_blocked_since(wire, side, now))
             return
         direction.blocked_since_us = -1
         data, ends = self._take(direction, now)
@@ -224,7 +226,7 @@ class Network:
         if direction.blocked_since_us != since_us:
             return
         if wire.ends[1 - side].is_stopped:  # its kernel answers
-            self.world.after(BREAK_US, lambda: self._break_if_blocked_since(wire, side, since_us))
+            self.world.after(self.conditions.break_us, lambda: self._break_if_blocked_since(wire, side, since_us))
             return
         self.breaks += 1
         for end in (0, 1):
@@ -260,6 +262,6 @@ class Network:
                 if wire.open[other]:
                     wire.ends[other].tell(wire, other, CLOSED)
 
-            self.world.after(BREAK_US, notice)
+            self.world.after(self.conditions.break_us, notice)
         else:
             self._put(wire, by, None)

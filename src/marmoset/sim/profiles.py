@@ -1,7 +1,8 @@
 """Profiles and knobs (beside the floors): what a run is like, drawn from its seed.
 
-A profile says what may happen and how often; the knobs of one run are drawn from it. Limits are shrunk at random, so that
-their edges are met by a few operations. `REQUIRED` names what the runs of a profile, taken together, must have provoked.
+A profile says what may happen and how often; the knobs of one run are drawn from it. Limits are shrunk at random,
+so that their edges are met by a few operations. `REQUIRED` names what the runs of a profile, taken together, must
+have provoked.
 """
 
 from dataclasses import dataclass, field
@@ -88,6 +89,8 @@ class Knobs:
     turn_us: int
     commands_max: int
     keys: int
+    words: int
+    focus: str
     flush_share: float
     conflict_share: float
     removal_share: float
@@ -111,6 +114,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         slow_us_max=rng.choice([100_000, 600_000]) if late else 0,
         loss_share=rng.choice([0.01, 0.05, 0.2]) if lossy else 0.0,
         split_share=rng.choice([0.0, 0.05, 0.3]),
+        break_us=rng.choice([700_000, 2_000_000, 8_000_000]),
         window_bytes=rng.choice([2000, 1 << 14, 1 << 18]) if nodes < 20 else 1 << 18,
     )
     scale = 1 if nodes < 20 else 2
@@ -137,7 +141,9 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         turn_gap_us=pace,
         turn_us=rng.choice([0, 500, 5000]),
         commands_max=rng.choice([1, 3, 6]),
-        keys=rng.choice([2, 4, 8]),
+        keys=rng.choice([1, 2, 4, 8]),
+        words=rng.choice([2, 6]),
+        focus=rng.choice(["", "", "l", "u", "h", "s", "z"]),
         flush_share=rng.choice([0.0, 0.0, 0.002]),
         conflict_share=rng.choice([0.0, 0.01, 0.05]),
         removal_share=rng.choice([0.2, 0.4, 0.5]),

@@ -1,11 +1,12 @@
 """One simulated run (beside the floors): a safety phase, a heal, a liveness phase with a bound.
 
-*Safety*: clients write while faults happen; everything that must hold at any moment is checked at ticks and behind every
-fault. *Heal*: cuts end, hosts go on, clocks agree, most of what crashed is started again, the rest stays dead and has to be
-buried. *Liveness*: within `liveness_ms` all have everything, nothing is left in any log, the dead are forgotten; then
-what is shown is compared with the specification, and nothing else may be kept.
+*Safety*: clients write while faults happen; everything that must hold at any moment is checked at ticks and behind
+every fault. *Heal*: cuts end, hosts go on, clocks agree, most of what crashed is started again, the rest stays dead
+and has to be buried. *Liveness*: within `liveness_ms` all have everything, nothing is left in any log, the dead are
+forgotten; then what is shown is compared with the specification, and nothing else may be kept.
 
-One seed gives one trace: nothing here reads a clock, and every random draw comes from a generator that the seed names.
+One seed gives one trace: nothing here reads a clock, and every random draw comes from a generator that the seed
+names.
 """
 
 import traceback

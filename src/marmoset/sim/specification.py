@@ -1,8 +1,8 @@
 """What a database is specified to show (beside the floors): a function of all operations and what each had observed.
 
-This is DESIGN.md section 5 as it is written: no windows, no folding, no stability, no dropping. A `Record` is one operation
-with its true context, a version vector that never forgets. `visible` computes the whole keyspace from records, in any
-order that has no operation before one that it observed.
+This is DESIGN.md section 5 as it is written: no windows, no folding, no stability, no dropping. A `Record` is one
+operation with its true context, a version vector that never forgets. `visible` computes the whole keyspace from
+records, in any order that has no operation before one that it observed.
 """
 
 from dataclasses import dataclass

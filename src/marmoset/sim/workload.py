@@ -5,8 +5,8 @@ transaction whose parts lie apart in time, or one of the probes:
 
 - *pair*: two counters are incremented in one transaction only; whoever reads both sees them equal;
 - *steps*: the clients of one host alone increment a counter; no read on one node ever sees it go back;
-- *word*: a client reads a counter of another host and then writes down what it saw; whoever reads that sees the counter at
-  least there.
+- *word*: a client reads a counter of another host and then writes down what it saw; whoever reads that sees the
+  counter at least there.
 
 The replies of probes are judged here. What the others read is judged by `checks`, against the specification.
 """
@@ -22,7 +22,10 @@ from marmoset.sim.host import Host
 from marmoset.sim.profiles import Knobs
 from marmoset.sim.specification import Plain, plain
 
+LETTERS: Final = [b"s", b"h", b"l", b"u", b"z"]
+"""Strings, hashes, lists, sets, sorted sets: the first letter of a key says what it mostly holds."""
 WORDS: Final = [b"a", b"b", b"c", b"dd", b"7", b"x" * 40]
+SCORES: Final = [b"1", b"2.5", b"-3", b"1e3", b"0"]
 NUMBERS: Final = [b"7", b"007", b"word", b"1.50", b"-3"]
 PAIR: Final = (b"pair:1", b"pair:2")
 
@@ -118,7 +121,7 @@ class Workload:
     def _judge_error(self, client: Client, reply: object) -> None:
         if isinstance(reply, hiredis.ReplyError):
             text = str(reply)
-            if "internal error" in text or text.startswith("ERR Protocol"):
+            if "internal error" in text or text.startswith(("ERR Protocol", "ERR unknown")):
                 raise Breach(f"{client.host.name} answers {text}")
             self.refused += text.startswith(("CLOCK", "LOADING"))
         elif isinstance(reply, list):
@@ -145,7 +148,7 @@ class Workload:
         return replies, raw
 
     def _watched_begin(self, client: Client) -> bytes:
-        key = self._key(self.rng.choice([b"s", b"h", b"l", b"z"]))
+        key = self._key(self.rng.choice(LETTERS))
         raw = self._say(client, request(b"WATCH", key))[1]
         client.watched = (key, client.value(key))
         return raw
@@ -219,23 +222,29 @@ class Workload:
         rng, knobs = self.rng, self.knobs
         if knobs.flush_share and rng.random() < knobs.flush_share:
             return [b"FLUSHALL"]
-        kind = rng.choice([b"s", b"h", b"l", b"l", b"z"])
+        kind = rng.choice([*LETTERS, b"l"])
+        if knobs.focus and rng.random() < 0.7:
+            kind = knobs.focus.encode()
         key = self._key(kind)
         if rng.random() < knobs.conflict_share:
-            key = self._key(rng.choice([b"s", b"h", b"l", b"z"]))
+            key = self._key(rng.choice(LETTERS))
             if rng.random() < 0.5:
                 return [b"DEL", key]
         removes = rng.random() < knobs.removal_share
         if kind == b"s":
             return self._on_string(key, removes)
-        if kind == b"z":
+        if kind == b"u":
             return self._on_set(key, removes)
+        if kind == b"z":
+            return self._on_sorted_set(key, removes)
         return self._on_hash(key, removes) if kind == b"h" else self._on_list(key, removes)
 
     def _on_string(self, key: bytes, removes: bool) -> list[bytes]:
         rng = self.rng
         if removes:
-            return rng.choice([[b"SET", key, rng.choice(NUMBERS)], [b"DEL", key], [b"GETSET", key, rng.choice(NUMBERS)]])
+            return rng.choice(
+                [[b"SET", key, rng.choice(NUMBERS)], [b"DEL", key], [b"GETSET", key, rng.choice(NUMBERS)]]
+            )
         return rng.choice(
             [
                 [b"INCR", key],
@@ -250,7 +259,7 @@ class Workload:
 
     def _on_set(self, key: bytes, removes: bool) -> list[bytes]:
         rng = self.rng
-        some = rng.sample(WORDS, rng.randint(1, 3))
+        some = rng.sample(WORDS[: self.knobs.words], rng.randint(1, 2))
         if removes:
             return rng.choice(
                 [[b"SREM", key, *some], [b"SREM", key, *some], [b"SPOP", key], [b"SPOP", key, b"2"], [b"DEL", key]]
@@ -260,9 +269,9 @@ class Workload:
                 [b"SADD", key, *some],
                 [b"SADD", key, *some],
                 [b"SADD", key, *(b"%d" % rng.randrange(1000) for _ in range(rng.randint(1, 8)))],
-                [b"SMOVE", key, self._key(b"z"), some[0]],
-                [b"SUNIONSTORE", key, key, self._key(b"z")],
-                [b"SDIFFSTORE", key, self._key(b"z"), key],
+                [b"SMOVE", key, self._key(b"u"), some[0]],
+                [b"SUNIONSTORE", key, key, self._key(b"u")],
+                [b"SDIFFSTORE", key, self._key(b"u"), key],
                 [b"SISMEMBER", key, some[0]],
                 [b"SMEMBERS", key],
                 [b"SRANDMEMBER", key, b"2"],
@@ -270,9 +279,30 @@ class Workload:
             ]
         )
 
+    def _on_sorted_set(self, key: bytes, removes: bool) -> list[bytes]:
+        rng = self.rng
+        some = rng.sample(WORDS[: self.knobs.words], rng.randint(1, 2))
+        if removes:
+            return rng.choice(
+                [[b"ZREM", key, *some], [b"ZREM", key, *some], [b"ZPOPMIN", key], [b"ZPOPMAX", key], [b"DEL", key]]
+            )
+        pairs = [part for member in some for part in (rng.choice(SCORES), member)]
+        return rng.choice(
+            [
+                [b"ZADD", key, *pairs],
+                [b"ZADD", key, *pairs],
+                [b"ZADD", key, b"GT", *pairs],
+                [b"ZINCRBY", key, rng.choice([b"1", b"0.1", b"-2.5"]), some[0]],
+                [b"ZINCRBY", key, b"2", some[0]],
+                [b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"],
+                [b"ZSCORE", key, some[0]],
+                [b"ZRANK", key, some[0]],
+            ]
+        )
+
     def _on_hash(self, key: bytes, removes: bool) -> list[bytes]:
         rng = self.rng
-        some = rng.sample(WORDS, rng.randint(1, 2))
+        some = rng.sample(WORDS[: self.knobs.words], rng.randint(1, 2))
         if removes:
             return rng.choice([[b"HDEL", key, *some], [b"HDEL", key, *some], [b"HDEL", key, *some], [b"DEL", key]])
         pairs = [part for field in some for part in (field, rng.choice(NUMBERS))]

@@ -1,0 +1,109 @@
+"""The simulator as people call it: runs hold, one seed gives one trace, exit codes say what happened."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from marmoset.errors import UsageError
+from marmoset.sim import command
+from marmoset.sim.mutants import MUTANTS, applied
+from marmoset.sim.profiles import FAULTS, PROFILES, draw
+from marmoset.sim.simulation import BREACH, HOLDS, STUCK, Simulation, simulate
+
+SOURCES = Path(__file__).parents[2] / "src"
+
+
+@pytest.mark.parametrize("profile", list(PROFILES))
+def test_a_few_runs_of_every_profile_hold(profile: str) -> None:
+    for seed in range(3):
+        outcome = simulate(seed, profile, 4, 250)
+        assert outcome.code == HOLDS, f"{outcome.problem}; {command.replay(outcome)}"
+        assert outcome.counts["operations"] >= 250 and outcome.counts["keys_checked"] and outcome.counts["folds"]
+
+
+def test_two_nodes_hold_and_so_do_twelve() -> None:
+    for nodes in (2, 12):
+        outcome = simulate(1, "everything", nodes, 200)
+        assert outcome.code == HOLDS, outcome.problem
+
+
+def test_one_seed_gives_one_trace_whatever_the_hashes_are_salted_with(tmp_path: Path) -> None:
+    traces: list[bytes] = []
+    for salt in ("0", "1", "4242"):
+        file = tmp_path / salt
+        env = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(SOURCES)}
+        arguments = ["--seed", "7", "--steps", "400", "--profile", "everything", "--trace", str(file)]
+        done = subprocess.run(
+            [sys.executable, "-m", "marmoset", "sim", *arguments], env=env, check=False, capture_output=True
+        )
+        assert done.returncode == HOLDS, done.stderr.decode()
+        traces.append(file.read_bytes())
+    assert len(traces[0]) > 10_000 and traces[0] == traces[1] == traces[2]
+
+
+def test_another_seed_gives_another_trace() -> None:
+    assert simulate(1, "calm", 3, 60).trace != simulate(2, "calm", 3, 60).trace
+
+
+def test_a_breach_exits_with_1_and_says_how_to_play_it_again(capsys: pytest.CaptureFixture[str]) -> None:
+    broken = next(mutant for mutant in MUTANTS if mutant.name == "causality not checked")
+    with applied(broken):
+        assert command.run(0, "everything", 4, 300, False, None) == BREACH
+    error = capsys.readouterr().err
+    assert "breach" in error and "replay: marmoset sim --seed 0 --nodes 4 --steps 300 --profile everything" in error
+
+
+def test_no_progress_exits_with_3() -> None:
+    stuck = next(mutant for mutant in MUTANTS if mutant.name == "never forgotten")
+    with applied(stuck):
+        assert command.run_many(range(3), "churn", 4, 200, True) == STUCK
+
+
+def test_what_cannot_be_simulated_is_refused() -> None:
+    for arguments in (("calmer", 5, 10), ("calm", 1, 10), ("calm", 51, 10), ("calm", 5, 0)):
+        with pytest.raises(UsageError):
+            command.check(*arguments)
+    for text in ("5", "7..3", "a..b"):
+        with pytest.raises(UsageError):
+            command.seeds_of(text)
+    assert list(command.seeds_of("3..5")) == [3, 4, 5]
+
+
+def test_json_has_seed_knobs_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(3, "calm", 3, 60, True, None) == HOLDS
+    told = json.loads(capsys.readouterr().out)
+    assert told["seed"] == 3 and told["knobs"]["nodes"] == 3 and told["counts"]["operations"] >= 60
+
+
+def test_a_profile_that_provokes_nothing_of_what_it_is_for_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "SEEDS_MIN", 1)
+    assert command.run_many([1], "churn", 3, 5, False) == BREACH
+    assert "provoked" in capsys.readouterr().err
+
+
+def test_profiles_name_faults_that_exist() -> None:
+    for profile in PROFILES.values():
+        assert set(profile.weights) <= set(FAULTS)
+
+
+def test_checks_that_are_told_a_lie_speak_up() -> None:
+    """A value that is changed behind the node's back is found."""
+    simulation = Simulation(1, draw(1, "calm", 3, 2000))
+
+    def lie() -> None:
+        node = simulation.cluster.hosts[0].node
+        assert node is not None
+        for values in node.replica.keyspace._values:
+            for key in values:
+                if key.startswith(b"s") and isinstance(values[key], bytes):
+                    values[key] = b"a lie"
+        simulation.cluster.world.after(20_000, lie)
+
+    simulation.cluster.world.after(200_000, lie)
+    assert simulation.run().code == BREACH
