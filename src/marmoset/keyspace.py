@@ -24,6 +24,7 @@ from marmoset.codec.operations import (
     AnyOperation,
     Assign,
     Bury,
+    Expire,
     Flush,
     Join,
     Leave,
@@ -31,6 +32,8 @@ from marmoset.codec.operations import (
     Reset,
 )
 from marmoset.crdts import types
+from marmoset.crdts.deadline import Deadlines
+from marmoset.crdts.exports import DeadlineEntry, export_deadline
 from marmoset.crdts.sequence import Sequence, SequenceWindow
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
@@ -82,7 +85,9 @@ class Keyspace:
         "_sequences",
         "_values",
         "_windows",
+        "deadlines",
         "garbage",
+        "now_ms",
         "snapshot_vectors",
         "split_above",
         "tracking",
@@ -104,6 +109,9 @@ class Keyspace:
         self._beside: dict[bytes, dict[int, Holding]] = {}
         self._sequences = [0] * SHARDS
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
+        self.deadlines = Deadlines(SHARDS)
+        self.now_ms = 0
+        """What the clock of this replica says (DESIGN.md 3.8): keys whose deadline has passed are not there."""
         self.tracking = False
         """Whether operations need window entries: not in a group of one."""
         self.window_entries = 0
@@ -115,19 +123,39 @@ class Keyspace:
 
     def get(self, key: bytes) -> Value | None:
         """The plain value of a key, or None. O(1). Never change it: that is what operations are for."""
-        return self._values[crc32(key) & MASK].get(key)
+        shard = crc32(key) & MASK
+        value = self._values[shard].get(key)
+        if value is not None and self.deadlines.count and self._has_passed(shard, key):
+            return None
+        return value
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._values[crc32(key) & MASK]
+        return self.get(key) is not None
+
+    def _has_passed(self, shard: int, key: bytes) -> bool:
+        deadline = self.deadlines.get(shard, key)
+        return deadline is not None and deadline[0] <= self.now_ms
+
+    def deadline_ms(self, key: bytes) -> int | None:
+        """When a key ends, in milliseconds since 1970; None where it does not. O(1)."""
+        deadline = self.deadlines.get(crc32(key) & MASK, key)
+        return None if deadline is None else deadline[0]
+
+    def is_left_over(self, key: bytes) -> bool:
+        """Whether a key is not there but has a deadline: whoever writes to it has to reset what is left first. O(1)."""
+        return bool(self.deadlines.count) and self.deadline_ms(key) is not None and self.get(key) is None
 
     def __len__(self) -> int:
-        """How many keys are visible. O(shards)."""
+        """How many keys are kept, those whose deadline has passed but that are not removed yet included. O(shards)."""
         return sum(map(len, self._values))
 
     def keys(self) -> Iterator[bytes]:
         """All keys, shard by shard. O(n); the keyspace must not change meanwhile."""
-        for values in self._values:
-            yield from values
+        for shard, values in enumerate(self._values):
+            if self.deadlines.shown[shard]:
+                yield from (key for key in values if not self._has_passed(shard, key))
+            else:
+                yield from values
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Some keys from `cursor` on, and the cursor to go on with, 0 at the end. O(count + one shard).
@@ -136,7 +164,11 @@ class Keyspace:
         """
         keys: list[bytes] = []
         while 0 <= cursor < SHARDS:
-            keys.extend(self._values[cursor])
+            found = self._values[cursor]
+            if self.deadlines.shown[cursor]:
+                keys.extend(key for key in found if not self._has_passed(cursor, key))
+            else:
+                keys.extend(found)
             cursor += 1
             if len(keys) >= count:
                 break
@@ -220,6 +252,12 @@ class Keyspace:
             self._touch(key)
         values = self._values[shard]
         value = values.get(key)
+        if isinstance(operation, Expire):
+            self.deadlines.assign(shard, key, dot, operation.deadline_ms, context, tracking=self.tracking)
+            return
+        resets = isinstance(operation, Reset) or (isinstance(operation, Assign) and not operation.keep_deadline)
+        if resets and (self.deadlines.count or self.deadlines.entries):
+            self.deadlines.reset(shard, key, context)
         if isinstance(operation, Reset):
             if key in self._beside:
                 self._reset_all(shard, key, dot, context, None)
@@ -352,6 +390,7 @@ class Keyspace:
         for shard in range(SHARDS):
             if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
                 continue
+            self._flush_deadlines(shard, context)
             values, windows = self._values[shard], self._windows[shard]
             if not values:
                 continue
@@ -376,6 +415,10 @@ class Keyspace:
         if emptied and self.tracking:
             self._flushed.setdefault(dot, []).extend(emptied)  # a snapshot may have brought others
 
+    def _flush_deadlines(self, shard: int, context: Context) -> None:
+        for key in self.deadlines.keys(shard):
+            self.deadlines.reset(shard, key, context)
+
     def collect_garbage(self, entries: int) -> bool:
         """Free about as many entries of replaced shards; True while some are left. O(entries)."""
         while self.garbage and entries > 0:
@@ -399,6 +442,9 @@ class Keyspace:
         if isinstance(operation, Flush):
             return
         assert not isinstance(operation, Join | Ready | Leave | Bury)
+        if isinstance(operation, Expire):
+            self.deadlines.fold(crc32(operation.key) & MASK, operation.key, dot)
+            return
         self._fold_key(operation.key, operation, dot)
 
     def _fold_key(self, key: bytes, operation: AnyOperation, dot: Dot) -> None:
@@ -457,6 +503,11 @@ class Keyspace:
                 if holding.value is not None:
                     yield key, other, holding.value, holding.window
 
+    def export_deadlines(self, shard: int) -> list[DeadlineEntry]:
+        """The deadlines of the keys of a shard. O(n log n)."""
+        shown, windows = self.deadlines.shown[shard], self.deadlines.windows[shard]
+        return [export_deadline(key, shown.get(key), windows.get(key, {})) for key in self.deadlines.keys(shard)]
+
     def take(self, key: bytes, kind: int) -> tuple[Value | None, Window | None]:
         """Take out what a key holds of one kind, to be put back by `restore`. O(1)."""
         shard = crc32(key) & MASK
@@ -480,6 +531,7 @@ class Keyspace:
     def _check(self) -> None:
         """Every invariant of the keyspace and of all that it holds; for tests and the simulator. O(n)."""
         entries = 0
+        self.deadlines._check()
         for shard in range(SHARDS):
             values, windows = self._values[shard], self._windows[shard]
             assert self._sequences[shard] == sum(isinstance(value, Sequence) for value in values.values())
@@ -494,7 +546,7 @@ class Keyspace:
                 entries += window.entries
         for key, held in self._beside.items():
             assert held, "nothing is kept beside a key"
-            shown = self.get(key)
+            shown = self._values[crc32(key) & MASK].get(key)
             for other, holding in held.items():
                 visible = holding.value is not None and types.is_visible(holding.value)
                 assert visible or holding.window is not None, "residue beside a key"
@@ -508,6 +560,7 @@ class Keyspace:
         """Whether nothing but plain visible values is kept, apart from conflicts that members made. O(shards)."""
         return (
             self.window_entries == 0
+            and self.deadlines.entries == 0
             and not any(self._windows)
             and not self._flushed
             and all(holding.window is None for held in self._beside.values() for holding in held.values())

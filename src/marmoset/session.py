@@ -21,6 +21,7 @@ from marmoset.commands.table import Command
 from marmoset.keyspace import Watch
 from marmoset.node import Node
 from marmoset.replication.replica import OPEN_BYTES_MAX
+from marmoset.replication.expiry import observe_time
 from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
@@ -130,6 +131,8 @@ class Session:
         except ProtocolError as problem:
             fault = problem.text
         size = size // len(requests) + PER_VALUE_BYTES if requests and size <= SMALL_BYTES else -1
+        if self.database.keyspace.deadlines.count:
+            observe_time(self.database.replica)
         out: list[bytes] = []
         for args in requests:
             reply = self.run(args, size)

@@ -20,6 +20,7 @@ from marmoset.codec.operations import (
     AnyOperation,
     Assign,
     Bury,
+    Expire,
     Flush,
     Increment,
     Join,
@@ -42,15 +43,17 @@ from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.types import KIND_NAMES
 from marmoset.keyspace import Keyspace
 from marmoset.keyspace import kind as kind_of
+from marmoset.replication.expiry import observe_time, remove_passed
 from marmoset.replication.replica import APPLIED, DUPLICATE, Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
-from marmoset.sim.specification import Plain, Record, plain, visible
+from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visible
 
 KEYS = (b"a", b"b", b"c")
 ELEMENTS = (b"x", b"y", b"z")
 NAMES = {"set": "set", "map": "hash", "list": "list", "register": "string", "zset": "zset"}
 AMOUNTS: tuple[int | str, ...] = (1, -1, 5, "0.1", "-2.50", "0.5")
 SCORES: tuple[int | bytes, ...] = (1, 2, b"1.5", b"inf")
+LATER_MS = 1_500_000
 ALL_KINDS = ("set", "map", "list", "list", "register", "zset")
 
 
@@ -86,6 +89,7 @@ class Subject:
 
     def shown(self) -> dict[bytes, tuple[int, Plain]]:
         keyspace = self.replica.keyspace
+        keyspace.now_ms = 0  # what has passed is there until its removal is logged, which is what is specified
         found: dict[bytes, tuple[int, Plain]] = {}
         for key in list(keyspace.keys()):
             value = keyspace.get(key)
@@ -97,7 +101,8 @@ class Subject:
 class Laboratory:
     """All replicas, and every operation that any of them made."""
 
-    def __init__(self, rng: Random, kinds: tuple[str, ...]) -> None:
+    def __init__(self, rng: Random, kinds: tuple[str, ...], deadlines: bool) -> None:
+        self.deadlines = deadlines
         self.rng = rng
         self.kinds = kinds
         self.wall_ms = 1_000_000
@@ -120,6 +125,7 @@ class Laboratory:
     def write(self, subject: Subject) -> None:
         """A batch of a few operations of any type."""
         rng, replica = self.rng, subject.replica
+        observe_time(replica)
         for _ in range(rng.choice([1, 1, 1, 2, 3])):
             operation = self.operation(subject)
             if operation is not None:
@@ -136,7 +142,9 @@ class Laboratory:
             return Flush()
         if dice < 0.08:
             return Reset(key)
-        if dice < 0.14:
+        if dice < 0.18 and self.deadlines and value is not None:
+            return Expire(key, rng.choice([0, self.wall_ms + 30, self.wall_ms + 300, LATER_MS, LATER_MS + 1]))
+        if dice < 0.22:
             return Assign(key, rng.choice([b"7", b"007", b"word", b"1.50"]))
         kind = rng.choice(self.kinds)
         if value is not None and KIND_NAMES[kind_of(value)] != NAMES[kind]:
@@ -216,6 +224,12 @@ class Laboratory:
         assert verdict in (APPLIED, DUPLICATE), verdict
         assert data
         target.note()
+
+    def expire(self, subject: Subject) -> None:
+        """Log the removal of what everybody's clock is known to have passed."""
+        remove_passed(subject.replica, self.rng.choice([1, 100]))
+        subject.replica.commit()
+        subject.note()
 
     def fold(self, subject: Subject) -> None:
         if subject.replica.advance():
@@ -309,6 +323,25 @@ class Laboratory:
             if turn in (3, 4):
                 self.bury_silent()
 
+    def all_pass(self) -> int:
+        """Time goes on until every deadline has passed: each key that had one goes, everywhere, and nothing is left."""
+        serving = self.serving()
+        ending = deadlines_of(self.records)
+        for _ in range(3):
+            self.finish()
+            for subject in serving:
+                while remove_passed(subject.replica, 1000):
+                    subject.replica.commit()
+                    subject.note()
+            self.wall_ms += 1000
+        self.finish()
+        for subject in serving:
+            subject.replica._check()
+            assert subject.replica.keyspace.deadlines.count == 0, "a deadline outlives its time"
+            assert not any(key in subject.replica.keyspace for key in ending), "a key outlives its deadline"
+            assert subject.replica.is_at_rest
+        return len(ending)
+
     def check(self) -> None:
         for subject in self.subjects:
             if subject.serving:
@@ -331,9 +364,11 @@ def read(framed: bytes) -> tuple[object, bytes]:
     return decode(data), data
 
 
-def history(rng: Random, steps: int, churn: float = 0.02, kinds: tuple[str, ...] = ALL_KINDS) -> dict[str, int]:
+def history(
+    rng: Random, steps: int, churn: float = 0.02, kinds: tuple[str, ...] = ALL_KINDS, deadlines: bool = False
+) -> dict[str, int]:
     """One random history and all checks; how much of what it is there to provoke has happened."""
-    lab = Laboratory(rng, kinds)
+    lab = Laboratory(rng, kinds, deadlines)
     tally = {"joins": 0, "leaves": 0, "folds": 0}
     for _ in range(rng.randint(1, 3)):
         lab.join(lab.subjects[0])
@@ -362,6 +397,8 @@ def history(rng: Random, steps: int, churn: float = 0.02, kinds: tuple[str, ...]
         if rng.random() < folds:
             lab.fold(rng.choice(lab.serving()))
             tally["folds"] += 1
+        if deadlines and rng.random() < 0.2:
+            lab.expire(rng.choice(lab.serving()))
         if rng.random() < 0.1:
             lab.check()
     lab.finish()
@@ -373,13 +410,19 @@ def history(rng: Random, steps: int, churn: float = 0.02, kinds: tuple[str, ...]
     tally["stalemates"] = int(len(groups) > 1)
     for observed, group in groups.items():
         seen = dict(observed)
-        expected = visible([record for record in lab.records if seen.get(record.dot[0], 0) >= record.dot[1]])
+        records = [record for record in lab.records if seen.get(record.dot[0], 0) >= record.dot[1]]
+        expected, ends = visible(records), deadlines_of(records)
         for subject in group:
             shown = subject.shown()
             assert shown == expected, f"r{subject.me} shows {shown}, specified is {expected}"
+            kept = {key: subject.replica.keyspace.deadline_ms(key) for key in KEYS}
+            assert {key: ms for key, ms in kept.items() if ms is not None} == ends, f"r{subject.me}: {kept}, not {ends}"
     if len(groups) > 1:
         return tally
     for subject in lab.serving():
         assert subject.replica.is_at_rest, f"r{subject.me} keeps metadata at rest"
         assert not subject.replica.roster.left and not subject.replica.roster.buried
+    if deadlines:
+        lab.wall_ms = 2 * LATER_MS
+        tally["removed"] = lab.all_pass()
     return tally

@@ -32,3 +32,9 @@ def test_long_histories_of_fixed_seeds_provoke_what_they_are_there_for(start: in
         for name, count in history(Random(seed), steps=150, churn=(0, 0.02, 0.06)[seed % 3], kinds=ALL_KINDS).items():
             total[name] = total.get(name, 0) + count
     assert all(total[name] for name in ("joins", "leaves", "folds")), total
+
+
+@SEARCH
+@given(rng=st.randoms(use_true_random=False))
+def test_deadlines_are_what_is_specified_and_end_their_keys_once_all_clocks_have_passed_them(rng: Random) -> None:
+    history(rng, steps=50, churn=0.04, deadlines=True)

@@ -44,10 +44,12 @@ class Reset(Operation, tag=1, frozen=True):
 
 
 class Assign(Operation, tag=2, frozen=True):
-    """Give a register its value; what is observed of every other kind at the key is reset."""
+    """Give a register its value; what is observed of every other kind at the key, and its deadline, is reset."""
 
     key: bytes
     value: Scalar
+    keep_deadline: bool = False
+    """The deadline stays: KEEPTTL, APPEND."""
 
 
 class Increment(Operation, tag=3, frozen=True):
@@ -143,6 +145,13 @@ class ScoreRemove(Operation, tag=15, frozen=True):
     fields: Annotated[list[bytes], msgspec.Meta(min_length=1)]
 
 
+class Expire(Operation, tag=16, frozen=True):
+    """Give a key a deadline, in milliseconds since 1970 by the hybrid clock; 0 is never."""
+
+    key: bytes
+    deadline_ms: Annotated[int, msgspec.Meta(ge=0, lt=1 << 46)]
+
+
 class Join(Operation, tag=32, frozen=True):
     """Let a replica in; logged by its sponsor."""
 
@@ -181,6 +190,7 @@ AnyOperation = (
     | ScoreAssign
     | ScoreIncrement
     | ScoreRemove
+    | Expire
     | Join
     | Ready
     | Leave

@@ -2,9 +2,21 @@
 
 from typing import Final
 
-from marmoset.commands import cluster, connection, hashes, keys, lists, server, sets, sortedsets, strings, transactions
+from marmoset.commands import (
+    cluster,
+    connection,
+    expiry,
+    hashes,
+    keys,
+    lists,
+    server,
+    sets,
+    sortedsets,
+    strings,
+    transactions,
+)
 from marmoset.commands.table import Command
 
-GROUPS: Final = (connection, server, keys, strings, sets, sortedsets, hashes, lists, transactions, cluster)
+GROUPS: Final = (connection, server, keys, expiry, strings, sets, sortedsets, hashes, lists, transactions, cluster)
 COMMANDS: Final[dict[str, Command]] = {command.name: command for group in GROUPS for command in group.TABLE}
 """Every command by its name in lower case."""

@@ -44,8 +44,14 @@ def _sections(session: "Session") -> dict[str, Section]:
         },
         "Replication": {"role": "master", "connected_slaves": 0},
         "Marmoset": {name: value for name, value in status.items() if name not in ("keys", "version")},
-        "Keyspace": {"db0": f"keys={status['keys']},expires=0,avg_ttl=0"} if status["keys"] else {},
+        "Keyspace": _keyspace(status),
     }
+
+
+def _keyspace(status: Section) -> Section:
+    if not status["keys"]:
+        return {}
+    return {"db0": f"keys={status['keys']},expires={status['keys_with_deadline']},avg_ttl=0"}
 
 
 def info(session: "Session", args: list[bytes]) -> Reply:

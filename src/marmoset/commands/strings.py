@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Final
 
-from marmoset.codec.operations import Assign, Increment, Reset
+from marmoset.codec.operations import Assign, Expire, Increment, Reset
 from marmoset.commands.database import STRING, text
+from marmoset.commands.expiry import UNITS, deadline_of
 from marmoset.commands.parsing import INT_MAX, INT_MIN, decimal, integer, integer_or_none
 from marmoset.commands.table import ALL_KEYS, KEY_VALUES, ONE_KEY, command, table
 from marmoset.crdts.register import DIGITS_MAX, add, number_text
 from marmoset.resp.errors import (
     INFINITE,
     INVALID_EXPIRY,
-    NO_EXPIRY,
     NOT_AN_INTEGER,
     OVERFLOW,
     SYNTAX,
@@ -30,13 +30,17 @@ def get(session: "Session", args: list[bytes]) -> Reply:
 
 
 def set_(session: "Session", args: list[bytes]) -> Reply:
-    """SET key value [NX | XX] [GET] [KEEPTTL]."""
+    """SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds | KEEPTTL]."""
     database = session.database
     if len(args) == 3:
         database.submit(Assign(args[1], args[2]))
         return OK
     key, value = args[1], args[2]
-    options = _set_options(args)
+    options, expiry = _set_options(args)
+    deadline_ms = None
+    if expiry is not None:
+        unit_ms, absolute = UNITS[expiry[0]]
+        deadline_ms = deadline_of(database, "set", expiry[1], unit_ms, absolute=absolute)
     old: bytes | None = None
     if b"GET" in options:
         found = database.string_at(key)
@@ -44,14 +48,16 @@ def set_(session: "Session", args: list[bytes]) -> Reply:
     exists = key in database.keyspace
     refused = (b"NX" in options and exists) or (b"XX" in options and not exists)
     if not refused:
-        database.submit(Assign(key, value))
+        database.submit(Assign(key, value, b"KEEPTTL" in options))
+        if deadline_ms is not None:
+            database.submit(Expire(key, deadline_ms))
     if b"GET" in options:
         return old
     return None if refused else OK
 
 
-def _set_options(args: list[bytes]) -> set[bytes]:
-    """The options of SET, in capitals. Expiry is read as Redis does, and refused."""
+def _set_options(args: list[bytes]) -> tuple[set[bytes], tuple[bytes, int] | None]:
+    """The options of SET, in capitals, and its expiry, if any: how it is said, and the number."""
     options: set[bytes] = set()
     expiry: tuple[bytes, bytes] | None = None
     at = 3
@@ -71,8 +77,8 @@ def _set_options(args: list[bytes]) -> set[bytes]:
         number = integer(expiry[1])
         if not 0 < number <= INT_MAX // _EXPIRY[expiry[0]]:
             raise CommandError(INVALID_EXPIRY)
-        raise CommandError(NO_EXPIRY)
-    return options
+        return options, (expiry[0], number)
+    return options, None
 
 
 _EXPIRY: Final = {b"EX": 1000, b"PX": 1, b"EXAT": 1000, b"PXAT": 1}
@@ -130,7 +136,7 @@ def append(session: "Session", args: list[bytes]) -> Reply:
     old = database.string_at(args[1])
     new = args[2] if old is None else text(old) + args[2]
     database.charge("append", len(new))
-    database.submit(Assign(args[1], new))
+    database.submit(Assign(args[1], new, keep_deadline=True))
     return len(new)
 
 
@@ -205,7 +211,8 @@ def incrbyfloat(session: "Session", args: list[bytes]) -> Reply:
 TABLE = table("string",
     command("get key", get, 2, "readonly fast", ONE_KEY,
             "O(1)", "Returns the string value of a key."),
-    command("set key value [NX | XX] [GET] [KEEPTTL]", set_, -3, "write denyoom", ONE_KEY,
+    command("set key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds | KEEPTTL]",
+            set_, -3, "write denyoom", ONE_KEY,
             "O(1)", "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
             "Of concurrent assignments the later one wins; increments that it had not seen are added to it."),
     command("setnx key value", setnx, 3, "write denyoom fast", ONE_KEY,

@@ -10,8 +10,18 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from marmoset.codec.operations import KIND_MAP, KIND_REGISTER, KIND_SEQUENCE, KIND_SET, KIND_SORTED_SET, Scalar, WireDot
+from marmoset.codec.operations import (
+    KIND_MAP,
+    KIND_REGISTER,
+    KIND_SEQUENCE,
+    KIND_SET,
+    KIND_SORTED_SET,
+    Id,
+    Scalar,
+    WireDot,
+)
 from marmoset.crdts.addwins import SetWindow
+from marmoset.crdts.deadline import Deadline, DeadlineWindow
 from marmoset.crdts.map import Fields, MapWindow, SortedSetWindow
 from marmoset.crdts.register import RegisterWindow, number_text, parse_decimal, plain_number
 from marmoset.crdts.sequence import SequenceWindow, export_state, import_state
@@ -20,10 +30,12 @@ from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
 
+KIND_DEADLINE: Final = 5
 PIECE_ELEMENTS: Final = 4096
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 
 Stamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 46)]
 WireScalar = bytes | int | tuple[str]
 """A plain value; a whole number beyond 64 bits is its text, in a tuple that tells it from bytes."""
 
@@ -74,6 +86,14 @@ class SortedSetEntry(Entry, tag=KIND_SORTED_SET, frozen=True):
     fields: list[tuple[bytes, RegisterState]]
 
 
+class DeadlineEntry(Entry, tag=KIND_DEADLINE, frozen=True):
+    """The deadline of a key, and those that are not stable."""
+
+    key: bytes
+    deadline: tuple[Milliseconds, Id] | None
+    window: list[tuple[WireDot, Milliseconds]]
+
+
 class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
     """A sequence with everything that it remembers; its state is checked by the type."""
 
@@ -81,7 +101,8 @@ class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
     state: Any
 
 
-AnyEntry = RegisterEntry | SetEntry | MapEntry | SortedSetEntry | SequenceEntry
+ValueEntry = RegisterEntry | SetEntry | MapEntry | SortedSetEntry | SequenceEntry
+AnyEntry = ValueEntry | DeadlineEntry
 
 _decoder: Final = msgspec.msgpack.Decoder(list[AnyEntry])
 
@@ -159,6 +180,11 @@ def export_value(key: bytes, value: Value, window: Window | None) -> list[AnyEnt
     return [SequenceEntry(key, export_state(value, window))]
 
 
+def export_deadline(key: bytes, deadline: Deadline | None, window: DeadlineWindow) -> DeadlineEntry:
+    """The entry for the deadline of a key. O(window)."""
+    return DeadlineEntry(key, deadline, sorted(window.items()))
+
+
 def decode_entries(raw: msgspec.Raw) -> list[AnyEntry]:
     """The entries of a part of a snapshot. O(n).
 
@@ -186,7 +212,7 @@ def _import_fields(entry: MapEntry | SortedSetEntry, items: Fields, window: MapW
     return window if window.entries else None
 
 
-def import_entry(entry: AnyEntry, value: Value | None, window: Window | None) -> tuple[int, Value, Window | None]:
+def import_entry(entry: ValueEntry, value: Value | None, window: Window | None) -> tuple[int, Value, Window | None]:
     """Kind, value and window that an entry adds up to with what earlier entries of the key gave. O(n).
 
     Raises:

@@ -41,11 +41,13 @@ from marmoset.node.meeting import Meeting
 from marmoset.node.sponsoring import Sponsoring
 from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, SERVING, WAITING
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
+from marmoset.replication.expiry import remove_passed
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 20
 FOLD_BUDGET: Final = 2000
+EXPIRE_KEYS: Final = 1000
 FOLD_DELAY_MS: Final = 5
 GARBAGE_ENTRIES: Final = 5000
 
@@ -406,6 +408,8 @@ class Node:
         if self.replica.keyspace.garbage:
             self.arm("fold", FOLD_DELAY_MS)
         self.sponsoring.handle_interval()
+        if self.state == SERVING and remove_passed(self.replica, EXPIRE_KEYS):
+            self.replica.commit()
         self.leaving.check()
 
     def report_to_all(self) -> None:

@@ -23,12 +23,14 @@ from marmoset.codec.messages import Batch, Report, decode_operations, encode, en
 from marmoset.codec.operations import (
     AnyOperation,
     Bury,
+    Expire,
     Flush,
     Join,
     Leave,
     MapAssign,
     MapRemove,
     Ready,
+    Reset,
     RosterOperation,
     ScoreAssign,
     ScoreRemove,
@@ -47,6 +49,8 @@ from marmoset.replication.roster import Member, Roster
 from marmoset.replication.stability import Stability
 
 LOCAL: Final = LocalContext()
+UNTOUCHED_BY_DEADLINES: Final = (Reset, Expire, Flush, Join, Ready, Leave, Bury)
+"""Operations that do not build on what a key holds."""
 FORGOTTEN_MAX: Final = 1024
 OPEN_BYTES_MAX: Final = 1 << 20
 """An open batch of this size is closed at the end of the command that brought it there."""
@@ -173,6 +177,8 @@ class Replica:
         if not self._applied_local:
             self._open_stamp = self.clock.tick(self.wall_ms())
             self._applied_local = True
+        if self.keyspace.deadlines.count:
+            self._reset_left_over(operation)
         dot = (self.me, self.next_seq)
         self.keyspace.effect(operation, dot, self._open_stamp, LOCAL)
         self.next_seq += width(operation)
@@ -181,6 +187,11 @@ class Replica:
         if self.listener is not None:
             self.listener(operation, dot, self._open_stamp)
         return dot
+
+    def _reset_left_over(self, operation: AnyOperation) -> None:
+        """Before a write to a key whose deadline has passed: reset what is observed of the old, in the same batch."""
+        if not isinstance(operation, UNTOUCHED_BY_DEADLINES) and self.keyspace.is_left_over(operation.key):
+            self.submit(Reset(operation.key))
 
     def end_of_command(self, size_bytes: int = 0) -> None:
         """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1).

@@ -33,6 +33,7 @@ from marmoset.codec.messages import (
 from marmoset.codec.operations import KIND_MAP, KIND_SET, width, KIND_SORTED_SET
 from marmoset.crdts.exports import (
     AnyEntry,
+    DeadlineEntry,
     MapEntry,
     SetEntry,
     SortedSetEntry,
@@ -100,6 +101,7 @@ class SnapshotSource:
                     if weight >= self._step_elements * (len(packets) + 1):
                         packets.append(entries)
                         entries = []
+            entries += self.replica.keyspace.export_deadlines(self._shard)
             self._shard += 1
         vector = vector_pairs(self.replica.seen)
         for packet in [*packets, entries]:
@@ -233,6 +235,9 @@ class SnapshotSink:
         for entry in decode_entries(message.entries):
             if not message.first <= shard_of(entry.key) < end:
                 raise PeerError("a value outside the shards of its part of a snapshot")
+            if isinstance(entry, DeadlineEntry):
+                keyspace.deadlines.restore(shard_of(entry.key), entry.key, entry.deadline, dict(entry.window))
+                continue
             value: Value | None = None
             window: Window | None = None
             kind = _KINDS.get(type(entry), -1)

@@ -52,7 +52,6 @@ NO_PASSWORD: Final = (
 )
 WRONG_PASSWORD: Final = "WRONGPASS invalid username-password pair or user is disabled."
 CLIENT_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
-NO_EXPIRY: Final = "ERR expiry is not supported yet: SET takes NX, XX, GET and KEEPTTL"
 LENGTH_RANGE: Final = "ERR value is out of range"
 COUNT_RANGE: Final = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
 INT_RANGE: Final = "ERR value is out of range, value must between -2147483648 and 2147483647"

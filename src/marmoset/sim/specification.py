@@ -17,6 +17,7 @@ from marmoset.codec.operations import (
     KIND_SORTED_SET,
     AnyOperation,
     Assign,
+    Expire,
     Flush,
     Increment,
     MapAssign,
@@ -272,6 +273,28 @@ def visible(records: list[Record]) -> dict[bytes, tuple[int, Plain]]:
             present.append((KIND_REGISTER, string))
         if present:
             shown[key] = present[0]
+    return shown
+
+
+def deadlines_of(records: list[Record]) -> dict[bytes, int]:
+    """The deadline of every key that has one: of those that no other deadline and no reset has observed the latest,
+    never being the latest of all. O(records of a key squared)."""
+    flushes = [record for record in records if isinstance(record.operation, Flush)]
+    given: dict[bytes, list[Record]] = {}
+    ended: dict[bytes, list[Record]] = {}
+    for record in records:
+        operation = record.operation
+        if isinstance(operation, Expire):
+            given.setdefault(operation.key, []).append(record)
+        elif isinstance(operation, Reset) or (isinstance(operation, Assign) and not operation.keep_deadline):
+            ended.setdefault(operation.key, []).append(record)
+    shown: dict[bytes, int] = {}
+    for key, mine in given.items():
+        enders = [*mine, *ended.get(key, []), *flushes]
+        left = [record for record in mine if not any(other.saw(record.dot) for other in enders)]
+        times = [record.operation.deadline_ms for record in left if isinstance(record.operation, Expire)]
+        if times and 0 not in times:
+            shown[key] = max(times)
     return shown
 
 

@@ -1,0 +1,49 @@
+"""Removing keys whose deadline has passed (floor 5, DESIGN.md section 5).
+
+A replica whose clock has passed a deadline treats the key as absent at once. The key is removed by an ordinary reset,
+and only when the known clocks of all counted members have passed the deadline: a clock that is known came behind
+everything that its owner did before, so by then every PERSIST or EXPIRE that still believed in the key has been
+observed here. The replica that set the deadline logs the reset; if that one is gone, the present member with the
+lowest id does. Skew only delays removal.
+"""
+
+from marmoset.clocks import stamp_ms
+from marmoset.codec.operations import Reset
+from marmoset.replication.replica import Replica
+
+
+def observe_time(replica: Replica) -> None:
+    """Let reads know what our clock says: the hybrid clock, which is never behind the wall clock or a peer's. O(1)."""
+    replica.keyspace.now_ms = max(replica.wall_ms(), stamp_ms(replica.clock.stamp))
+
+
+def remove_passed(replica: Replica, limit: int) -> int:
+    """Log the removal of some keys whose deadline all members have passed; how many. O(limit x log n + members)."""
+    keyspace = replica.keyspace
+    if not keyspace.deadlines.count:
+        return 0
+    observe_time(replica)
+    taken = keyspace.deadlines.take_passed(keyspace.now_ms, limit)
+    if not taken:
+        return 0
+    clocks = replica.stability.clocks
+    known_ms = min(
+        (stamp_ms(clocks.get(member, 0)) for member in replica.counted() if member != replica.me),
+        default=keyspace.now_ms,
+    )
+    present = replica.roster.present()
+    removed = 0
+    for passed in taken:
+        deadline_ms, shard, key = passed
+        deadline = keyspace.deadlines.get(shard, key)
+        if deadline is None or deadline[0] != deadline_ms:
+            continue  # it stood in the queue twice, and is removed
+        setter = deadline[1]
+        mine = setter == replica.me or (setter not in present and present[:1] == [replica.me])
+        if mine and known_ms > deadline_ms:
+            replica.submit(Reset(key))
+            replica.end_of_command()
+            removed += 1
+        else:
+            keyspace.deadlines.put_back(passed)
+    return removed

@@ -1,0 +1,78 @@
+"""When a key whose deadline has passed is removed: not before every clock that counts is known to have passed it."""
+
+from random import Random
+
+from marmoset.codec.operations import Assign, Expire, SetAdd
+from marmoset.replication.expiry import observe_time, remove_passed
+from tests.replication.laboratory import ALL_KINDS, Laboratory, Subject
+
+
+def pair() -> tuple[Laboratory, Subject, Subject]:
+    lab = Laboratory(Random(1), ALL_KINDS, deadlines=True)
+    first = lab.subjects[0]
+    lab.join(first)
+    while first.source is not None:
+        lab.step_snapshot(first)
+    return lab, first, lab.subjects[1]
+
+
+def write(subject: Subject, *operations: Assign | Expire | SetAdd) -> None:
+    observe_time(subject.replica)
+    for operation in operations:
+        subject.replica.submit(operation)
+    subject.replica.commit()
+    subject.note()
+
+
+def test_a_persist_that_still_believed_in_the_key_is_not_lost() -> None:
+    lab, here, there = pair()
+    write(here, Assign(b"k", b"v"), Expire(b"k", lab.wall_ms + 100))
+    lab.exchange(here, there, whole=True)
+    write(there, Expire(b"k", 0))  # in time, and not yet known here
+    lab.wall_ms += 1000
+    observe_time(here.replica)
+    assert here.replica.keyspace.get(b"k") is None, "what has passed is absent at once"
+    assert remove_passed(here.replica, 10) == 0, "nobody knows yet what the other did before the deadline"
+    lab.exchange(there, here, whole=True)
+    lab.exchange(here, there, whole=True)
+    assert remove_passed(here.replica, 10) == 0
+    assert here.replica.keyspace.get(b"k") == b"v"
+    assert here.replica.keyspace.deadline_ms(b"k") is None
+
+
+def test_the_setter_removes_the_key_once_all_clocks_have_passed_and_nobody_else_does() -> None:
+    lab, here, there = pair()
+    write(here, Assign(b"k", b"v"), Expire(b"k", lab.wall_ms + 100))
+    lab.exchange(here, there, whole=True)
+    lab.wall_ms += 1000
+    lab.exchange(there, here, whole=True)
+    lab.exchange(here, there, whole=True)
+    assert remove_passed(there.replica, 10) == 0, "the other one set the deadline"
+    assert remove_passed(here.replica, 10) == 1
+    here.replica.commit()
+    lab.exchange(here, there, whole=True)
+    assert len(there.replica.keyspace) == 0
+    assert there.replica.keyspace.deadlines.count == 0
+
+
+def test_a_write_to_what_has_passed_begins_with_nothing() -> None:
+    lab, here, there = pair()
+    write(here, SetAdd(b"s", [b"old"]), Expire(b"s", lab.wall_ms + 100))
+    lab.exchange(here, there, whole=True)
+    lab.wall_ms += 1000
+    write(there, SetAdd(b"s", [b"new"]))
+    lab.exchange(there, here, whole=True)
+    for subject in (here, there):
+        observe_time(subject.replica)
+        assert subject.replica.keyspace.get(b"s") == {b"new"}
+        assert subject.replica.keyspace.deadline_ms(b"s") is None
+
+
+def test_who_is_gone_is_stood_in_for_by_the_lowest_id() -> None:
+    lab, here, there = pair()
+    write(there, Assign(b"k", b"v"), Expire(b"k", lab.wall_ms + 100))
+    lab.leave(there)
+    while here.replica.advance():
+        here.replica.fold_slice(1000)
+    lab.wall_ms += 1000
+    assert remove_passed(here.replica, 10) == 1
