@@ -20,8 +20,8 @@ from marmoset.commands.database import PER_VALUE_BYTES, Database, request_bytes
 from marmoset.commands.table import Command
 from marmoset.keyspace import Watch
 from marmoset.node import Node
-from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.replication.expiry import observe_time
+from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser

@@ -147,11 +147,23 @@ def test_a_member_that_leaves_answers_reads_until_it_is_gone() -> None:
     group = Group(2)
     first, second = group.members
     second("SET", "k", "v")
-    assert second("MARMOSET", "LEAVE") == (b"+", b"OK")
-    if second.exited is None:
-        assert second("GET", "k") == (b"$", b"v")
-        assert fault(second("SET", "k", "w")).startswith(b"LOADING")
+    assert second("MULTI") == (b"+", b"OK")
+    assert second("SET", "k", "w") == (b"+", b"QUEUED")
+    second.node.leave()
+    assert second.node.state == "leaving"
+    assert fault(second("EXEC")) == (
+        b"EXECABORT Transaction discarded because of: LOADING marmoset is leaving its group"
+    )
+    assert second("GET", "k") == (b"$", b"v")
+    assert fault(second("SET", "k", "w")).startswith(b"LOADING")
     group.run(15_000)
     assert second.exited is not None and second.exited.code == 0
     assert first("GET", "k") == (b"$", b"v")
     assert row(first("MARMOSET", "STATUS"))["members"] == 1
+
+
+def test_a_client_can_have_a_member_leave() -> None:
+    group = Group(2)
+    assert group.members[1]("MARMOSET", "LEAVE") == (b"+", b"OK")
+    group.run(15_000)
+    assert group.members[1].exited is not None and group.members[1].exited.code == 0

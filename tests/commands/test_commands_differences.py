@@ -40,7 +40,6 @@ DIFFERENCES = [
         "decimals have at most 340 digits before and behind the point, enough for every double",
     ),
     Difference("SELECT 1", b"ERR DB index is out of range", b"OK", "there is one database"),
-    Difference("SET a 1 EX 10", b"ERR expiry is not supported yet", b"OK", "expiry is a type of its own, to come"),
     Difference(
         "RPUSH l c\nLPOS l c RANK -9223372036854775808",
         b"ERR value is out of range, value must between",

@@ -328,18 +328,19 @@ def test_a_stranger_whose_sponsor_is_a_stranger_too_comes_again_later() -> None:
 
 
 def test_a_stranger_let_in_by_somebody_buried_waits_and_is_refused_once_that_has_taken_effect() -> None:
-    a, b, _ = trio()
-    rest(a, b, _)
+    a, b, third = trio()
+    rest(a, b, third)
     c = join(b, 9)
     a.submit_roster([Bury(2)])
     line = Line(a, c)
     line.pump(c)
     assert line.deliver(c)[-2][1] == NOT_YET
-    third = _
     rest(a, third)
     assert a.presumed_dead(2)
     line = Line(a, c)
+    line.end_of(a).line = c.roster.line(9)
     line.pump(c)
+    assert "Batch" in line.names(c), "its own operations; those of its sponsor are not sent to whoever has forgotten it"
     assert line.deliver(c)[-2][1] == REFUSE
     assert 9 not in a.roster.members
 

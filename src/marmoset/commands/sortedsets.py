@@ -182,6 +182,8 @@ def zrevrank(session: "Session", args: list[bytes]) -> Reply:
 def _limit(word: bytes) -> tuple[float, bool]:
     """One end of a range of scores, and whether the end itself is outside."""
     is_open = word[:1] == b"("
+    if word == b"(":
+        return 0.0, True  # as Redis reads it
     return double(_score(word[1:] if is_open else word, BAD_RANGE)), is_open
 
 

@@ -14,6 +14,7 @@ from marmoset.resp.errors import (
     NOT_AN_INTEGER,
     OVERFLOW,
     SYNTAX,
+    WRONG_TYPE,
     CommandError,
     wrong_arity,
 )
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 
 def get(session: "Session", args: list[bytes]) -> Reply:
     """GET key."""
-    value = session.database.string_at(args[1])
-    return b"%d" % value if type(value) is int else value
+    value = session.database.keyspace.get(args[1])
+    if value is None or type(value) is bytes:
+        return value
+    if type(value) is int:
+        return b"%d" % value
+    raise CommandError(WRONG_TYPE)
 
 
 def set_(session: "Session", args: list[bytes]) -> Reply:

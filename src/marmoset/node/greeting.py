@@ -85,6 +85,8 @@ class Greeting:
                 return
             node.close(other)
         node.start_stream(link, dict(hello.vector))
+        if link.stream is not None:
+            link.stream.line = hello.line
         node.dialling.handle_linked(link.peer)
         node.notify("info", "linked", peer=link.peer_name, id=id_text(link.peer))
 

@@ -31,6 +31,7 @@ from marmoset.ids import ReplicaId, id_text, new_replica_id
 from marmoset.keyspace import Keyspace
 from marmoset.membership.gossip import Membership
 from marmoset.node import reports
+from marmoset.node.budget import LogBudget
 from marmoset.node.dialling import Dialling
 from marmoset.node.effects import Close, Dial, Effect, Exit, Notify, Send, SetTimer, TimeSource
 from marmoset.node.greeting import Greeting
@@ -84,6 +85,7 @@ class Node:
         self.greeting = Greeting(self)
         self.meeting = Meeting(self)
         self.leaving = Leaving(self)
+        self.budget = LogBudget(self)
         self.dialling = Dialling(self)
         self.joining = Joining(self)
         self.sponsoring = Sponsoring(self)
@@ -144,6 +146,8 @@ class Node:
         if self.state == SERVING:
             if write and self.meeting.is_clock_wrong:
                 return "CLOCK the clock of this node disagrees with a majority of the members; writes are refused"
+            if write and self.budget.is_used_up:
+                return self.budget.refusal()
             return None
         if self.state in (WAITING, JOINING):
             return (
@@ -405,6 +409,7 @@ class Node:
         self._arm("gossip", self._jittered(self.config.gossip_interval))
         self.dialling.close_silent()
         self.meeting.handle_interval()
+        self.budget.handle_interval()
         if self.replica.keyspace.garbage:
             self.arm("fold", FOLD_DELAY_MS)
         self.sponsoring.handle_interval()

@@ -72,6 +72,7 @@ class Stream:
         "held_since_ms",
         "introducing",
         "is_caught_up",
+        "line",
         "paused",
         "peer",
         "peer_direct",
@@ -113,6 +114,8 @@ class Stream:
         self.caught_up_due = True
         self.introducing = peer not in replica.roster.members
         """The peer is a stranger: what it brings is held until it has brought its join."""
+        self.line: list[ReplicaId] = []
+        """The sponsors of a stranger, as it says itself: what they logged is not sent to whoever has forgotten them."""
         self.awaiting_resumed = False
         self._held: deque[tuple[Batch | Report | CaughtUp, bytes]] = deque()
         self.held_bytes = 0
@@ -308,7 +311,8 @@ class Stream:
         return self.replica.covers(self.replica.seen, (batch.origin, batch.first))
 
     def _not_believed(self, missing: list[Batch]) -> str:
-        return REFUSE if any(self.replica.presumed_dead(batch.origin) for batch in missing) else NOT_YET
+        vouching = {*self.line, *(batch.origin for batch in missing)}
+        return REFUSE if any(self.replica.presumed_dead(replica) for replica in vouching) else NOT_YET
 
     def statistics(self) -> dict[str, int]:
         """What the stream holds and how far it is behind, for people. O(1)."""
