@@ -106,11 +106,11 @@ def latest_stamp(moment_ms: int) -> int:
 class WallClock:
     """A machine's wall clock as stamps may use it: disciplined by its monotonic clock (DESIGN.md 3.8).
 
-    It follows the readings forwards at once, except for a step of more than `step_ms_max` beyond what the monotonic clock
-    accounts for: that is held, and the clock runs on monotonically, until `confirm` says that others agree (the machine
-    may have slept, or somebody may have set the date). When the readings go back it runs on at half speed until they
-    have caught up. It never goes back itself. The first reading is believed: whoever starts with a wrong clock is told
-    at the first handshake.
+    It follows the readings forwards at once, except for a step of more than `step_ms_max` beyond what the monotonic
+    clock accounts for: that is held, and the clock runs on monotonically, until `confirm` says that others agree (the
+    machine may have slept, or somebody may have set the date). When the readings go back it runs on at half speed
+    until they have caught up. It never goes back itself. The first reading is believed: whoever starts with a wrong
+    clock is told at the first handshake.
 
     Both clocks are arguments, in milliseconds. Every method is O(1).
     """

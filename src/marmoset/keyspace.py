@@ -180,17 +180,17 @@ class Keyspace:
         value = self._splitting(key)
         if isinstance(value, SortedSet):
             return value.scan(cursor, count)
-        if isinstance(value, set | dict):
+        if isinstance(value, (set, dict)):
             return 0, list(value)
-        return walk_parts(value.parts, cursor, count) if isinstance(value, SplitSet | SplitMap) else (0, [])
+        return walk_parts(value.parts, cursor, count) if isinstance(value, (SplitSet, SplitMap)) else (0, [])
 
     def sample(self, key: bytes, rng: Random) -> bytes:
         """A random element of a set or field of a map that is there, all equally likely. O(1) expected, for a
         collection of more than `SCAN_SPLIT_ABOVE` after an O(n) split at the first call."""
         value = self._splitting(key)
-        if isinstance(value, set | dict):
+        if isinstance(value, (set, dict)):
             return sorted(value)[rng.randrange(len(value))]
-        assert isinstance(value, SplitSet | SplitMap)
+        assert isinstance(value, (SplitSet, SplitMap))
         longest = max(map(len, value.parts))
         while True:  # a part is taken in proportion to its length
             part = value.parts[rng.randrange(len(value.parts))]
@@ -200,7 +200,7 @@ class Keyspace:
 
     def _splitting(self, key: bytes) -> Value | None:
         value = self.get(key)
-        if isinstance(value, set | dict) and len(value) > SCAN_SPLIT_ABOVE:
+        if isinstance(value, (set, dict)) and len(value) > SCAN_SPLIT_ABOVE:
             value = types.split_large(value, SCAN_SPLIT_ABOVE)
             self._values[crc32(key) & MASK][key] = value
         return value
@@ -243,7 +243,7 @@ class Keyspace:
         if isinstance(operation, Flush):
             self._flush(dot, context)
             return
-        assert not isinstance(operation, Join | Ready | Leave | Bury)
+        assert not isinstance(operation, (Join, Ready, Leave, Bury))
         key = operation.key
         shard = crc32(key) & MASK
         if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
@@ -300,7 +300,7 @@ class Keyspace:
     def _show(self, shard: int, key: bytes, value: Value) -> None:
         values = self._values[shard]
         old = values.get(key)
-        if isinstance(value, set | dict) and len(value) > self.split_above:
+        if isinstance(value, (set, dict)) and len(value) > self.split_above:
             value = types.split_large(value, self.split_above)
         if old is not value:
             self._sequences[shard] += isinstance(value, Sequence) - isinstance(old, Sequence)
@@ -441,7 +441,7 @@ class Keyspace:
                     self._fold_key(key, operation, dot)
         if isinstance(operation, Flush):
             return
-        assert not isinstance(operation, Join | Ready | Leave | Bury)
+        assert not isinstance(operation, (Join, Ready, Leave, Bury))
         if isinstance(operation, Expire):
             self.deadlines.fold(crc32(operation.key) & MASK, operation.key, dot)
             return
@@ -480,7 +480,7 @@ class Keyspace:
     @staticmethod
     def _fold_window(value: Value | None, window: Window, operation: AnyOperation, dot: Dot) -> None:
         kind = KIND_BY_WINDOW[type(window)]
-        if isinstance(operation, Reset | Flush) or (isinstance(operation, Assign) and kind != KIND_REGISTER):
+        if isinstance(operation, (Reset, Flush)) or (isinstance(operation, Assign) and kind != KIND_REGISTER):
             types.fold_reset(value, window, dot)
         elif KIND_BY_OPERATION[type(operation)] == kind:
             types.fold(value, window, operation, dot)

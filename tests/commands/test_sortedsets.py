@@ -1,10 +1,11 @@
 """Commands on sorted sets answer as a real Redis does."""
 
 from random import Random
+from typing import cast
 
 import pytest
 
-from tests.commands.beside_redis import Pair
+from tests.commands.beside_redis import Answer, Pair
 
 pytestmark = pytest.mark.redis_tools
 
@@ -58,8 +59,22 @@ def test_random_requests(pair: Pair, seed: int) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["ZADD", "ZADD z", "ZADD z 1", "ZADD z 1 a 2", "ZADD z NX XX 1 a", "ZADD z GT NX 1 a", "ZADD z INCR 1 a 2 b"]
-    + ["ZINCRBY z 1", "ZRANGE z 0", "ZRANGE z 0 1 LIMIT 0 1", "ZRANGE z a b", "ZCOUNT z 1", "ZPOPMIN z 1 2", "ZRANK z"],
+    [
+        "ZADD",
+        "ZADD z",
+        "ZADD z 1",
+        "ZADD z 1 a 2",
+        "ZADD z NX XX 1 a",
+        "ZADD z GT NX 1 a",
+        "ZADD z INCR 1 a 2 b",
+        "ZINCRBY z 1",
+        "ZRANGE z 0",
+        "ZRANGE z 0 1 LIMIT 0 1",
+        "ZRANGE z a b",
+        "ZCOUNT z 1",
+        "ZPOPMIN z 1 2",
+        "ZRANK z",
+    ],
 )
 def test_what_is_refused(pair: Pair, line: str) -> None:
     pair.begin()
@@ -71,11 +86,13 @@ def test_scan_gives_every_member_once(pair: Pair) -> None:
     pair.begin()
     for number in range(3000):
         pair.both("ZADD", "z", str(number), f"m{number}")
-    cursor, found = b"0", []
+    cursor = b"0"
+    found: list[object] = []
     while True:
         answer, _ = pair.both("ZSCAN", "z", cursor, "COUNT", "100")
-        (_, (_, cursor), (_, *members)) = answer  # type: ignore[misc]
-        found += [name for _, name in members[::2]]
+        next_cursor, members = cast("tuple[Answer, Answer]", answer[1:])
+        cursor = cast("bytes", next_cursor[1])
+        found += [cast("Answer", name)[1] for name in members[1::2]]
         if cursor == b"0":
             break
     assert len(found) == len(set(found)) == 3000

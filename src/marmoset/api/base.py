@@ -31,7 +31,7 @@ class View(Generic[T]):
 
     def _known(self, value: object) -> bytes | None:
         """The bytes of something that may be asked for; None for what no value can be."""
-        if isinstance(value, str | bytes | int) and not isinstance(value, bool):
+        if isinstance(value, (str, bytes, int)) and not isinstance(value, bool):
             return self._store.encode(value)
         return None
 

@@ -75,7 +75,7 @@ class Database(Generic[T]):
 
     def __contains__(self, key: object) -> bool:
         self._store.check()
-        if not isinstance(key, str | bytes | int):
+        if not isinstance(key, (str, bytes, int)):
             return False
         encoded = self._store.encode(key)
         with self._store.lock:

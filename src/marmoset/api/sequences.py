@@ -41,7 +41,7 @@ class SequenceView(View[T], MutableSequence[T]):
         return known is not None and self._store.decode(known) in self._all()
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, list | tuple | SequenceView):
+        if isinstance(other, (list, tuple, SequenceView)):
             return self._all() == list(other)
         return NotImplemented
 

@@ -212,7 +212,7 @@ def check(operation: AnyOperation) -> None:
     Raises:
         PeerError: it is none; nothing was changed.
     """
-    if isinstance(operation, MapAssign | ScoreAssign):
+    if isinstance(operation, (MapAssign, ScoreAssign)):
         pairs = operation.pairs
         if len(pairs) % 2 or any(type(field) is not bytes for field in pairs[::2]):
             raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")

@@ -46,13 +46,13 @@ def conflicts(session: "Session", args: list[bytes]) -> Reply:
 
 
 def _shown(value: Value) -> Reply:
-    if isinstance(value, bytes | int):
+    if isinstance(value, (bytes, int)):
         return text(value)
     if isinstance(value, Sequence):
         return [text(each) for each in value.slice(0, min(len(value), SHOWN_MAX))]
-    if isinstance(value, dict | SplitMap):
+    if isinstance(value, (dict, SplitMap)):
         return {name: text(value[name]) for name in sorted(value)[:SHOWN_MAX]}
-    assert isinstance(value, set | SplitSet)
+    assert isinstance(value, (set, SplitSet))
     return sorted(value)[:SHOWN_MAX]
 
 

@@ -154,17 +154,17 @@ def _import_register(state: RegisterState) -> RegisterWindow:
 
 def export_value(key: bytes, value: Value, window: Window | None) -> list[AnyEntry]:
     """The entries for one value of a key. O(n log n)."""
-    if isinstance(value, bytes | int):
+    if isinstance(value, (bytes, int)):
         assert window is None or isinstance(window, RegisterWindow)
         return [RegisterEntry(key, _wire_scalar(value), None if window is None else _export_register(window))]
-    if isinstance(value, set | SplitSet):
+    if isinstance(value, (set, SplitSet)):
         adds = window.adds if isinstance(window, SetWindow) else {}
         elements = sorted(value)
         return [
             SetEntry(key, piece, [(element, list(adds[element])) for element in piece if element in adds])
             for piece in (elements[at : at + PIECE_ELEMENTS] for at in range(0, len(elements), PIECE_ELEMENTS))
         ]
-    if isinstance(value, dict | SplitMap | SortedSet):
+    if isinstance(value, (dict, SplitMap, SortedSet)):
         windows = window.fields if isinstance(window, MapWindow) else {}
         fields = sorted(value)
         shape = SortedSetEntry if isinstance(value, SortedSet) else MapEntry
@@ -225,7 +225,7 @@ def import_entry(entry: ValueEntry, value: Value | None, window: Window | None) 
             raise PeerError("a register that does not show its window's value")
         return KIND_REGISTER, plain, register
     if isinstance(entry, SetEntry):
-        elements = value if isinstance(value, set | SplitSet) else set()
+        elements = value if isinstance(value, (set, SplitSet)) else set()
         for element in entry.elements:
             elements.add(element)
         if entry.adds:
@@ -236,7 +236,7 @@ def import_entry(entry: ValueEntry, value: Value | None, window: Window | None) 
             raise PeerError("a set with a window of elements that are not in it")
         return KIND_SET, elements, window
     if isinstance(entry, MapEntry):
-        items = value if isinstance(value, dict | SplitMap) else {}
+        items = value if isinstance(value, (dict, SplitMap)) else {}
         return KIND_MAP, items, _import_fields(entry, items, window if isinstance(window, MapWindow) else MapWindow())
     if isinstance(entry, SortedSetEntry):
         scored = value if isinstance(value, SortedSet) else SortedSet()

@@ -97,7 +97,7 @@ def check_operation(operation: AnyOperation) -> None:
     """
     kind = type(operation)
     if kind is Increment or kind is MapIncrement or kind is ScoreIncrement:
-        assert isinstance(operation, Increment | MapIncrement | ScoreIncrement)
+        assert isinstance(operation, (Increment, MapIncrement, ScoreIncrement))
         if parse_amount(operation.amount) is None:
             raise PeerError(f"an increment by {operation.amount!r}, which is no number")
     elif isinstance(operation, ScoreAssign):
@@ -129,13 +129,13 @@ def new_window(kind: int, value: Value | None) -> Window:
         return SortedSetWindow()
     if kind == KIND_SEQUENCE:
         return SequenceWindow()
-    assert value is None or isinstance(value, bytes | int)
+    assert value is None or isinstance(value, (bytes, int))
     return RegisterWindow(value)
 
 
 def is_visible(value: Value | None) -> bool:
     """Whether a key with this value exists: a register that is there, a collection that is not empty. O(1)."""
-    if value is None or isinstance(value, bytes | int):
+    if value is None or isinstance(value, (bytes, int)):
         return value is not None
     return len(value) > 0
 
@@ -146,7 +146,7 @@ def effect(
     """Apply an operation to a value of its kind. Cost: see the type."""
     kind = type(operation)
     if kind is SetAdd or kind is SetRemove:
-        assert isinstance(operation, SetAdd | SetRemove) and isinstance(value, set | SplitSet)
+        assert isinstance(operation, (SetAdd, SetRemove)) and isinstance(value, (set, SplitSet))
         _effect_set(value, window, operation, dot, context)
     elif kind is Assign:
         assert isinstance(operation, Assign)
@@ -156,7 +156,7 @@ def effect(
         window.assign(dot, stamp, context, operation.value)
         return window.value()
     elif kind is Increment:
-        assert isinstance(operation, Increment) and (value is None or isinstance(value, bytes | int))
+        assert isinstance(operation, Increment) and (value is None or isinstance(value, (bytes, int)))
         amount = parse_amount(operation.amount)
         assert amount is not None
         if window is None:
@@ -165,10 +165,10 @@ def effect(
         window.increment(dot, amount)
         return window.value()
     elif isinstance(operation, FieldOperation):
-        assert isinstance(value, dict | SplitMap | SortedSet)
+        assert isinstance(value, (dict, SplitMap, SortedSet))
         _effect_map(value, window, operation, dot, stamp, context)
     else:
-        assert isinstance(operation, SequenceInsert | SequenceRemove | SequenceAssign) and isinstance(value, Sequence)
+        assert isinstance(operation, (SequenceInsert, SequenceRemove, SequenceAssign)) and isinstance(value, Sequence)
         _effect_sequence(value, window, operation, dot, stamp, context)
     return value
 
@@ -200,12 +200,12 @@ def _effect_map(
     context: Context,
 ) -> None:
     assert window is None or isinstance(window, MapWindow)
-    if isinstance(operation, MapAssign | ScoreAssign):
+    if isinstance(operation, (MapAssign, ScoreAssign)):
         if window is None:
             assign_plain(value, operation.pairs)
         else:
             window.assign(value, operation.pairs, dot, stamp, context)
-    elif isinstance(operation, MapIncrement | ScoreIncrement):
+    elif isinstance(operation, (MapIncrement, ScoreIncrement)):
         amount = parse_amount(operation.amount)
         assert amount is not None
         if window is None:
@@ -249,7 +249,7 @@ def reset(value: Value | None, window: Window | None, dot: Dot, context: Context
         return window.value()
     if isinstance(window, SortedSetWindow):
         return SortedSet(window.reset(context).items())
-    if isinstance(window, SetWindow | MapWindow):
+    if isinstance(window, (SetWindow, MapWindow)):
         return window.reset(context)
     raise InternalError("a window of a sequence beside another value")
 
@@ -265,9 +265,9 @@ def fold(value: Value | None, window: Window, operation: AnyOperation, dot: Dot)
         elif isinstance(operation, Increment):
             window.fold_increment(dot)
     elif isinstance(window, MapWindow):
-        if isinstance(operation, MapAssign | ScoreAssign):
+        if isinstance(operation, (MapAssign, ScoreAssign)):
             window.fold_assign(operation.pairs, dot)
-        elif isinstance(operation, MapIncrement | ScoreIncrement):
+        elif isinstance(operation, (MapIncrement, ScoreIncrement)):
             window.fold_increment(operation.field, dot)
     else:
         assert isinstance(value, Sequence)
@@ -297,7 +297,7 @@ def split_large(value: Value, split_above: int) -> Value:
 
 def check_value(value: Value | None, window: Window | None) -> None:
     """The invariants of a value and its window; for tests and the simulator. O(n)."""
-    if isinstance(value, SplitSet | SplitMap | SortedSet):
+    if isinstance(value, (SplitSet, SplitMap, SortedSet)):
         value._check()
     if isinstance(value, Sequence):
         value._check()
@@ -305,10 +305,10 @@ def check_value(value: Value | None, window: Window | None) -> None:
             assert isinstance(window, SequenceWindow)
             window._check(value)
     elif isinstance(window, SetWindow):
-        assert isinstance(value, set | SplitSet)
+        assert isinstance(value, (set, SplitSet))
         window._check(value)
     elif isinstance(window, MapWindow):
-        assert isinstance(value, dict | SplitMap | SortedSet)
+        assert isinstance(value, (dict, SplitMap, SortedSet))
         window._check(value)
     elif isinstance(window, RegisterWindow):
         window._check()

@@ -1,7 +1,7 @@
 """The log budget (floor 7, DESIGN.md 4): what is kept for members that lack it may not grow for ever.
 
-From half of `log_budget` on people are warned; past it writes of clients are refused with a text that says who is waited
-for. Reads go on, and so does everything that comes from other members, operations on the roster among it.
+From half of `log_budget` on people are warned; past it writes of clients are refused with a text that says who is
+waited for. Reads go on, and so does everything that comes from other members, operations on the roster among it.
 """
 
 from typing import TYPE_CHECKING, Final, final

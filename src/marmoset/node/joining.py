@@ -148,7 +148,7 @@ class Joining:
             node.become("joining")
             self.sink.begin(message)
             node.notify("info", "let in, receiving a snapshot", sponsor=link.peer_name, keys=message.keys)
-        elif isinstance(message, Gossip | Direct | Resume | Resumed | CaughtUp | Report):
+        elif isinstance(message, (Gossip, Direct, Resume, Resumed, CaughtUp, Report)):
             raise PeerError(f"{type(message).__name__} before the snapshot has ended")
         elif sink is None:
             raise PeerError(f"{type(message).__name__} before a snapshot has begun")

@@ -346,7 +346,7 @@ class Node:
                 raise PeerError(f"{type(message).__name__} on a link that is {link.state}")
         elif isinstance(message, Gossip):
             self.meeting.handle_gossip(link, message)
-        elif isinstance(message, SnapshotBegin | SnapshotPart | SnapshotEnd):
+        elif isinstance(message, (SnapshotBegin, SnapshotPart, SnapshotEnd)):
             raise PeerError("a snapshot that nobody asked for")
         else:
             self._handle_stream(link, message, data)

@@ -309,7 +309,7 @@ class Replica:
             context = Context(after, self.roster.joins)
             seq = batch.first
             for operation in operations:
-                if not isinstance(operation, Join | Ready | Leave | Bury):
+                if not isinstance(operation, (Join, Ready, Leave, Bury)):
                     self.keyspace.effect(operation, (origin, seq), batch.stamp, context)
                 seq += width(operation)
         self.seen[origin] = last
@@ -389,8 +389,8 @@ class Replica:
     def is_stamped_ahead(self, stamp: int) -> bool:
         """Whether no member whose clock is right can have stamped an operation so late. O(1).
 
-        A member may be ahead of us by `clock_skew_max`, and have counted a report of one that is ahead of it by as much;
-        what else it has observed is here before.
+        A member may be ahead of us by `clock_skew_max`, and have counted a report of one that is ahead of it by as
+        much; what else it has observed is here before.
         """
         return stamp > self.clock.stamp and stamp > latest_stamp(self.wall_ms() + 2 * self.clock_skew_max_ms)
 
@@ -441,7 +441,7 @@ class Replica:
             entry = self._folding.popleft()
             seq = entry.first
             for operation in entry.operations:
-                if not isinstance(operation, Join | Ready | Leave | Bury):
+                if not isinstance(operation, (Join, Ready, Leave, Bury)):
                     self.keyspace.fold(operation, (entry.origin, seq))
                 seq += width(operation)
                 budget -= _weight(operation)
@@ -523,9 +523,9 @@ def _weight(operation: AnyOperation) -> int:
     """About how many elements folding an operation touches. O(1)."""
     kind = type(operation)
     if kind is SetAdd or kind is SetRemove:
-        assert isinstance(operation, SetAdd | SetRemove)
+        assert isinstance(operation, (SetAdd, SetRemove))
         return len(operation.elements)
-    if isinstance(operation, MapAssign | ScoreAssign):
+    if isinstance(operation, (MapAssign, ScoreAssign)):
         return len(operation.pairs)
     if kind is SequenceInsert:
         assert isinstance(operation, SequenceInsert)
@@ -533,6 +533,6 @@ def _weight(operation: AnyOperation) -> int:
     if kind is SequenceRemove:
         assert isinstance(operation, SequenceRemove)
         return sum(count for _, _, count in operation.ranges)
-    if isinstance(operation, MapRemove | ScoreRemove):
+    if isinstance(operation, (MapRemove, ScoreRemove)):
         return len(operation.fields)
     return 1000 if kind is Flush else 1

@@ -30,7 +30,7 @@ from marmoset.codec.messages import (
     encode,
     vector_pairs,
 )
-from marmoset.codec.operations import KIND_MAP, KIND_SET, width, KIND_SORTED_SET
+from marmoset.codec.operations import KIND_MAP, KIND_SET, KIND_SORTED_SET, width
 from marmoset.crdts.exports import (
     AnyEntry,
     DeadlineEntry,
@@ -123,7 +123,7 @@ class SnapshotSource:
 def _entry_weight(entry: AnyEntry) -> int:
     if isinstance(entry, SetEntry):
         return len(entry.elements)
-    return len(entry.items) if isinstance(entry, MapEntry | SortedSetEntry) else 1
+    return len(entry.items) if isinstance(entry, (MapEntry, SortedSetEntry)) else 1
 
 
 def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
@@ -159,7 +159,7 @@ def _check_lines(sponsors: dict[ReplicaId, ReplicaId]) -> None:
             if replica in line:
                 raise PeerError("a snapshot with a replica that let itself in")
             line.add(replica)
-            replica = sponsors[replica]
+            replica = sponsors.get(replica, 0)
         ending |= line
 
 
