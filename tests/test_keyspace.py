@@ -25,7 +25,7 @@ from marmoset.codec.operations import (
     SetAdd,
     SetRemove,
 )
-from marmoset.crdts.exports import decode_entries, export_value, import_entry
+from marmoset.crdts.exports import DeadlineEntry, decode_entries, export_value, import_entry
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitSet
 from marmoset.crdts.types import Value
@@ -61,7 +61,7 @@ class Bench:
 
     def shown(self) -> dict[bytes, object]:
         found: dict[bytes, object] = {}
-        for key in self.keyspace.keys():
+        for key in list(self.keyspace.keys()):
             value = self.keyspace.get(key)
             found[key] = list(value) if isinstance(value, Sequence) else value
         return found
@@ -242,6 +242,7 @@ def test_a_flushall_is_folded_in_shards_that_a_snapshot_brought_and_in_those_tha
     def copy(key: bytes) -> None:
         for found, _, value, window in source.keyspace.holdings(shard_of(key)):
             for entry in decode_entries(msgspec.Raw(msgspec.msgpack.encode(export_value(found, value, window)))):
+                assert not isinstance(entry, DeadlineEntry)
                 newcomer.restore(found, *import_entry(entry, None, None))
         newcomer.snapshot_vectors[shard_of(key)] = dict(source.seqs)
 
@@ -404,8 +405,10 @@ def test_a_collection_past_the_limit_is_split_as_it_grows() -> None:
 def test_the_kind_of_every_plain_value() -> None:
     bench = Bench()
     one_of_each(bench)
-    kinds = {key: kind(value) for key in bench.keyspace.keys() if (value := bench.keyspace.get(key)) is not None}
+    found = list(bench.keyspace.keys())
+    kinds = {key: kind(value) for key in found if (value := bench.keyspace.get(key)) is not None}
     assert kinds == {
-        b"register": KIND_REGISTER, b"counter": KIND_REGISTER, b"set": KIND_SET, b"map": KIND_MAP, b"list": KIND_SEQUENCE,
+        b"register": KIND_REGISTER, b"counter": KIND_REGISTER, b"set": KIND_SET, b"map": KIND_MAP,
+        b"list": KIND_SEQUENCE,
     }  # fmt: skip
     assert len(get_args(Value)) >= 7

@@ -114,7 +114,7 @@ class Session:
         self._failed = False
         self._queued_bytes = 0
         self._watch: Watch | None = None
-        self._watched: dict[bytes, None] = {}  # in the order in which they were named
+        self._watched: dict[bytes, bool] = {}  # in the order in which they were named; whether they were there
         self._parser = RequestParser(node.config.client_query_bytes_max)
         self._lookup = _LOOKUP
         clients.add(self)
@@ -249,7 +249,7 @@ class Session:
         queue, failed, watch = self.queue, self._failed, self._watch
         if queue is None:
             raise CommandError(errors.EXEC_WITHOUT_MULTI)
-        touched = watch is not None and watch.touched
+        touched = watch is not None and (watch.touched or self._has_expired())
         size = self._queued_bytes
         self.drop_queue()
         if failed:
@@ -275,8 +275,13 @@ class Session:
             self._watch = Watch()
         for key in keys:
             if key not in self._watched:
-                self._watched[key] = None
+                self._watched[key] = key in self.database.keyspace
                 self.database.keyspace.watch(key, self._watch)
+
+    def _has_expired(self) -> bool:
+        """Whether a watched key was there and is not any more: a deadline that passes touches nothing. O(keys)."""
+        keyspace = self.database.keyspace
+        return any(was and key not in keyspace for key, was in self._watched.items())
 
     def unwatch(self) -> None:
         """Watch nothing any more. O(keys)."""

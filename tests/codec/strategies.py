@@ -39,6 +39,8 @@ OPERATION_FIELDS: dict[str, st.SearchStrategy[object]] = {
     "values": st.lists(scalars, min_size=1, max_size=3),
     "ranges": st.lists(st.tuples(ids, seqs, seqs), min_size=1, max_size=3),
     "element": dots,
+    "keep_deadline": st.booleans(),
+    "deadline_ms": st.integers(0, (1 << 46) - 1),
     "replica": ids,
     "name": texts,
     "address": texts,
@@ -52,7 +54,7 @@ def structs(cls: type, fields: dict[str, st.SearchStrategy[object]]) -> st.Searc
 
 any_operation: st.SearchStrategy[object] = st.one_of([structs(cls, OPERATION_FIELDS) for cls in OPERATIONS])
 batch_operations = st.lists(any_operation, min_size=1, max_size=4)
-raw_operations = batch_operations.map(lambda operations: encode_operations(operations))  # type: ignore[arg-type]
+raw_operations = batch_operations.map(encode_operations)  # type: ignore[arg-type]
 known_rows = st.builds(KnownRow, replica=ids, state=counts, clock=counts, vector=vectors)
 roster_rows = st.builds(
     RosterRow,

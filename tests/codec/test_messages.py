@@ -114,7 +114,11 @@ def test_bytes_that_are_no_utf_8_in_a_text_are_a_fault_of_the_peer() -> None:
 
 
 def test_a_length_that_promises_gigabytes_takes_none() -> None:
-    for data in (b"\x98\x03\x01\x01\x01\x00\x00\xdd\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\x93\x02\xdb\xff\xff\xff\xff"):
+    for data in (
+        b"\x98\x03\x01\x01\x01\x00\x00\xdd\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\x93\x02\xdb\xff\xff\xff\xff",
+    ):
         with pytest.raises(PeerError):
             decode(data)
 

@@ -51,7 +51,9 @@ def test_any_bytes_are_operations_or_a_fault_of_the_peer(data: bytes) -> None:
 
 
 @given(batch_operations, st.data())
-def test_cut_or_changed_bytes_are_operations_or_a_fault_of_the_peer(operations: list[object], data: st.DataObject) -> None:
+def test_cut_or_changed_bytes_are_operations_or_a_fault_of_the_peer(
+    operations: list[object], data: st.DataObject
+) -> None:
     encoded = bytearray(bytes(encode_operations(operations)))  # type: ignore[arg-type]
     at = data.draw(st.integers(0, len(encoded) - 1))
     if data.draw(st.booleans()):

@@ -28,7 +28,10 @@ def add_wins(done: list[Done]) -> object:
         for element in add.operation.elements
         if not any(
             by.observed(add)
-            and (isinstance(by.operation, Reset) or isinstance(by.operation, SetRemove) and element in by.operation.elements)
+            and (
+                isinstance(by.operation, Reset)
+                or (isinstance(by.operation, SetRemove) and element in by.operation.elements)
+            )
             for by in done
         )
     }

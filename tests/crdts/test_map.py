@@ -39,7 +39,9 @@ def inside(done: Done, field: bytes) -> Done | None:
     operation = done.operation
     inner: AnyOperation | None = None
     if isinstance(operation, MapAssign):
-        given = [value for name, value in zip(operation.pairs[::2], operation.pairs[1::2], strict=True) if name == field]
+        given = [
+            value for name, value in zip(operation.pairs[::2], operation.pairs[1::2], strict=True) if name == field
+        ]
         inner = Assign(field, given[-1]) if given else None
     elif isinstance(operation, MapIncrement) and operation.field == field:
         inner = Increment(field, operation.amount)

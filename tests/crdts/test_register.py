@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marmoset.clocks import Context
-from marmoset.codec.operations import KIND_REGISTER, AnyOperation, Assign, Increment, Reset
+from marmoset.codec.operations import KIND_REGISTER, Amount, AnyOperation, Assign, Increment, Reset, Scalar
 from marmoset.crdts.register import (
     DIGITS_MAX,
     RegisterWindow,
@@ -24,8 +24,8 @@ from marmoset.crdts.register import (
 from marmoset.crdts.types import Value
 from tests.crdts.history import Done, run, survivors
 
-VALUES = [b"7", b"007", b"word", b"1.50", 12, b"", b"-3"]
-AMOUNTS = [1, -1, 5, 0, "0.1", "-2.50", "0"]
+VALUES: list[Scalar] = [b"7", b"007", b"word", b"1.50", 12, b"", b"-3"]
+AMOUNTS: list[Amount] = [1, -1, 5, 0, "0.1", "-2.50", "0"]
 
 
 def make(rng: Random, value: Value | None) -> AnyOperation:

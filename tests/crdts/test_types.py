@@ -15,6 +15,7 @@ from marmoset.codec.operations import (
     AnyOperation,
     Assign,
     Bury,
+    Expire,
     Flush,
     Increment,
     Join,
@@ -37,7 +38,15 @@ KINDS = sorted(types.KIND_NAMES)
 
 
 def test_every_operation_on_one_kind_is_in_the_table() -> None:
-    assert set(types.KIND_BY_OPERATION) == set(get_args(AnyOperation)) - {Reset, Flush, Join, Ready, Leave, Bury}
+    assert set(types.KIND_BY_OPERATION) == set(get_args(AnyOperation)) - {
+        Reset,
+        Flush,
+        Expire,
+        Join,
+        Ready,
+        Leave,
+        Bury,
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,7 +96,8 @@ def test_where_no_window_is_needed_the_plain_value_is_all() -> None:
     assert effect({b"f": b"1"}, MapRemove(b"k", [b"f"])) == {}
     sequence = effect(Sequence(), SequenceInsert(b"k", None, None, [b"a", b"b"]))
     assert isinstance(sequence, Sequence) and list(sequence) == [b"a", b"b"]
-    for value in (b"v", {b"x"}, {b"f": b"1"}):
+    values: list[types.Value] = [b"v", {b"x"}, {b"f": b"1"}]
+    for value in values:
         assert types.reset(value, None, (1, 2), nobody) is None
     assert not types.is_visible(types.reset(sequence, None, (1, 3), nobody))
 

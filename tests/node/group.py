@@ -16,6 +16,8 @@ from marmoset.codec.messages import (
     KnownRow,
     Refuse,
     Report,
+    Resume,
+    Resumed,
     SnapshotBegin,
     SnapshotEnd,
     decode,
@@ -58,7 +60,7 @@ class Alone:
     def __init__(self, name: str = "n1", **changes: object) -> None:
         self.time = HandTime()
         self.config = a_config(name, 7001, **changes)
-        self.node = Node(self.config, self.time, Random(7))
+        self.node = Node(self.config, self.time, Random(name))
         self.said: dict[int, list[AnyMessage]] = {}
         self.closed: list[int] = []
         self.dialled: list[str] = []
@@ -66,6 +68,7 @@ class Alone:
         self.exit: Exit | None = None
         self.timers: list[tuple[int, int]] = []
         self._readers: dict[int, tuple[FrameReader, MessageReader]] = {}
+        self._resumed: dict[int, int] = {}
         self._links = 0
         self.node.start()
         self.take()
@@ -105,8 +108,11 @@ class Alone:
         return self._links
 
     def hear(self, link: int, *messages: AnyMessage | bytes) -> None:
-        """Messages come over a link."""
-        for message in messages:
+        """Messages come over a link, behind the answer to what was asked on it."""
+        asked = sum(isinstance(message, Resume) for message in self.said[link])
+        answers = [Resumed()] * (asked - self._resumed.get(link, 0))
+        self._resumed[link] = asked
+        for message in (*answers, *messages):
             data = message if isinstance(message, bytes) else encode(message)
             for payload in FrameReader(1 << 21).feed(frames(data, 1 << 20)):
                 self.node.handle_message(link, payload)
@@ -129,10 +135,18 @@ class Alone:
         """What a member would say that knows everything that we have."""
         me = self.node.replica
         fields: dict[str, object] = {
-            "protocol": PROTOCOL_VERSION, "cluster": self.config.cluster, "group": me.group, "replica": replica, "name": name,
-            "address": f"127.0.0.1:{replica}", "role": ROLE_MEMBER, "wall_ms": self.time.wall, "vector": vector_pairs(me.seen),
-            "line": [], **changes,
-        }  # fmt: skip
+            "protocol": PROTOCOL_VERSION,
+            "cluster": self.config.cluster,
+            "group": me.group,
+            "replica": replica,
+            "name": name,
+            "address": f"127.0.0.1:{replica}",
+            "role": ROLE_MEMBER,
+            "wall_ms": self.time.wall,
+            "vector": vector_pairs(me.seen),
+            "line": [],
+            **changes,
+        }
         return Hello(**fields)  # type: ignore[arg-type]
 
     def newcomer(self, replica: int, name: str = "n2", **changes: object) -> Hello:
@@ -166,11 +180,16 @@ class Alone:
         me = self.node.replica
         before = me.contexts.get(origin, {})
         fields: dict[str, object] = {
-            "origin": origin, "first": me.seen.get(origin, 0) + 1, "count": len(operations), "stamp": (self.time.wall << 16) + 1,
+            "origin": origin,
+            "first": me.seen.get(origin, 0) + 1,
+            "count": len(operations),
+            "stamp": (self.time.wall << 16) + 1,
             "state": me.stability.states.get(origin, 0) + 1,
             "raised": [(r, q) for r, q in sorted(me.seen.items()) if before.get(r) != q and r != origin],
-            "dropped": [], "operations": encode_operations(operations), **changes,
-        }  # fmt: skip
+            "dropped": [],
+            "operations": encode_operations(operations),
+            **changes,
+        }
         return Batch(**fields)  # type: ignore[arg-type]
 
     def report(self, replica: int) -> Report:
@@ -245,7 +264,9 @@ class Group:
         """Whether all nodes that run serve and know exactly each other, all linked."""
         ids = {node.replica.me for node in self.nodes()}
         return all(
-            node.state == "serving" and set(node.replica.roster.members) == ids and set(node.linked) == ids - {node.replica.me}
+            node.state == "serving"
+            and set(node.replica.roster.members) == ids
+            and set(node.linked) == ids - {node.replica.me}
             for node in self.nodes()
         )
 
@@ -257,9 +278,13 @@ class Group:
         """A client's turn at a node."""
         node = self[number]
         assert node.refusal(write=True) is None, node.refusal(write=True)
+        witness = self.hosts[number - 1].witness
+        assert witness is not None
+        witness.in_command = True
         for operation in operations:
             node.replica.submit(operation)
             node.replica.end_of_command()
+        witness.in_command = False
         node.end_turn()
         self.hosts[number - 1].settle()
 

@@ -43,7 +43,8 @@ def first_of_all(me: int = 1, clock: Callable[[], int] | None = None) -> Replica
 
 def messages(framed: bytes) -> list[tuple[object, bytes]]:
     """The messages in some frames, each with its bytes."""
-    assembled, found = MessageReader(1 << 24), []
+    assembled = MessageReader(1 << 24)
+    found: list[tuple[object, bytes]] = []
     for payload in FrameReader(1 << 20).feed(framed):
         data = assembled.feed(payload)
         if data is not None:

@@ -121,7 +121,7 @@ def test_a_log_that_was_folded_in_part_is_gone_on_with() -> None:
 
 def test_a_stream_may_break_anywhere_and_goes_on_from_what_arrived() -> None:
     a, b, _ = trio()
-    for i in range(6):
+    for _i in range(6):
         a.submit(Increment(b"n", 1))
         a.commit()
     for limit in (1, 2, 1, 99):

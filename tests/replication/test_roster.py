@@ -18,7 +18,9 @@ def roster(*born: int, unborn: tuple[int, ...] = ()) -> Roster:
 
 def test_every_standing_is_exactly_one_row_of_the_table() -> None:
     for facts in itertools.product((True, False), repeat=3):
-        fitting = [s for pattern, s in MEMBER_STATES if all(w in (None, f) for w, f in zip(pattern, facts, strict=True))]
+        fitting = [
+            s for pattern, s in MEMBER_STATES if all(w in (None, f) for w, f in zip(pattern, facts, strict=True))
+        ]
         assert len(fitting) == 1
 
 
@@ -91,7 +93,9 @@ def test_only_the_buried_leave_a_gravestone() -> None:
     ("voters", "majority"), [([1], False), ([1, 2], False), ([1, 2, 3], True), ([1, 2, 4], False), ([1, 2, 3, 9], True),
                              ([1, 2, 2, 2], False), ([1, 2, 6], False), ([1, 2, 7], False)]
 )  # fmt: skip
-def test_a_majority_is_of_the_born_that_have_not_left_the_buried_counting_against(voters: list[int], majority: bool) -> None:
+def test_a_majority_is_of_the_born_that_have_not_left_the_buried_counting_against(
+    voters: list[int], majority: bool
+) -> None:
     table = roster(1, 2, 3, 4, 5, 6, unborn=(7,))
     table.bury(4, (1, 5))  # counts in the electorate until it is forgotten, and has no vote
     table.left[6] = (6, 1)

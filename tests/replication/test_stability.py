@@ -1,4 +1,4 @@
-"""What I know that you know: later states replace earlier ones whole, and the frontier is the least of what is known."""
+"""What I know that you know: later states replace earlier ones whole, and the frontier is the least of all that."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +40,9 @@ def test_what_is_forgotten_here_is_left_out_of_what_is_learned() -> None:
 
 
 @given(st.lists(VECTORS, min_size=1, max_size=3), VECTORS)
-def test_the_frontier_is_the_least_of_what_the_counted_are_known_to_have(rows: list[VersionVector], seen: VersionVector) -> None:
+def test_the_frontier_is_the_least_of_what_the_counted_are_known_to_have(
+    rows: list[VersionVector], seen: VersionVector
+) -> None:
     table = stability(dict(seen))
     for number, row in enumerate(rows):
         table.learn(number + 2, row, 1, 0)

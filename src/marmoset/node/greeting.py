@@ -65,7 +65,7 @@ class Greeting:
             verdict = ("not yet", f"{config.name} is {node.state}")
         if verdict is not None:
             code, reason = verdict
-            if code not in ("not yet", "presumed dead"):
+            if code not in ("not yet", "left", "presumed dead"):
                 node.notify("warning", "refused a link", peer=hello.name, code=code, reason=reason)
             node.refuse(link, code, reason, node.replica.roster.graves.get(hello.replica, 0))
         elif hello.role == ROLE_NEWCOMER:
@@ -96,6 +96,8 @@ class Greeting:
         if refusal.code == "presumed dead" and link.peer in node.replica.roster.members and node.is_member():
             node.become(DEAD)
             node.notify("error", "presumed dead", by=link.peer_name, reason=refusal.reason)
+        elif refusal.code == "left" and node.state == LEAVING:
+            node.leaving.told.add(link.peer)
         elif link.state == FILLING:
             node.joining.handle_refused(link, refusal.code, refusal.reason)
         elif refusal.code != "not yet":

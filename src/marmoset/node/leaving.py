@@ -9,6 +9,7 @@ unconfirmed, and the process exits non-zero.
 from typing import TYPE_CHECKING, final
 
 from marmoset.codec.operations import Leave
+from marmoset.ids import ReplicaId
 from marmoset.membership.gossip import UNREACHABLE
 from marmoset.node.effects import Exit
 from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, SERVING, WAITING
@@ -24,6 +25,8 @@ class Leaving:
     def __init__(self, node: "Node") -> None:
         self._node = node
         self._deadline_ms: int | None = None
+        self.told: set[ReplicaId] = set()
+        """Members that have refused a link since they have our leave."""
 
     def begin(self) -> None:
         """Begin to leave; an `Exit` follows. Asking again changes nothing."""
@@ -48,7 +51,7 @@ class Leaving:
         replica, now = node.replica, node.time.monotonic_ms()
         dot = replica.roster.left[replica.me]
         others = replica.roster.present()
-        missing = [r for r in others if not replica.is_known_to(r, dot)]
+        missing = [r for r in others if r not in self.told and not replica.is_known_to(r, dot)]
         reachable = [r for r in missing if node.membership.state(r, now) != UNREACHABLE]
         if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
             self._exit(0, "left")

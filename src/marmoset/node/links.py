@@ -8,6 +8,7 @@ verdict; the node only carries verdicts out. A refusal goes with a code of this 
 | `cluster`, `group`, `protocol` | another cluster, group or version | says so, tries again slowly |
 | `clock` | wall clocks too far apart | says so, tries again |
 | `not yet` | not ready, a stranger, or a burial that has not taken effect | tries again |
+| `left` | everything that it wrote is here, its leave too | a leaver counts it as told |
 | `presumed dead` | the others have buried it | stops taking writes |
 | `name` | a member with this name answers | gives up |
 | `full` | `replicas_max` is reached | tries again slowly |
@@ -39,7 +40,18 @@ STATES: Final = {
 }
 """The states of a link, and which may follow; any link may close at any moment."""
 
-REFUSAL_CODES: Final = ("cluster", "group", "protocol", "clock", "not yet", "presumed dead", "name", "full", "majority")
+REFUSAL_CODES: Final = (
+    "cluster",
+    "group",
+    "protocol",
+    "clock",
+    "not yet",
+    "left",
+    "presumed dead",
+    "name",
+    "full",
+    "majority",
+)
 
 
 @final
@@ -106,8 +118,8 @@ def judge(hello: Hello, replica: Replica, cluster: str, offset_ms: int, clock_sk
         return None
     if peer in roster.buried:
         return "not yet", "its burial has not yet taken effect"
-    if peer in roster.left:
-        return "not yet", "it has left"
+    if peer in roster.left or peer in replica.recently_forgotten:
+        return "left", "it has left"
     knows_me = any(entry[0] == replica.me for entry in hello.vector)
     if peer not in roster.members and not knows_me:
         if any(replica.presumed_dead(sponsor) for sponsor in hello.line):

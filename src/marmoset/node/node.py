@@ -127,6 +127,7 @@ class Node:
         self.replica.begin(new_replica_id(self.rng))
         self.membership = self._new_membership()
         self.meeting.clock_offsets.clear()
+        self.wall_clock = WallClock(self.config.clock_skew_max)  # nothing was stamped under this id yet
         self._roster_seen = -1
 
     def _new_membership(self) -> Membership:

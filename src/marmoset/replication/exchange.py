@@ -98,8 +98,8 @@ class Stream:
         self._on_caught_up = on_caught_up
         self.is_caught_up = False
         """Everything that the peer had when the stream began has come, so its own batches come on it from now on."""
-        self._began = vector
-        """The peer's vector when the stream began. A missing entry is read by it, never by what was sent since."""
+        self._began = self._read(vector)
+        """The peer's vector when the stream began."""
         self._moved: VersionVector = {}
         """What was sent or received since, by origin."""
         self.peer_direct = peer_direct
@@ -120,6 +120,12 @@ class Stream:
         self._held: deque[tuple[Batch | Report | CaughtUp, bytes]] = deque()
         self.held_bytes = 0
         self.held_since_ms: int | None = None
+
+    def _read(self, vector: VersionVector) -> VersionVector:
+        """A vector of the peer with its missing entries filled in now: once the sponsor of somebody who joins later is
+        forgotten here, a vector as old as this could no longer be read. Nobody has forgotten me. O(replicas)."""
+        roster, me = self.replica.roster, self.replica.me
+        return {**{r: upto(vector, r, roster.joins) for r in roster.members if r != me}, **vector}
 
     # -- outgoing
 
@@ -164,7 +170,7 @@ class Stream:
 
     def _peer_has(self, origin: ReplicaId, seq: int) -> bool:
         joins = self.replica.roster.joins
-        if self._moved.get(origin, 0) >= seq or upto(self._began, origin, joins) >= seq:
+        if self._moved.get(origin, 0) >= seq or self._began.get(origin, 0) >= seq:
             return True
         known = self.replica.stability.known.get(self.peer)
         return known is not None and upto(known, origin, joins) >= seq
@@ -200,7 +206,7 @@ class Stream:
             PeerError: no correct node sends this; nothing was changed.
         """
         if isinstance(message, Resume):
-            self._began = dict(message.vector)
+            self._began = self._read(dict(message.vector))
             self._moved = {}
             self.peer_direct = frozenset(message.direct)
             self._cursor = self.replica.log.first_index
@@ -312,6 +318,8 @@ class Stream:
 
     def _not_believed(self, missing: list[Batch]) -> str:
         vouching = {*self.line, *(batch.origin for batch in missing)}
+        if self.replica.is_leaving:  # it does not have everything any more, and judges nobody
+            return NOT_YET
         return REFUSE if any(self.replica.presumed_dead(replica) for replica in vouching) else NOT_YET
 
     def statistics(self) -> dict[str, int]:

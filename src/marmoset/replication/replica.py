@@ -125,6 +125,7 @@ class Replica:
     def begin(self, me: ReplicaId) -> None:
         """Start from nothing under a new id: no keys, no log, no roster. An id is never begun with twice."""
         self.me = me
+        self.clock.stamp = 0
         self.group = 0
         self.state = 0
         self.next_seq = 1

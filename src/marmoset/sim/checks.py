@@ -9,15 +9,16 @@ At rest, for all nodes: equal vectors; everything shows what is specified; nothi
 """
 
 from typing import Final
+from zlib import crc32
 
-from marmoset.clocks import upto
+from marmoset.clocks import stamp_ms, upto
 from marmoset.crdts.sequence import Sequence
-from marmoset.keyspace import Keyspace, kind
+from marmoset.keyspace import MASK, Keyspace, kind
 from marmoset.node import Node
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.history import Breach, History
 from marmoset.sim.host import Host
-from marmoset.sim.specification import Plain, plain, visible
+from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visible
 
 GREETING_MS_MAX: Final = 4000
 """A handshake may be under way, but not for longer."""
@@ -26,12 +27,11 @@ Shown = dict[bytes, tuple[int, Plain]]
 
 
 def shown(keyspace: Keyspace, keys: list[bytes] | None = None) -> Shown:
-    """What keys show, some or all."""
+    """What keys show, some or all, those included whose deadline has passed and that are to be removed."""
     found: Shown = {}
-    for key in keyspace.keys() if keys is None else keys:
-        value = keyspace.get(key)
-        if value is not None:
-            found[key] = (kind(value), plain(value))
+    for shard, values in enumerate(keyspace._values):
+        for key in values if keys is None else [k for k in keys if crc32(k) & MASK == shard and k in values]:
+            found[key] = (kind(values[key]), plain(values[key]))
     return found
 
 
@@ -51,6 +51,18 @@ def removed_elements(keyspace: Keyspace) -> int:
     return shown + sum(value.removed_count for value in held if isinstance(value, Sequence))
 
 
+def check_deadlines(name: str, keyspace: Keyspace, keys: list[bytes], records: list[Record]) -> None:
+    """The deadlines of keys are what is specified, and what has passed is not read."""
+    expected = deadlines_of(records)
+    for key in keys:
+        if keyspace.deadline_ms(key) != expected.get(key):
+            raise Breach(
+                f"{name} has {keyspace.deadline_ms(key)} for the deadline of {key!r}, specified is {expected.get(key)}"
+            )
+        if key in expected and expected[key] <= keyspace.now_ms and keyspace.get(key) is not None:
+            raise Breach(f"{name} reads {key!r} after its deadline")
+
+
 def check_node(cluster: Cluster, host: Host, keys: list[bytes]) -> None:
     """Everything that holds for one node at any moment, what is shown being looked at for some keys."""
     node, witness = host.node, host.witness
@@ -63,7 +75,9 @@ def check_node(cluster: Cluster, host: Host, keys: list[bytes]) -> None:
     check_knowledge(cluster.history, host, node)
     if node.state == "serving":
         witness.note_stable()
-    expected = visible(cluster.history.known_to(witness.vector, keys))
+    records = cluster.history.known_to(witness.vector, keys)
+    check_deadlines(host.name, node.replica.keyspace, keys, records)
+    expected = visible(records)
     difference(host.name, shown(node.replica.keyspace, keys), {k: v for k, v in expected.items() if k in set(keys)})
 
 
@@ -133,6 +147,7 @@ def check_values(cluster: Cluster) -> None:
             continue
         vector = tuple(sorted((r, seq) for r, seq in host.witness.vector.items() if seq))
         if vector not in computed:
+            cluster.history.check_expiries(host.witness.vector)
             computed[vector] = visible(cluster.history.known_to(host.witness.vector))
         difference(host.name, shown(host.node.replica.keyspace), computed[vector])
 
@@ -178,6 +193,9 @@ def check_rest(cluster: Cluster) -> None:
         removed = removed_elements(keyspace)
         if removed:
             raise Breach(f"{host.name} keeps {removed} removed elements at rest")
+        lead_ms = stamp_ms(replica.clock.stamp) - max(other.time.wall_ms() for other in cluster.hosts)
+        if lead_ms > node.config.clock_skew_max:
+            raise Breach(f"the clock of {host.name} was led {lead_ms} ms ahead of every wall clock (3.8)")
         stability = replica.stability
         for name, table in (("vector", replica.seen), ("contexts", replica.contexts), ("known", stability.known)):
             if set(table) != members:

@@ -49,6 +49,7 @@ class Cluster:
             reconnect_max=2000,
             frame_bytes_max=knobs.frame_bytes_max,
             link_buffer_max=knobs.link_buffer_max,
+            log_budget=knobs.log_budget,
             batch_operations_max=knobs.batch_operations_max,
             split_above=knobs.split_above,
             presumed_dead_quorum=knobs.quorum,

@@ -150,6 +150,8 @@ class Faults:
         elif name == "jump":
             host.time.skew_ms = max(-SKEW_MS_MAX, min(SKEW_MS_MAX, host.time.skew_ms + rng.choice([-2000, -50, 2000])))
         else:
+            if any(abs(other.time.skew_ms) > SKEW_MS_MAX for other in self.cluster.hosts):
+                return ""  # two wrong clocks may believe each other
             host.time.skew_ms = rng.choice([-FAR_MS, FAR_MS])
         self.counts["clock_changes"] += 1
         return f"{host.name} {host.time.skew_ms}"

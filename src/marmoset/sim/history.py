@@ -15,11 +15,11 @@ Cost: O(replicas) for each arrival.
 from bisect import bisect_right
 from typing import final
 
-from marmoset.clocks import VersionVector
-from marmoset.codec.operations import AnyOperation, Flush, SequenceInsert, width
+from marmoset.clocks import VersionVector, stamp_ms
+from marmoset.codec.operations import AnyOperation, Expire, Flush, Reset, SequenceInsert, width
 from marmoset.ids import Dot, ReplicaId, id_text
 from marmoset.replication.replica import Replica
-from marmoset.sim.specification import Record
+from marmoset.sim.specification import Record, deadlines_of
 
 
 class Breach(BaseException):
@@ -39,6 +39,8 @@ class History:
         """The true vector of every replica that ever was, as it was last."""
         self.joins: dict[ReplicaId, tuple[VersionVector, int]] = {}
         """Newcomer to the true vector of its sponsor just behind the join, and the latest stamp in it."""
+        self.expiries: list[tuple[Record, int]] = []
+        """Resets that a passed deadline made, with that deadline."""
         self.names: dict[ReplicaId, str] = {}
         self._seqs: dict[ReplicaId, list[int]] = {}
         self._of: dict[ReplicaId, list[int]] = {}
@@ -86,6 +88,24 @@ class History:
         places = sorted([*self.flushes, *(place for key in keys for place in self.by_key.get(key, ()))])
         return [records[p] for p in places if vector.get(records[p].dot[0], 0) >= records[p].dot[1]]
 
+    def check_expiries(self, vector: VersionVector) -> None:
+        """No deadline has removed a key while an EXPIRE or PERSIST in time was not yet observed. O(records)."""
+        for reset, deadline_ms in self.expiries:
+            assert isinstance(reset.operation, Reset)
+            if vector.get(reset.dot[0], 0) < reset.dot[1]:
+                continue
+            for place in self.by_key[reset.operation.key]:
+                other = self.records[place]
+                if not isinstance(other.operation, Expire) or stamp_ms(other.stamp) >= deadline_ms:
+                    continue
+                if vector.get(other.dot[0], 0) < other.dot[1]:
+                    continue  # it was on machines alone whose memory is gone
+                if not reset.saw(other.dot) and not other.saw(reset.dot):
+                    raise Breach(
+                        f"{self.name(reset.dot[0])} removes {reset.operation.key!r} by its deadline, not having seen "
+                        f"{self.name(other.dot[0])}:{other.dot[1]}, which changed it in time (section 5)"
+                    )
+
     def name(self, replica: ReplicaId) -> str:
         """Name and id of a replica, for messages."""
         return f"{self.names.get(replica, '?')}({id_text(replica)})"
@@ -103,6 +123,8 @@ class Witness:
         self.vector: VersionVector = {}
         self.stable: VersionVector = {}
         """What was found to be stable here at the last tick."""
+        self.in_command = False
+        """Whether a client's command is being run."""
         self._begun = False
         self._state = -1
         self._roster = -1
@@ -117,7 +139,13 @@ class Witness:
             raise Breach(f"{self.name} stamps an operation earlier than what it has observed (3.8)")
         if self._shared is None:
             self._shared = dict(self.vector)
-        self.history.add(Record(operation, dot, stamp, self._shared))
+        record = Record(operation, dot, stamp, self._shared)
+        if isinstance(operation, Reset) and not self.in_command:
+            ends = deadlines_of(self.history.known_to(self.vector, [operation.key]))
+            if operation.key not in ends:
+                raise Breach(f"{self.name} removes {operation.key!r}, which has no deadline")
+            self.history.expiries.append((record, ends[operation.key]))
+        self.history.add(record)
         self.vector[dot[0]] = dot[1] + (width(operation) - 1 if isinstance(operation, SequenceInsert) else 0)
 
     def note(self) -> None:

@@ -144,7 +144,10 @@ class Host:
 
     def command(self, session: Session, data: bytes, turn_us: int) -> bytes:
         """A client's bytes arrive: the reply. The turn ends a moment later."""
+        assert self.witness is not None
+        self.witness.in_command = True
         reply = session.receive(data)
+        self.witness.in_command = False
         self.settle()
         if not self._turn_wanted:
             self._turn_wanted = True

@@ -22,7 +22,7 @@ from marmoset.crdts import addwins, register, sequence, types
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.ids import Dot, ReplicaId
 from marmoset.node import leaving, meeting, node
-from marmoset.replication import exchange, oplog, replica, roster, snapshot, stability
+from marmoset.replication import exchange, expiry, oplog, replica, roster, snapshot, stability
 from marmoset.session import Session
 from marmoset.sim.simulation import HOLDS, Outcome, simulate
 
@@ -413,6 +413,22 @@ def _residue_left() -> list[Patch]:
     return [(sequence, "_drop_beside", lambda elements, origin, seq, stop: None)]
 
 
+def _expired_by_own_clock() -> list[Patch]:
+    """A key is removed as soon as the clock of the one that set the deadline has passed it."""
+
+    class Hasty:
+        """A replica whose members' clocks are all far ahead."""
+
+        def __init__(self, hidden: Any) -> None:
+            self.hidden = hidden
+
+        def __getattr__(self, name: str) -> Any:
+            return (lambda: []) if name == "counted" else getattr(self.hidden, name)
+
+    remove: Any = expiry.remove_passed
+    return [(node, "remove_passed", lambda here, limit: remove(Hasty(here), limit))]
+
+
 def _sizes_counted_as_one() -> list[Patch]:
     """An insertion of several values takes one dot when it arrives."""
 
@@ -510,6 +526,7 @@ MUTANTS: Final = (
         600,
     ),
     Mutant("residue left", "5", "the runs beside are not looked at again", _residue_left, "partitions"),
+    Mutant("expired early", "5", "a key is removed by one clock alone", _expired_by_own_clock, "everything", 120),
     Mutant("one dot for many", "2", "an insertion of several values takes one dot", _sizes_counted_as_one, "calm"),
 )
 

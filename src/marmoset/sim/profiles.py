@@ -80,6 +80,7 @@ class Knobs:
     join_timeout_ms: int
     frame_bytes_max: int
     link_buffer_max: int
+    log_budget: int
     batch_operations_max: int
     split_above: int
     fold_budget: int
@@ -94,6 +95,7 @@ class Knobs:
     flush_share: float
     conflict_share: float
     removal_share: float
+    expiry_share: float
     fault_gap_ms: int
     check_gap_ms: int
     liveness_ms: int
@@ -133,6 +135,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         join_timeout_ms=rng.choice([3000, 10_000]) * scale,
         frame_bytes_max=rng.choice([64, 300, 4096, 1 << 20]) if nodes < 20 else 1 << 20,
         link_buffer_max=rng.choice([3000, 20_000, 8 << 20]) if nodes < 20 else 8 << 20,
+        log_budget=rng.choice([20_000, 1 << 28, 1 << 28]) if nodes < 20 else 1 << 28,
         batch_operations_max=rng.choice([1, 3, 20, 2000]),
         split_above=rng.choice([3, 20, 200_000]),
         fold_budget=rng.choice([1, 5, 50, 2000]) if nodes < 20 else 2000,
@@ -147,6 +150,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         flush_share=rng.choice([0.0, 0.0, 0.002]),
         conflict_share=rng.choice([0.0, 0.01, 0.05]),
         removal_share=rng.choice([0.2, 0.4, 0.5]),
+        expiry_share=rng.choice([0.0, 0.0, 0.02, 0.1]),
         fault_gap_ms=rng.choice([200, 500, 1500]),
         check_gap_ms=rng.choice([100, 300]) if nodes < 20 else 2000,
         liveness_ms=60_000 * scale,

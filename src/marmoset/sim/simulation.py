@@ -119,6 +119,7 @@ class Simulation:
         counts["watches_touched"] = self.workload.watches_touched
         counts["writes_refused"] = self.workload.refused
         counts["keys_checked"] = self._checked
+        counts["expiries"] = len(cluster.history.expiries)
         for host in cluster.hosts:
             if host.node is not None:
                 replica = host.node.replica

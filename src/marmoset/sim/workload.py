@@ -123,7 +123,7 @@ class Workload:
             text = str(reply)
             if "internal error" in text or text.startswith(("ERR Protocol", "ERR unknown")):
                 raise Breach(f"{client.host.name} answers {text}")
-            self.refused += text.startswith(("CLOCK", "LOADING"))
+            self.refused += text.startswith(("CLOCK", "LOADING", "OOM"))
         elif isinstance(reply, list):
             for each in reply:
                 self._judge_error(client, each)
@@ -226,6 +226,8 @@ class Workload:
         if knobs.focus and rng.random() < 0.7:
             kind = knobs.focus.encode()
         key = self._key(kind)
+        if rng.random() < knobs.expiry_share:
+            return self._on_deadline(key)
         if rng.random() < knobs.conflict_share:
             key = self._key(rng.choice(LETTERS))
             if rng.random() < 0.5:
@@ -238,6 +240,22 @@ class Workload:
         if kind == b"z":
             return self._on_sorted_set(key, removes)
         return self._on_hash(key, removes) if kind == b"h" else self._on_list(key, removes)
+
+    def _on_deadline(self, key: bytes) -> list[bytes]:
+        rng = self.rng
+        soon = b"%d" % rng.choice([50, 400, 2000, 4000, 3_600_000])
+        string = self._key(b"s")
+        return rng.choice(
+            [
+                [b"PEXPIRE", key, soon],
+                [b"PEXPIRE", key, soon, b"GT"],
+                [b"PERSIST", key],
+                [b"PSETEX", string, soon, rng.choice(NUMBERS)],
+                [b"SET", string, rng.choice(NUMBERS), b"KEEPTTL"],
+                [b"SET", string, rng.choice(NUMBERS), b"PX", soon],
+                [b"PTTL", key],
+            ]
+        )
 
     def _on_string(self, key: bytes, removes: bool) -> list[bytes]:
         rng = self.rng

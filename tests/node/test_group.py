@@ -1,0 +1,447 @@
+"""Nodes that really exchange: rest, leaving out, cuts, slow links, clocks, burials and leaving."""
+
+import itertools
+
+import pytest
+
+from marmoset.codec.messages import Batch, CaughtUp, Direct, Refuse, Report, Resumed
+from marmoset.codec.operations import (
+    Assign,
+    Bury,
+    Flush,
+    Increment,
+    MapAssign,
+    MapIncrement,
+    Reset,
+    SequenceInsert,
+    SetAdd,
+)
+from marmoset.crdts.sequence import Sequence
+from marmoset.errors import UsageError
+from marmoset.keyspace import SHARDS
+from marmoset.sim.network import Conditions
+from tests.node.group import WALL_MS, Alone, Group
+
+HOUR = 3_600_000
+
+
+# -- at rest
+
+
+def test_at_rest_the_keyspace_has_plain_values_and_nothing_beside_them() -> None:
+    """The stored value is the plain Python value; reads never look at a window, and at rest there is none."""
+    group = Group(3)
+    group.do(1, Assign(b"text", b"v"), Increment(b"counter", 5), SetAdd(b"set", [b"x", b"y"]))
+    group.do(
+        2, MapAssign(b"map", [b"f", b"1"]), MapIncrement(b"map", b"f", 2), SequenceInsert(b"list", None, None, [b"a"])
+    )
+    group.do(3, Increment(b"counter", 7), SetAdd(b"set", [b"z"]), Assign(b"gone", b"v"), Reset(b"gone"))
+    assert group.until(group.is_at_rest) < 5000
+    for node in group.nodes():
+        keyspace, replica = node.replica.keyspace, node.replica
+        found = {key: keyspace.get(key) for key in list(keyspace.keys())}
+        sequence = found.pop(b"list")
+        assert type(sequence) is Sequence and list(sequence) == [b"a"]
+        assert found == {b"text": b"v", b"counter": 12, b"set": {b"x", b"y", b"z"}, b"map": {b"f": 3}}
+        assert [type(value) for _, value in sorted(found.items())] == [int, dict, set, bytes]
+        assert keyspace._windows == [{}] * SHARDS and keyspace._beside == {} and keyspace._flushed == {}
+        assert sequence.removed_count == 0
+        assert len(replica.log) == 0 and replica.log.queues == {} and replica.log.size_bytes == 0
+        status = node.status()
+        assert (status["log_batches"], status["log_bytes"], status["window_entries"], status["folding_batches"]) == (
+            0,
+        ) * 4
+        assert all(vector == replica.seen for vector in replica.stability.known.values())
+    group.check()
+
+
+def test_reads_never_look_at_a_window() -> None:
+    group = Group(2)
+    group.do(1, Increment(b"n", 5), SetAdd(b"s", [b"x"]))
+    keyspace = group[1].replica.keyspace
+    assert keyspace.window(b"n") is not None
+    windows, keyspace._windows = keyspace._windows, []
+    assert keyspace.get(b"n") == 5 and keyspace.get(b"s") == {b"x"} and len(keyspace) == 2
+    keyspace._windows = windows
+
+
+def test_a_flushall_is_equal_everywhere_and_leaves_nothing() -> None:
+    group = Group(3)
+    group.do(1, SequenceInsert(b"list", None, None, [b"a", b"b"]), SetAdd(b"s", [b"x"]))
+    group.run(50)
+    group.do(2, Flush())
+    group.do(3, SetAdd(b"s", [b"concurrent"]))
+    group.until(group.is_at_rest)
+    assert group.values(b"s") == [{b"concurrent"}] * 3 and group.values(b"list") == [None] * 3
+
+
+@pytest.mark.parametrize("size", [3, 6])
+def test_each_batch_crosses_each_link_about_once(size: int) -> None:
+    group = Group(size)
+    group.until(group.is_at_rest)
+    for node in group.nodes():
+        assert all(link.stream is not None and link.stream.is_caught_up for link in node.linked.values())
+    group.network.bytes = 0
+    payload = b"x" * 20_000
+    group.write(1, payload)
+    group.until(lambda: group.values() == [payload] * size)
+    group.run(300)
+    assert group.network.bytes < 1.5 * (size - 1) * len(payload), "everybody hears it from its origin alone"
+
+
+# -- cuts
+
+
+def test_a_cut_that_heals_heals_by_itself_and_both_sides_kept_what_they_wrote() -> None:
+    group = Group(3)
+    group.until(group.is_at_rest)
+    group.cut(3)
+    group.do(1, Increment(b"n", 1), SetAdd(b"s", [b"majority"]))
+    group.do(3, Increment(b"n", 10), SetAdd(b"s", [b"minority"]))
+    group.run(7000)
+    assert group.values(b"n") == [1, 1, 10]
+    states = {row["name"]: row["state"] for row in group[1].members()}
+    assert states == {"n1": "alive", "n2": "alive", "n3": "unreachable"}
+    assert len(group[1].replica.log) and not group[1].replica.roster.buried, "time alone buries nobody"
+    group.network.heal()
+    group.until(group.is_at_rest)
+    assert group.values(b"n") == [11] * 3 and group.values(b"s") == [{b"majority", b"minority"}] * 3
+    assert {row["state"] for row in group[1].members()} == {"alive"}
+
+
+def test_what_reaches_a_third_only_through_a_second_reaches_it() -> None:
+    """1 and 3 cannot speak: what each asked others to leave out has to come by 2, and so has what each knows."""
+    group = Group(3)
+    group.until(group.is_at_rest)
+    group.network.cut([("n1", "n3"), ("n3", "n1")])
+    group.write(1, b"from 1")
+    group.write(3, b"from 3", b"other")
+    group.until(lambda: group.values() == [b"from 1"] * 3 and group.values(b"other") == [b"from 3"] * 3, 20_000)
+    group.until(group.is_at_rest, 20_000)
+    group.check()
+
+
+def test_a_node_that_was_stopped_catches_up() -> None:
+    group = Group(3)
+    group.hosts[2].stop()
+    for i in range(50):
+        group.write(1 + i % 2, b"%d" % i)
+        group.run(100)
+    assert len(group[1].replica.log) >= 50
+    group.hosts[2].go_on()
+    group.until(group.is_at_rest)
+    assert len(set(group.values())) == 1
+
+
+def test_a_member_that_crashed_is_dialled_with_growing_pauses() -> None:
+    alone = Alone(reconnect_min=100, reconnect_max=2000)
+    link = alone.let_in(1 << 59)
+    alone.node.handle_closed(link)
+    alone.take()
+    moments = []
+    for _ in range(200):
+        before = len(alone.dialled)
+        alone.run(50)
+        if len(alone.dialled) > before:
+            moments.append(alone.time.now)
+            alone.node.handle_dial_failed(alone.dialled[-1], "refused")
+    pauses = [b - a for a, b in itertools.pairwise(moments)]
+    assert pauses[0] <= 150 and max(pauses) <= 2100 and min(pauses[-3:]) >= 950
+    assert len(set(pauses)) > 3, "with jitter"
+
+
+# -- backpressure
+
+
+def test_a_slow_peer_costs_a_node_nothing_but_the_log_and_gets_everything_in_the_end() -> None:
+    group = Group(2, conditions=Conditions(window_bytes=8192), link_buffer_max=65_536)
+    group.until(group.is_at_rest)
+    group.hosts[1].stop()
+    group.network.way_bytes_max = 0
+    payload = b"x" * 10_000
+    for i in range(100):
+        group.write(1, payload, b"%d" % i)
+        group.run(5)
+    (link,) = group[1].linked.values()
+    assert link.paused and link.stream is not None and link.stream.paused
+    assert group.network.way_bytes_max < 5 * len(payload), "what is under way does not grow with what is written"
+    assert link.stream.statistics()["behind_batches"] > 80
+    assert group[1].status()["log_batches"] == 100
+    group.hosts[1].go_on()
+    group.until(group.is_at_rest)
+    assert len(group[2].replica.keyspace) == 100
+
+
+def test_a_link_that_is_lost_while_it_was_paused_resumes_from_vectors() -> None:
+    group = Group(2, conditions=Conditions(window_bytes=8192))
+    group.cut(2)
+    for i in range(100):
+        group.write(1, b"x" * 1000, b"%d" % i)
+    group.run(12_000)  # the link breaks
+    assert group[1].linked == {}
+    group.network.heal()
+    group.until(group.is_at_rest)
+    assert len(group[2].replica.keyspace) == 100
+
+
+def test_what_is_held_is_asked_for_anew_when_it_waits_too_long() -> None:
+    alone = Alone()
+    b, c = alone.let_in(50), alone.let_in(60, "n3")
+    for link, replica in ((b, 50), (c, 60)):
+        alone.hear(link, CaughtUp(), alone.report(replica))
+    assert any(isinstance(message, Direct) and message.origins == [60] for message in alone.said[b])
+    late = alone.batch(50, [Assign(b"k", b"v")])
+    assert isinstance(late, Batch)
+    late = alone.batch(50, [Assign(b"k", b"v")], raised=[(60, 2)])
+    alone.hear(b, late)
+    assert alone.node.status()["held_bytes"] and alone.node.replica.keyspace.get(b"k") is None
+    alone.run(3000)
+    names = [type(message).__name__ for message in alone.said[b]]
+    assert "Resume" in names and alone.node.status()["held_bytes"] == 0
+    alone.hear(b, alone.batch(60, [Assign(b"k", b"first")]), late)
+    assert alone.node.replica.keyspace.get(b"k") == b"v"
+
+
+def test_the_fault_of_what_was_held_is_that_of_who_brought_it() -> None:
+    alone = Alone()
+    b, c = alone.let_in(50), alone.let_in(60, "n3")
+    for link, replica in ((b, 50), (c, 60)):
+        alone.hear(link, CaughtUp(), alone.report(replica))
+    hostile = alone.batch(50, [Increment(b"k", "not a number")], raised=[(60, 2)])
+    alone.hear(b, hostile)
+    assert b not in alone.closed
+    alone.hear(c, alone.batch(60, [Assign(b"k", b"v")]))
+    assert b in alone.closed and c not in alone.closed
+    assert [fields["peer"] for fields in alone.events("bad message")] == ["n2"]
+    assert alone.node.replica.keyspace.get(b"k") == b"v"
+
+
+# -- clocks
+
+
+def three_alone() -> tuple[Alone, int, int]:
+    alone = Alone()
+    return alone, alone.let_in(50), alone.let_in(60, "n3")
+
+
+def test_one_peer_out_of_bound_is_refused_and_a_majority_out_of_bound_means_us() -> None:
+    alone, b, c = three_alone()
+    alone.hear(b, alone.gossip(50, 1, answer=True, wall_ms=alone.time.wall + HOUR))
+    assert [m.code for m in alone.said[b] if isinstance(m, Refuse)] == ["clock"]
+    assert alone.node.refusal(write=True) is None
+    alone.hear(c, alone.gossip(60, 1, answer=True, wall_ms=alone.time.wall + HOUR))
+    assert str(alone.node.refusal(write=True)).startswith("CLOCK") and alone.node.refusal(write=False) is None
+    assert alone.refusal(alone.hello(50)) is None, "compared again, and right"
+    assert alone.node.refusal(write=True) is None
+
+
+def test_a_round_trip_is_taken_into_account() -> None:
+    alone, b, _ = three_alone()
+    sent = alone.gossip(50, 1, answer=True)
+    alone.run(400)
+    alone.hear(b, sent)
+    assert alone.node.meeting.clock_offsets[50] == -200
+    assert alone.node.meeting.clock_offsets.keys() == {50}
+
+
+def test_a_large_step_of_the_clock_is_followed_once_others_agree() -> None:
+    alone, b, c = three_alone()
+    before = alone.node.wall_ms()
+    alone.time.wall += HOUR
+    alone.node.replica.submit(Assign(b"k", b"v"))
+    alone.node.end_turn()
+    assert alone.node.clock_ms() < before + 1000
+    alone.hear(b, alone.gossip(50, 1, answer=True, wall_ms=alone.time.wall - HOUR))
+    assert alone.node.wall_ms() < before + 1000, "one that was compared does not agree"
+    alone.hear(c, alone.gossip(60, 1, answer=True))
+    assert alone.node.wall_ms() < before + 1000, "one against one"
+    alone.hear(alone.link(), alone.hello(50))
+    assert alone.node.wall_ms() == alone.time.wall, "they all agree now: we have slept"
+    assert alone.events("followed a step of the wall clock that others confirm")
+
+
+def test_a_node_that_has_nobody_follows_its_own_clock() -> None:
+    alone = Alone()
+    alone.time.wall += HOUR
+    alone.node.replica.submit(Assign(b"k", b"v"))
+    alone.node.end_turn()
+    assert alone.node.clock_ms() == alone.time.wall
+
+
+def test_a_clock_that_is_set_back_does_not_set_stamps_back() -> None:
+    alone = Alone()
+    first = alone.node.wall_ms()
+    alone.time.wall -= HOUR
+    alone.run(1000)
+    assert first + 450 <= alone.node.wall_ms() <= first + 550
+
+
+def test_a_peer_from_the_future_does_not_move_our_clock() -> None:
+    alone, b, _ = three_alone()
+    stamp = (WALL_MS + 50 * 365 * 24 * HOUR) << 16
+    alone.hear(b, alone.batch(50, [Assign(b"k", b"wins for ever")], stamp=stamp))
+    assert [m.code for m in alone.said[b] if isinstance(m, Refuse)] == ["clock"]
+    assert alone.node.replica.keyspace.get(b"k") is None and alone.node.clock_ms() < WALL_MS + HOUR
+    (refused,) = alone.events("refused a link")
+    assert (refused["peer"], refused["code"]) == ("n2", "clock")
+
+
+# -- burials
+
+
+def test_a_burial_needs_somebody_unreachable_and_a_majority() -> None:
+    group = Group(3)
+    with pytest.raises(UsageError, match="no member is called"):
+        group[1].bury("nobody", force=False)
+    with pytest.raises(UsageError, match="LEAVE"):
+        group[1].bury("n1", force=True)
+    with pytest.raises(UsageError, match="alive"):
+        group[1].bury("n3", force=False)
+    group.cut(3)
+    group.run(8000)
+    with pytest.raises(UsageError, match="majority"):
+        group[3].bury("n1", force=False)
+    group[1].bury("n3", force=False)
+    group.settle(1)
+    dead = group[3].replica.me
+    group.until(lambda: dead in group[1].replica.roster.graves and dead in group[2].replica.roster.graves)
+    assert group[1].replica.is_at_rest or group.until(lambda: group[1].replica.is_at_rest)
+    group.network.heal()
+    group.until(lambda: group[3].state == "presumed dead")
+    assert str(group[3].refusal(write=True)).startswith("MISCONF")
+    group[3].leave()
+    group.settle(3)
+    assert group.exits["n3"].code == 0
+
+
+def test_a_burial_by_force_needs_neither_and_the_buried_is_told() -> None:
+    group = Group(2)
+    dead = group[2].replica.me
+    group[1].bury("n2", force=True)
+    group.settle(1)
+    group.until(lambda: group[2].state == "presumed dead")
+    group.until(lambda: dead in group[1].replica.roster.graves)
+    assert group[1].members()[0]["self"] and len(group[1].members()) == 1
+
+
+def test_a_burial_by_id() -> None:
+    group = Group(3)
+    from marmoset.ids import id_text
+
+    group.hosts[2].crash()
+    gone = next(row for row in group[1].members() if row["name"] == "n3")
+    group.run(8000)
+    group[1].bury(str(gone["id"]), force=False)
+    group.settle(1)
+    group.until(group.is_at_rest)
+    assert [id_text(r) for r in group[1].replica.roster.graves] == [gone["id"]]
+
+
+def test_the_link_to_the_buried_is_paused_until_the_burial_has_taken_effect() -> None:
+    alone = Alone()
+    b, c, d = alone.let_in(50), alone.let_in(60, "n3"), alone.let_in(70, "n4")
+    alone.hear(b, alone.batch(50, [Bury(60)]))
+    assert [m.code for m in alone.said[c] if isinstance(m, Refuse)] == ["not yet"]
+    assert (c in alone.closed, d in alone.closed) == (True, False)
+    standing = {row["name"]: row["standing"] for row in alone.node.members()}
+    assert standing["n3"] == "presumed dead" and standing["n4"] == "member"
+    assert 60 in alone.node.replica.counted()
+
+
+def test_nobody_takes_their_own_burial_from_a_peer() -> None:
+    alone = Alone()
+    b = alone.let_in(50)
+    alone.hear(b, alone.batch(50, [Bury(alone.node.replica.me)]))
+    assert [m.code for m in alone.said[b] if isinstance(m, Refuse)] == ["not yet"]
+    assert alone.node.state == "serving" and alone.node.replica.roster.buried == {}
+    assert alone.events("a burial of this node is under way")
+
+
+# -- leaving
+
+
+def test_who_leaves_is_forgotten_and_what_it_wrote_stays() -> None:
+    group = Group(3)
+    group.write(3, b"last words")
+    group[3].leave()
+    group.settle(3)
+    assert group[3].state == "leaving"
+    assert str(group[3].refusal(write=True)).startswith("LOADING") and group[3].refusal(write=False) is None
+    group.until(lambda: "n3" in group.exits)
+    assert group.exits["n3"].code == 0
+    group.until(group.is_at_rest)
+    assert group.is_whole() and group.values() == [b"last words"] * 2
+    assert all(not node.replica.roster.graves for node in group.nodes())
+
+
+def test_the_last_one_leaves_at_once() -> None:
+    alone = Alone()
+    alone.node.leave()
+    alone.take()
+    assert alone.exit is not None and alone.exit.code == 0 and alone.node.state == "left"
+
+
+def test_a_node_that_never_joined_just_stops() -> None:
+    alone = Alone(join=("127.0.0.1:7009",))
+    alone.node.leave()
+    alone.take()
+    assert alone.exit is not None and alone.exit.code == 0
+
+
+def test_to_leave_without_a_majority_says_what_is_not_confirmed() -> None:
+    group = Group(3, leave_timeout=3000)
+    group.cut(3)
+    group[3].leave()
+    group.settle(3)
+    took = group.until(lambda: "n3" in group.exits)
+    assert 2900 <= took <= 3300
+    assert group.exits["n3"].code == 1 and "n1" in group.exits["n3"].why and "n2" in group.exits["n3"].why
+
+
+def test_to_be_presumed_dead_while_leaving_ends_the_process_too() -> None:
+    alone = Alone()
+    b = alone.let_in(50)
+    alone.node.leave()
+    alone.take()
+    assert alone.node.state == "leaving" and alone.exit is None
+    alone.hear(b, Refuse("presumed dead", "", 1))
+    alone.run(500)
+    assert alone.exit is not None and alone.exit.code == 1 and alone.node.state == "left"
+
+
+def test_asking_twice_to_leave_changes_nothing() -> None:
+    alone = Alone()
+    alone.let_in(50)
+    alone.node.leave()
+    log = len(alone.node.replica.log)
+    alone.node.leave()
+    assert len(alone.node.replica.log) == log
+
+
+# -- hostile
+
+
+def test_a_member_that_sends_what_no_node_sends_is_cut_off_and_nothing_is_kept() -> None:
+    from random import Random
+
+    alone = Alone()
+    rng = Random(3)
+    alone.let_in(50)
+    for _ in range(200):
+        link = alone.link()
+        alone.hear(link, alone.hello(50))
+        alone.hear(link, rng.randbytes(rng.randint(0, 60)))
+        alone.node._check()
+    assert alone.node.counters["messages_bad"] > 150 and alone.node.counters["internal_errors"] == 0
+    assert len(alone.node.links) <= 1 and alone.node.state == "serving"
+
+
+@pytest.mark.parametrize("message", [Report, CaughtUp, Resumed])
+def test_a_snapshot_or_a_stream_that_nobody_asked_for_is_a_fault(message: type) -> None:
+    from marmoset.codec.messages import SnapshotEnd
+
+    alone = Alone()
+    b = alone.let_in(50)
+    alone.hear(b, SnapshotEnd())
+    assert b in alone.closed and alone.events("bad message")
+    assert message is not None

@@ -1,0 +1,269 @@
+"""Joining and sponsoring: through any member, under a name that is taken, and when one side is lost in the middle."""
+
+import pytest
+
+from marmoset.codec.messages import Refuse, SnapshotBegin, SnapshotEnd
+from marmoset.codec.operations import Assign, Bury, Join, SetAdd
+from marmoset.errors import UsageError
+from marmoset.node import Node
+from marmoset.sim.network import Conditions
+from tests.node.group import Alone, Group, HandTime, a_config
+
+
+def test_a_node_without_addresses_begins_a_group_and_says_so() -> None:
+    alone = Alone()
+    assert alone.node.state == "serving" and alone.node.replica.group
+    assert alone.events("began a new group") and alone.events("serving")
+    assert alone.node.refusal(write=True) is None
+
+
+def test_a_new_group_where_others_can_reach_it_needs_to_be_asked_for() -> None:
+    from dataclasses import replace
+    from random import Random
+
+    config = replace(a_config("n1", 7001), bind="10.0.0.5")
+    with pytest.raises(UsageError, match="--new-group"):
+        Node(config, HandTime(), Random(1)).start()
+    node = Node(replace(config, new_group=True), HandTime(), Random(1))
+    node.start()
+    assert node.state == "serving"
+
+
+def test_a_node_that_has_not_joined_answers_loading() -> None:
+    alone = Alone(join=("127.0.0.1:7009",))
+    for write in (True, False):
+        assert str(alone.node.refusal(write)).startswith("LOADING")
+    alone.node.handle_dial_failed("127.0.0.1:7009", "refused")
+    alone.take()
+    assert alone.events("join address does not answer, still trying")[0]["address"] == "127.0.0.1:7009"
+    alone.run(30_000)
+    assert alone.dialled.count("127.0.0.1:7009") >= 2
+
+
+def test_addresses_are_tried_one_after_another() -> None:
+    addresses = ("127.0.0.1:7008", "127.0.0.1:7009")
+    alone = Alone(join=(*addresses, "127.0.0.1:7001"))  # the last is its own
+    for _ in range(4):
+        alone.node.handle_dial_failed(alone.dialled[-1], "refused")
+        alone.run(6000)
+    assert alone.dialled[:4] == [*addresses, *addresses]
+
+
+@pytest.mark.parametrize("through", [1, 2, 3])
+def test_joining_through_any_member(through: int) -> None:
+    group = Group(3)
+    group.do(1, Assign(b"k", b"v"), SetAdd(b"s", [b"x"]))
+    group.run(200)
+    group.start_one(join=(group.hosts[through - 1].address,))
+    group.until(group.is_whole)
+    assert group.values() == [b"v"] * 4 and group.values(b"s") == [{b"x"}] * 4
+    group.until(group.is_at_rest)
+    group.check()
+
+
+def test_several_join_at_once_while_the_group_is_written_to() -> None:
+    group = Group(2)
+    for i in range(300):
+        group.write(1, b"x" * 100, b"%d" % i)
+    for _ in range(3):
+        group.start_one()
+    for i in range(60):
+        group.write(1 + i % 2, b"%d" % i)
+        group.run(5)
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+    assert len(set(group.values())) == 1 and all(len(node.replica.keyspace) == 301 for node in group.nodes())
+
+
+def test_a_restart_under_the_same_name_buries_the_predecessor_without_waiting() -> None:
+    group = Group(3)
+    group.write(1, b"v")
+    old = group[3].replica.me
+    group.run(500)
+    group.hosts[2].crash()
+    group.write(2, b"meanwhile")
+    group.hosts[2].start((group.hosts[0].address,))
+    took = group.until(group.is_whole)
+    assert took < group[1].config.unreachable_after + 3000
+    assert group.values() == [b"meanwhile"] * 3
+    group.until(group.is_at_rest)
+    assert all(old in node.replica.roster.graves and old not in node.replica.seen for node in group.nodes())
+    assert group.events("n1", "buried the predecessor of a newcomer")
+    group.check()
+
+
+def test_a_restart_with_only_half_of_the_members_left_needs_an_operator() -> None:
+    group = Group(2)
+    group.hosts[1].crash()
+    group.hosts[1].start((group.hosts[0].address,))
+    group.run(8000)
+    assert group[2].state == "waiting"
+    assert any(fields["code"] == "majority" for fields in group.events("n2", "not let in"))
+    group[1].bury("n2", force=True)
+    group.settle(1)
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+
+
+def test_those_who_accept_the_risk_restart_without_a_majority() -> None:
+    group = Group(2, presumed_dead_quorum="one")
+    group.hosts[1].crash()
+    group.hosts[1].start((group.hosts[0].address,))
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+
+
+def test_a_second_node_of_a_name_gives_up_and_the_first_goes_on() -> None:
+    group = Group(3, join_timeout=3000)
+    twin = group.start_one("n3")
+    group.until(lambda: "n3" in group.exits)
+    assert twin.node is None and group.exits["n3"].code == 1 and "in use" in group.exits["n3"].why
+    group.hosts.pop()
+    assert group.is_whole()
+    group.until(group.is_at_rest)
+
+
+def test_two_newcomers_of_one_name_are_not_both_let_in() -> None:
+    alone = Alone(presumed_dead_quorum="one")
+    member = alone.let_in(50)
+    alone.node.handle_closed(member)
+    one, two = alone.link(), alone.link()
+    alone.hear(one, alone.newcomer(51))
+    alone.hear(two, alone.newcomer(52))
+    alone.run(3000)
+    refusals = [m.code for m in alone.said[two] if isinstance(m, Refuse)]
+    assert refusals == ["not yet"]
+    assert any(isinstance(m, SnapshotBegin) for m in alone.said[one])
+    assert [m.replica for m in alone.node.replica.roster.by_name("n2")] == [51]
+
+
+def test_a_newcomer_that_is_lost_before_it_is_born_is_buried_by_its_sponsor_alone() -> None:
+    alone = Alone()
+    link = alone.let_in(50, born=False)
+    assert alone.node.replica.roster.state(50) == "unborn"
+    alone.node.handle_closed(link)
+    alone.take()
+    alone.run(2000)
+    assert 50 not in alone.node.replica.roster.members and 50 in alone.node.replica.roster.graves
+    assert alone.node.replica.is_at_rest
+
+
+def test_a_member_that_is_born_is_not_buried_when_its_link_is_lost() -> None:
+    alone = Alone()
+    link = alone.let_in(50)
+    alone.node.handle_closed(link)
+    alone.run(2000)
+    assert alone.node.replica.roster.present() == sorted([50, alone.node.replica.me])
+
+
+def filled_slowly(members: int = 2) -> Group:
+    """The last host is in the middle of its snapshot."""
+    group = Group(members)
+    for i in range(400):
+        group.write(1, b"x" * 2000, b"key%d" % i)
+    group.until(group.is_at_rest)
+    group[1].snapshot_step_elements = 5
+    group.network.conditions = Conditions(latency_us_min=20_000, latency_us_max=20_000, window_bytes=4096)
+    group.start_one(join=(group.hosts[0].address,))
+    group.until(lambda: group[members + 1].state == "joining")
+    sink = group[members + 1].joining.sink
+    assert sink is not None and not sink.ended
+    return group
+
+
+def test_a_newcomer_that_dies_in_the_middle_leaves_nothing_behind() -> None:
+    group = filled_slowly()
+    group.hosts[2].crash()
+    group.hosts.pop()
+    group.network.conditions = Conditions()
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+    assert len(group[1].replica.roster.graves) == 1
+
+
+def test_a_sponsor_that_dies_in_the_middle_costs_the_newcomer_a_second_attempt() -> None:
+    group = filled_slowly(3)
+    first_id = group[4].replica.me
+    group.hosts[0].crash()
+    group.network.conditions = Conditions()
+    group.hosts[3].node.joining.addresses[:] = [group.hosts[1].address]  # type: ignore[union-attr]
+    group.until(lambda: group.hosts[3].is_serving)
+    assert group.events("n4", "lost the sponsor while joining, beginning again")
+    assert group[4].replica.me != first_id
+    group.hosts[0].start((group.hosts[1].address,))
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+    graves = [sorted(node.replica.roster.graves) for node in group.nodes()]
+    assert first_id in graves[0], "the unborn is buried with its sponsor"
+    assert graves[0] == graves[1] == graves[2] == graves[3]
+    assert len(group[4].replica.keyspace) == 400
+    group.check()
+
+
+def test_a_sponsor_that_hangs_is_given_up_even_when_its_snapshot_has_come() -> None:
+    """Nothing closes the link: only the silence of the sponsor tells."""
+    alone = Alone(join=("127.0.0.1:7009",), join_timeout=3000)
+    sponsor = Alone("n9")
+    link = alone.link("127.0.0.1:7009")
+    theirs = sponsor.link()
+    sponsor.hear(theirs, *alone.said[link])
+    sponsor.run(50)
+    heard = sponsor.said[theirs]
+    end = next(i for i, message in enumerate(heard) if isinstance(message, SnapshotEnd))
+    alone.hear(link, *heard[: end + 1])
+    assert alone.node.state == "joining" and alone.node.joining.sink is not None and alone.node.joining.sink.ended
+    alone.run(10_000)
+    assert link in alone.closed and alone.node.state == "waiting"
+    assert alone.events("no progress while joining, beginning again")
+
+
+def test_a_sponsor_that_leaves_buries_whom_it_has_not_brought_to_birth() -> None:
+    group = filled_slowly(3)
+    first_id = group[4].replica.me
+    group[1].leave()
+    group.settle(1)
+    group.network.conditions = Conditions()
+    group.until(lambda: "n1" in group.exits)
+    assert group.exits["n1"].code == 0
+    group.hosts[3].node.joining.addresses[:] = [group.hosts[1].address]  # type: ignore[union-attr]
+    group.until(lambda: group.hosts[3].is_serving)
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+    assert all(first_id in node.replica.roster.graves for node in group.nodes())
+
+
+def test_a_newcomer_that_others_bury_while_it_is_filled_is_sent_away() -> None:
+    alone = Alone()
+    member = alone.let_in(60, "n3")
+    for i in range(3000):
+        alone.node.replica.submit(Assign(b"%d" % i, b"v"))
+    alone.node.end_turn()
+    alone.take()
+    link = alone.link()
+    alone.hear(link, alone.newcomer(50))
+    alone.node.handle_paused(link)
+    alone.hear(member, alone.batch(60, [Bury(50)]))
+    for _ in range(3):
+        alone.hear(member, alone.report(60))
+        alone.run(1000)
+    assert 50 not in alone.node.replica.roster.members, "buried, and forgotten"
+    alone.node.handle_resumed(link)
+    alone.run(1000)
+    assert [m.code for m in alone.said[link] if isinstance(m, Refuse)] == ["not yet"]
+    assert link in alone.closed
+
+
+def test_whoever_is_leaving_lets_nobody_in_any_more() -> None:
+    alone = Alone(presumed_dead_quorum="one")
+    alone.let_in(60, "n3")
+    member = alone.let_in(50)
+    alone.node.handle_closed(member)
+    link = alone.link()
+    alone.hear(link, alone.newcomer(51))  # waits, since its predecessor is asked first
+    alone.node.leave()
+    alone.take()
+    alone.run(4000)
+    assert [m.code for m in alone.said[link] if isinstance(m, Refuse)] == ["not yet"]
+    last = list(alone.node.replica.log.entries.values())[-1]
+    assert not any(isinstance(operation, Join) for operation in last.operations), "its leave is its last operation"
+    assert 51 not in alone.node.replica.roster.members
