@@ -11,7 +11,9 @@ At rest, for all nodes: equal vectors; everything shows what is specified; nothi
 from typing import Final
 
 from marmoset.clocks import upto
+from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.slots import Slots
 from marmoset.keyspace import Keyspace, kind
 from marmoset.node import Node
 from marmoset.sim.cluster import Cluster
@@ -43,12 +45,19 @@ def difference(name: str, found: Shown, expected: Shown) -> None:
 
 
 def removed_elements(keyspace: Keyspace) -> int:
-    """How many removed elements of sequences are kept. O(keys)."""
-    shown = sum(
-        value.removed_count for values in keyspace._values for value in values.values() if isinstance(value, Sequence)
-    )
-    held = [holding.value for kinds in keyspace._beside.values() for holding in kinds.values()]
-    return shown + sum(value.removed_count for value in held if isinstance(value, Sequence))
+    """How many removed elements of sequences are kept, at any depth. O(keys)."""
+    return sum(map(_removed_in, keyspace.shards))
+
+
+def _removed_in(slots: Slots) -> int:
+    removed = 0
+    held = [holding.value for kinds in slots.beside.values() for holding in kinds.values()]
+    for value in [*slots.values.values(), *held]:
+        if isinstance(value, Sequence):
+            removed += value.removed_count
+        elif isinstance(value, NestedMap):
+            removed += _removed_in(value.slots)
+    return removed
 
 
 def check_node(cluster: Cluster, host: Host, keys: list[bytes]) -> None:
