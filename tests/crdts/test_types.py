@@ -15,6 +15,7 @@ from marmoset.codec.operations import (
     AnyOperation,
     Assign,
     Bury,
+    Expire,
     Flush,
     Increment,
     Join,
@@ -37,7 +38,7 @@ KINDS = sorted(types.KIND_NAMES)
 
 
 def test_every_operation_on_one_kind_is_in_the_table() -> None:
-    assert set(types.KIND_BY_OPERATION) == set(get_args(AnyOperation)) - {Reset, Flush, Join, Ready, Leave, Bury}
+    assert set(types.KIND_BY_OPERATION) == set(get_args(AnyOperation)) - {Reset, Flush, Expire, Join, Ready, Leave, Bury}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -269,7 +269,7 @@ def visible(records: list[Record]) -> dict[bytes, tuple[int, Plain]]:
 
 
 def _slot(mine: list[Placed], outer: list[Placed]) -> tuple[int, Plain] | None:
-    """What a key or a field shows, by the operations on it and the resets of all that it stands in; None for nothing."""
+    """What a key or a field shows, by the operations on it and the resets of what it stands in; None for nothing."""
     resets = _merged(outer, [p for p in mine if isinstance(p[1].operation, Reset)])
     string = _string(mine, resets)
     ends = _merged(resets, [p for p in mine if isinstance(p[1].operation, Assign)])
