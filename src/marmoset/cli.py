@@ -166,7 +166,9 @@ def _sim(
         str, typer.Option("--profile", help="calm, lossy, partitions, churn, slow, clocks or everything.")
     ] = "everything",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Write everything that happened.")] = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", metavar="FILE", help="Write everything that happened.")
+    ] = None,
     seeds: Annotated[str | None, typer.Option("--seeds", metavar="A..B", help="Play a range of seeds instead.")] = None,
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0, help="Play seeds from --seed on for so long.")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from marmoset.clocks import Context
 from marmoset.codec.operations import KIND_MAP, KIND_REGISTER, KIND_SEQUENCE, KIND_SET, Increment, SetAdd
 from marmoset.crdts import exports, types
-from marmoset.crdts.exports import AnyEntry, DeadlineEntry, decode_entries, export_value, import_entry
+from marmoset.crdts.exports import DeadlineEntry, ValueEntry, decode_entries, export_value, import_entry
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
@@ -40,7 +40,7 @@ def a_value(rng: Random, kind: int, make: Maker) -> tuple[Value | None, Window |
     return first.value, first.window
 
 
-def there_and_back(value: Value, window: Window | None) -> tuple[list[AnyEntry], int, Value | None, Window | None]:
+def there_and_back(value: Value, window: Window | None) -> tuple[list[ValueEntry], int, Value | None, Window | None]:
     entries = export_value(b"k", value, window)
     kind, back, back_window = -1, None, None
     for entry in decode_entries(msgspec.Raw(encode(entries))):

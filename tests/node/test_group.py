@@ -44,7 +44,8 @@ def test_at_rest_the_keyspace_has_plain_values_and_nothing_beside_them() -> None
         assert type(sequence) is Sequence and list(sequence) == [b"a"]
         assert found == {b"text": b"v", b"counter": 12, b"set": {b"x", b"y", b"z"}, b"map": {b"f": 3}}
         assert [type(value) for _, value in sorted(found.items())] == [int, dict, set, bytes]
-        assert keyspace._windows == [{}] * SHARDS and keyspace._beside == {} and keyspace._flushed == {}
+        assert len(keyspace.shards) == SHARDS and keyspace._flushed == {}
+        assert all(slots.windows == {} and slots.beside == {} for slots in keyspace.shards)
         assert sequence.removed_count == 0
         assert len(replica.log) == 0 and replica.log.queues == {} and replica.log.size_bytes == 0
         status = node.status()
@@ -60,9 +61,12 @@ def test_reads_never_look_at_a_window() -> None:
     group.do(1, Increment(b"n", 5), SetAdd(b"s", [b"x"]))
     keyspace = group[1].replica.keyspace
     assert keyspace.window(b"n") is not None
-    windows, keyspace._windows = keyspace._windows, []
+    windows = [slots.windows for slots in keyspace.shards]
+    for slots in keyspace.shards:
+        del slots.windows
     assert keyspace.get(b"n") == 5 and keyspace.get(b"s") == {b"x"} and len(keyspace) == 2
-    keyspace._windows = windows
+    for slots, kept in zip(keyspace.shards, windows, strict=True):
+        slots.windows = kept
 
 
 def test_a_flushall_is_equal_everywhere_and_leaves_nothing() -> None:

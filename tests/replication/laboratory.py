@@ -17,12 +17,15 @@ from marmoset.codec.messages import (
     decode,
 )
 from marmoset.codec.operations import (
+    KIND_MAP,
     AnyOperation,
     Assign,
     Bury,
+    ChildOperation,
     Expire,
     Flush,
     Increment,
+    Inside,
     Join,
     Leave,
     MapAssign,
@@ -39,7 +42,9 @@ from marmoset.codec.operations import (
     SetAdd,
     SetRemove,
 )
+from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.split import SplitMap
 from marmoset.crdts.types import KIND_NAMES
 from marmoset.keyspace import Keyspace
 from marmoset.keyspace import kind as kind_of
@@ -50,11 +55,11 @@ from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visib
 
 KEYS = (b"a", b"b", b"c")
 ELEMENTS = (b"x", b"y", b"z")
-NAMES = {"set": "set", "map": "hash", "list": "list", "register": "string", "zset": "zset"}
+NAMES = {"nested": "hash", "set": "set", "map": "hash", "list": "list", "register": "string", "zset": "zset"}
 AMOUNTS: tuple[int | str, ...] = (1, -1, 5, "0.1", "-2.50", "0.5")
 SCORES: tuple[int | bytes, ...] = (1, 2, b"1.5", b"inf")
 LATER_MS = 1_500_000
-ALL_KINDS = ("set", "map", "list", "list", "register", "zset")
+ALL_KINDS = ("set", "map", "list", "list", "register", "zset", "nested")
 
 
 class Subject:
@@ -147,13 +152,24 @@ class Laboratory:
         if dice < 0.22:
             return Assign(key, rng.choice([b"7", b"007", b"word", b"1.50"]))
         kind = rng.choice(self.kinds)
+        if kind == "nested":
+            if value is not None and kind_of(value) != KIND_MAP:
+                return None
+            if value is None or rng.random() < 0.7:
+                return self.child_operation(key, value)
+            kind = "map"
         if value is not None and KIND_NAMES[kind_of(value)] != NAMES[kind]:
             return None  # as a client would be told; keys get several types by concurrent creation all the same
+        if kind == "register":
+            return Increment(key, rng.choice(AMOUNTS))
+        return self.collection_operation(kind, key, value)
+
+    def collection_operation(self, kind: str, key: bytes, value: object) -> ChildOperation:
+        """An operation on a collection of a kind."""
+        rng = self.rng
         if kind == "set":
             elements = rng.sample(ELEMENTS, rng.randint(1, 2))
             return SetAdd(key, elements) if rng.random() < 0.6 else SetRemove(key, elements)
-        if kind == "register":
-            return Increment(key, rng.choice(AMOUNTS))
         if kind == "zset":
             member, dice = rng.choice(ELEMENTS), rng.random()
             if dice < 0.4:
@@ -167,7 +183,24 @@ class Laboratory:
             return MapIncrement(key, field, rng.choice(AMOUNTS)) if roll < 0.75 else MapRemove(key, [field])
         return self.list_operation(key, value)
 
-    def list_operation(self, key: bytes, value: object) -> AnyOperation:
+    def child_operation(self, key: bytes, value: object) -> AnyOperation:
+        """An operation inside a map, at a place that is there or is made by it."""
+        rng = self.rng
+        path: list[bytes] = []
+        while True:
+            path.append(rng.choice(ELEMENTS[:2]))
+            inner = value.get(path[-1]) if isinstance(value, (dict, SplitMap, NestedMap)) else None
+            if isinstance(inner, (dict, SplitMap, NestedMap)) and len(path) < 4 and rng.random() < 0.7:
+                value = inner
+                continue
+            break
+        kind = rng.choice(["set", "map", "list", "list", "zset"])
+        if inner is not None and not isinstance(inner, (bytes, int)):
+            kind = {"hash": "map", "zset": "zset", "set": "set", "list": "list"}[KIND_NAMES[kind_of(inner)]]
+        operation = self.collection_operation(kind, b"", inner)
+        return Inside(key, path, operation)
+
+    def list_operation(self, key: bytes, value: object) -> ChildOperation:
         rng = self.rng
         if not isinstance(value, Sequence):
             held = None

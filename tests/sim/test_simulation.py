@@ -99,7 +99,8 @@ def test_checks_that_are_told_a_lie_speak_up() -> None:
     def lie() -> None:
         node = simulation.cluster.hosts[0].node
         assert node is not None
-        for values in node.replica.keyspace._values:
+        for slots in node.replica.keyspace.shards:
+            values = slots.values
             for key in values:
                 if key.startswith(b"s") and isinstance(values[key], bytes):
                     values[key] = b"a lie"

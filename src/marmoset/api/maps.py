@@ -1,14 +1,27 @@
 """A map as a `MutableMapping` (floor 10)."""
 
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import Set as AbstractSet
 from typing import Final, TypeVar, cast
 
 from marmoset.api.base import View, whole_number
+from marmoset.api.children import ChildStore
+from marmoset.api.sequences import SequenceView
+from marmoset.api.sets import SetView
 from marmoset.api.store import Given, T
 from marmoset.codec.operations import KIND_MAP, MapAssign, MapIncrement, MapRemove, Scalar
-from marmoset.crdts.split import PlainMap
+from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.split import PlainMap, SplitMap, SplitSet
+from marmoset.crdts.types import Value
+from marmoset.errors import UsageError
 
 _D = TypeVar("_D")
+set_type = set
+"""Python's own, where a method of a view has its name."""
+
+Collection = AbstractSet[Given] | Mapping[Given, "Given | Collection"] | list[Given] | tuple[Given, ...]
+"""What may be assigned to a field beside text and numbers."""
 _NO_FIELDS: Final[dict[bytes, Scalar]] = {}
 
 
@@ -37,18 +50,53 @@ class _Values(ValuesView[T]):
 class MapView(View[T], MutableMapping[T, T]):
     """A map of fields to values. Of two values assigned to one field at the same time the later one, by the clock,
     stays; increments add up; an update stays when the field is removed elsewhere at the same time.
+
+    A field may also hold a collection: `set`, `map` and `sequence` give a view of it, as the database does for a key,
+    and so does reading the field. Two nodes that begin the same child at the same time have the same child. Assigning
+    a Python set, mapping or list replaces what the field holds by its elements.
     """
 
-    def _value(self) -> PlainMap:
+    def _value(self) -> "PlainMap | NestedMap":
         found = self._store.value(self._key, KIND_MAP)
-        return _NO_FIELDS if found is None else cast("PlainMap", found)
+        return _NO_FIELDS if found is None else cast("PlainMap | NestedMap", found)
+
+    # Children
+
+    def set(self, field: Given) -> SetView[T]:
+        """The set in a field. O(1)."""
+        return SetView(self._child(field), b"")
+
+    def map(self, field: Given) -> "MapView[T]":
+        """The map in a field. O(1)."""
+        return MapView(self._child(field), b"")
+
+    def sequence(self, field: Given) -> SequenceView[T]:
+        """The sequence in a field. O(1)."""
+        return SequenceView(self._child(field), b"")
+
+    def _child(self, field: Given) -> ChildStore[T]:
+        self._store.check()
+        return ChildStore(self._store, self._key, self._store.encode(field))
+
+    def _shown(self, field: bytes, value: Value) -> T:
+        """A value as a caller gets it: text, or a view of a collection, which is a T as far as types can tell."""
+        if isinstance(value, (bytes, int)):
+            return self._store.decode(value)
+        store = ChildStore(self._store, self._key, field)
+        if isinstance(value, (dict, SplitMap, NestedMap)):
+            return cast("T", MapView(store, b""))
+        if isinstance(value, Sequence):
+            return cast("T", SequenceView(store, b""))
+        if isinstance(value, (set_type, SplitSet)):
+            return cast("T", SetView(store, b""))
+        raise UsageError(f"field {field!r} holds a sorted set, which the Python face does not show yet")
 
     def _pairs(self) -> list[tuple[T, T]]:
         self._store.check()
         with self._store.lock:
             pairs = list(self._value().items())
         decode = self._store.decode
-        return [(decode(field), decode(value)) for field, value in pairs]
+        return [(decode(field), self._shown(field, value)) for field, value in pairs]
 
     def __getitem__(self, key: Given) -> T:
         self._store.check()
@@ -57,7 +105,8 @@ class MapView(View[T], MutableMapping[T, T]):
             value = None if field is None else self._value().get(field)
         if value is None:
             raise KeyError(key)
-        return self._store.decode(value)
+        assert field is not None
+        return self._shown(field, value)
 
     def __contains__(self, key: object) -> bool:
         self._store.check()
@@ -84,8 +133,25 @@ class MapView(View[T], MutableMapping[T, T]):
         """The values; each iteration goes over those of one moment."""
         return _Values(self)
 
-    def __setitem__(self, key: Given, value: Given) -> None:
-        self._assign([(key, value)])
+    def __setitem__(self, key: Given, value: "Given | Collection") -> None:
+        if isinstance(value, (AbstractSet, Mapping, list, tuple)):
+            self._assign_collection(key, value)
+        else:
+            self._assign([(key, value)])
+
+    def _assign_collection(self, key: Given, value: "Collection") -> None:
+        """Replace what a field holds, in one batch."""
+        store = self._child(key)
+        with self._store.batch(), self._store.lock:
+            store.reset(b"")
+            if isinstance(value, Mapping):
+                child = self.map(key)
+                for name, inner in value.items():
+                    child[name] = inner
+            elif isinstance(value, (list, tuple)):
+                self.sequence(key).extend(value)
+            else:
+                self.set(key).update(value)
 
     def update(self, *others: Mapping[str, Given] | Iterable[tuple[Given, Given]], **fields: Given) -> None:  # type: ignore[override]
         """Assign all fields of the others, at once. O(n)."""
@@ -119,7 +185,10 @@ class MapView(View[T], MutableMapping[T, T]):
         self._store.check()
         field = self._store.encode(key)
         with self._store.lock:
-            before = whole_number(self._value().get(field), self)
+            held = self._value().get(field)
+            if held is not None and not isinstance(held, (bytes, int)):
+                raise UsageError(f"{self!r}: field {key!r} holds a collection, which is not a whole number")
+            before = whole_number(held, self)
             self._store.write(MapIncrement(self._key, field, amount), len(field))
             return before + amount
 
@@ -131,7 +200,8 @@ class MapView(View[T], MutableMapping[T, T]):
             self._store.reset(self._key)
 
     def pop(self, key: Given, *default: _D) -> T | _D:
-        """Remove a field and return its value; without a default, raises `KeyError` if it is not there."""
+        """Remove a field and return its value, of a collection a plain copy; without a default, raises `KeyError` if it
+        is not there."""
         self._store.check()
         with self._store.lock:
             try:
@@ -140,6 +210,7 @@ class MapView(View[T], MutableMapping[T, T]):
                 if default:
                     return default[0]
                 raise
+            value = cast("T", _copy(value))
             del self[key]
             return value
 
@@ -150,3 +221,14 @@ class MapView(View[T], MutableMapping[T, T]):
             if key not in self:
                 self[key] = "" if default is None else default
             return self[key]
+
+
+def _copy(value: object) -> object:
+    """A value as it is now: of a view, a plain collection. O(n)."""
+    if isinstance(value, SetView):
+        return set_type(value)
+    if isinstance(value, SequenceView):
+        return [*value]
+    if isinstance(value, MapView):
+        return {field: _copy(inner) for field, inner in value.items()}
+    return value

@@ -25,6 +25,8 @@ Text = Annotated[str, msgspec.Meta(max_length=512)]
 Scalar = bytes | int
 Amount = int | str
 
+NESTING_MAX: Final = 32
+"""How deep maps nest at the most."""
 KIND_MAP: Final = 0
 KIND_SET: Final = 1
 KIND_SORTED_SET: Final = 2
@@ -152,6 +154,30 @@ class Expire(Operation, tag=16, frozen=True):
     deadline_ms: Annotated[int, msgspec.Meta(ge=0, lt=1 << 46)]
 
 
+ChildOperation = (
+    SetAdd
+    | SetRemove
+    | MapAssign
+    | MapIncrement
+    | MapRemove
+    | SequenceInsert
+    | SequenceRemove
+    | SequenceAssign
+    | ScoreAssign
+    | ScoreIncrement
+    | ScoreRemove
+)
+"""Operations on a collection, which may be the child of a field. Their own key says nothing there."""
+
+
+class Inside(Operation, tag=17, frozen=True):
+    """An operation on a child of a map: the fields on the way to it, the last one being that which holds it."""
+
+    key: bytes
+    path: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=NESTING_MAX)]
+    operation: ChildOperation
+
+
 class Join(Operation, tag=32, frozen=True):
     """Let a replica in; logged by its sponsor."""
 
@@ -191,6 +217,7 @@ AnyOperation = (
     | ScoreIncrement
     | ScoreRemove
     | Expire
+    | Inside
     | Join
     | Ready
     | Leave
@@ -203,6 +230,8 @@ RosterOperation = Join | Ready | Leave | Bury
 
 def width(operation: AnyOperation) -> int:
     """How many dots an operation takes. O(1)."""
+    if type(operation) is Inside:
+        return width(operation.operation)
     return len(operation.values) if type(operation) is SequenceInsert else 1
 
 
@@ -212,7 +241,9 @@ def check(operation: AnyOperation) -> None:
     Raises:
         PeerError: it is none; nothing was changed.
     """
-    if isinstance(operation, (MapAssign, ScoreAssign)):
+    if isinstance(operation, Inside):
+        check(operation.operation)
+    elif isinstance(operation, (MapAssign, ScoreAssign)):
         pairs = operation.pairs
         if len(pairs) % 2 or any(type(field) is not bytes for field in pairs[::2]):
             raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")

@@ -5,6 +5,7 @@ is visible and applies them at once through the replica. Several operations of o
 seen together or not at all, everywhere.
 """
 
+import json
 from random import Random
 from typing import Final, final
 
@@ -17,10 +18,11 @@ from marmoset.codec.operations import (
     SetRemove,
 )
 from marmoset.config import Config
+from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import PlainMap, PlainSet, SplitMap, SplitSet
-from marmoset.crdts.types import KIND_BY_CLASS
+from marmoset.crdts.types import KIND_BY_CLASS, Value
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
 from marmoset.replication.replica import Replica
@@ -39,7 +41,7 @@ PER_RANGE_BYTES: Final = 24
 # Tuples: a union of classes written inside a function is made anew at every call, which takes longer than the look-up.
 STRING: Final = (bytes, int)
 SET: Final = (set, SplitSet)
-MAP: Final = (dict, SplitMap)
+MAP: Final = (dict, SplitMap, NestedMap)
 
 
 def request_bytes(words: list[bytes]) -> int:
@@ -47,9 +49,25 @@ def request_bytes(words: list[bytes]) -> int:
     return sum(map(len, words)) + PER_VALUE_BYTES * len(words)
 
 
-def text(value: Scalar) -> bytes:
-    """A plain value as Redis shows it."""
-    return value if isinstance(value, bytes) else b"%d" % value
+def text(value: Value) -> bytes:
+    """A plain value as Redis shows it. A collection, which only a field of a map that nests can hold, is shown as JSON;
+    programs that speak Python have it as what it is. O(length)."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, int):
+        return b"%d" % value
+    return json.dumps(_for_people(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogateescape")
+
+
+def _for_people(value: Value) -> object:
+    """A value in terms of JSON: names sorted, bytes as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, int):
+        return value
+    if isinstance(value, (dict, SplitMap, NestedMap, SortedSet)):
+        return {name.decode("utf-8", "surrogateescape"): _for_people(value[name]) for name in sorted(value)}
+    return [_for_people(each) for each in (value if isinstance(value, Sequence) else sorted(value))]
 
 
 @final
@@ -92,7 +110,7 @@ class Database:
             return value
         raise CommandError(WRONG_TYPE)
 
-    def map_at(self, key: bytes) -> PlainMap | None:
+    def map_at(self, key: bytes) -> PlainMap | NestedMap | None:
         """The value of a hash, or None. O(1). Raises WRONGTYPE."""
         value = self.keyspace.get(key)
         if value is None or isinstance(value, MAP):

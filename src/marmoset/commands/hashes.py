@@ -62,7 +62,8 @@ def hsetnx(session: "Session", args: list[bytes]) -> Reply:
 
 def _field(session: "Session", key: bytes, name: bytes) -> Scalar | None:
     value = session.database.map_at(key)
-    return None if value is None else value.get(name)
+    found = None if value is None else value.get(name)
+    return found if found is None or isinstance(found, (bytes, int)) else text(found)
 
 
 def hget(session: "Session", args: list[bytes]) -> Reply:

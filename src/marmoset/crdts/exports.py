@@ -16,6 +16,7 @@ from marmoset.codec.operations import (
     KIND_SEQUENCE,
     KIND_SET,
     KIND_SORTED_SET,
+    NESTING_MAX,
     Id,
     Scalar,
     WireDot,
@@ -23,14 +24,17 @@ from marmoset.codec.operations import (
 from marmoset.crdts.addwins import SetWindow
 from marmoset.crdts.deadline import Deadline, DeadlineWindow
 from marmoset.crdts.map import Fields, MapWindow, SortedSetWindow
+from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.register import RegisterWindow, number_text, parse_decimal, plain_number
 from marmoset.crdts.sequence import SequenceWindow, export_state, import_state
+from marmoset.crdts.slots import Slots
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
 
 KIND_DEADLINE: Final = 5
+KIND_NESTED_MAP: Final = 6
 PIECE_ELEMENTS: Final = 4096
 INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -94,6 +98,13 @@ class DeadlineEntry(Entry, tag=KIND_DEADLINE, frozen=True):
     window: list[tuple[WireDot, Milliseconds]]
 
 
+class NestedMapEntry(Entry, tag=KIND_NESTED_MAP, frozen=True):
+    """A map that nests, whole: an entry for everything that its fields hold, the key of each being the field."""
+
+    key: bytes
+    children: Annotated[list["ValueEntry"], msgspec.Meta(min_length=1)]
+
+
 class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
     """A sequence with everything that it remembers; its state is checked by the type."""
 
@@ -101,7 +112,7 @@ class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
     state: Any
 
 
-ValueEntry = RegisterEntry | SetEntry | MapEntry | SortedSetEntry | SequenceEntry
+ValueEntry = RegisterEntry | SetEntry | MapEntry | SortedSetEntry | SequenceEntry | NestedMapEntry
 AnyEntry = ValueEntry | DeadlineEntry
 
 _decoder: Final = msgspec.msgpack.Decoder(list[AnyEntry])
@@ -152,7 +163,7 @@ def _import_register(state: RegisterState) -> RegisterWindow:
     return window
 
 
-def export_value(key: bytes, value: Value, window: Window | None) -> list[AnyEntry]:
+def export_value(key: bytes, value: Value, window: Window | None) -> list[ValueEntry]:
     """The entries for one value of a key. O(n log n)."""
     if isinstance(value, (bytes, int)):
         assert window is None or isinstance(window, RegisterWindow)
@@ -164,6 +175,9 @@ def export_value(key: bytes, value: Value, window: Window | None) -> list[AnyEnt
             SetEntry(key, piece, [(element, list(adds[element])) for element in piece if element in adds])
             for piece in (elements[at : at + PIECE_ELEMENTS] for at in range(0, len(elements), PIECE_ELEMENTS))
         ]
+    if isinstance(value, NestedMap):
+        children = [entry for held in value.slots.holdings() for entry in export_value(held[0], held[2], held[3])]
+        return [NestedMapEntry(key, children)]
     if isinstance(value, (dict, SplitMap, SortedSet)):
         windows = window.fields if isinstance(window, MapWindow) else {}
         fields = sorted(value)
@@ -178,6 +192,17 @@ def export_value(key: bytes, value: Value, window: Window | None) -> list[AnyEnt
         ]
     assert window is None or isinstance(window, SequenceWindow)
     return [SequenceEntry(key, export_state(value, window))]
+
+
+ENTRY_KINDS: Final[dict[type, int]] = {
+    RegisterEntry: KIND_REGISTER,
+    SetEntry: KIND_SET,
+    MapEntry: KIND_MAP,
+    SortedSetEntry: KIND_SORTED_SET,
+    SequenceEntry: KIND_SEQUENCE,
+    NestedMapEntry: KIND_MAP,
+}
+"""What kind of value an entry brings."""
 
 
 def export_deadline(key: bytes, deadline: Deadline | None, window: DeadlineWindow) -> DeadlineEntry:
@@ -212,7 +237,20 @@ def _import_fields(entry: MapEntry | SortedSetEntry, items: Fields, window: MapW
     return window if window.entries else None
 
 
-def import_entry(entry: ValueEntry, value: Value | None, window: Window | None) -> tuple[int, Value, Window | None]:
+def _import_nested(entry: NestedMapEntry, split_above: int, depth: int) -> tuple[int, Value, Window | None]:
+    if depth >= NESTING_MAX:
+        raise PeerError(f"maps that nest deeper than {NESTING_MAX}")
+    slots = Slots(split_above)
+    for child in entry.children:
+        holding = slots.take(child.key, ENTRY_KINDS[type(child)])
+        kind, value, window = import_entry(child, holding.value, holding.window, split_above, depth + 1)
+        slots.put(child.key, kind, value, window)
+    return KIND_MAP, NestedMap(slots), NestedWindow(slots) if slots.entries else None
+
+
+def import_entry(
+    entry: ValueEntry, value: Value | None, window: Window | None, split_above: int = 1 << 30, depth: int = 0
+) -> tuple[int, Value, Window | None]:
     """Kind, value and window that an entry adds up to with what earlier entries of the key gave. O(n).
 
     Raises:
@@ -242,5 +280,7 @@ def import_entry(entry: ValueEntry, value: Value | None, window: Window | None) 
         scored = value if isinstance(value, SortedSet) else SortedSet()
         kept = window if isinstance(window, SortedSetWindow) else SortedSetWindow()
         return KIND_SORTED_SET, scored, _import_fields(entry, scored, kept)
+    if isinstance(entry, NestedMapEntry):
+        return _import_nested(entry, split_above, depth)
     sequence, sequence_window = import_state(entry.state)
     return KIND_SEQUENCE, sequence, sequence_window if sequence_window.entries else None

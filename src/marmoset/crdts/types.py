@@ -18,6 +18,7 @@ from marmoset.codec.operations import (
     AnyOperation,
     Assign,
     Increment,
+    Inside,
     MapAssign,
     MapIncrement,
     MapRemove,
@@ -33,6 +34,7 @@ from marmoset.codec.operations import (
 from marmoset.crdts import sequence as sequences
 from marmoset.crdts.addwins import SetWindow
 from marmoset.crdts.map import Fields, MapWindow, SortedSetWindow, assign_plain, increment_plain
+from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.register import RegisterWindow, incremented, parse_amount
 from marmoset.crdts.sequence import Sequence, SequenceWindow
 from marmoset.crdts.sortedset import SortedSet, parse_score
@@ -40,8 +42,8 @@ from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot
 
-Value = bytes | int | set[bytes] | SplitSet | dict[bytes, bytes | int] | SplitMap | SortedSet | Sequence
-Window = RegisterWindow | SetWindow | MapWindow | SequenceWindow
+Value = bytes | int | set[bytes] | SplitSet | dict[bytes, bytes | int] | SplitMap | NestedMap | SortedSet | Sequence
+Window = RegisterWindow | SetWindow | MapWindow | NestedWindow | SequenceWindow
 FieldOperation = MapAssign | MapIncrement | MapRemove | ScoreAssign | ScoreIncrement | ScoreRemove
 
 KIND_BY_CLASS: Final[dict[type, int]] = {
@@ -51,6 +53,7 @@ KIND_BY_CLASS: Final[dict[type, int]] = {
     SplitSet: KIND_SET,
     dict: KIND_MAP,
     SplitMap: KIND_MAP,
+    NestedMap: KIND_MAP,
     SortedSet: KIND_SORTED_SET,
     Sequence: KIND_SEQUENCE,
 }
@@ -63,6 +66,7 @@ KIND_BY_OPERATION: Final[dict[type, int]] = {
     MapAssign: KIND_MAP,
     MapIncrement: KIND_MAP,
     MapRemove: KIND_MAP,
+    Inside: KIND_MAP,
     ScoreAssign: KIND_SORTED_SET,
     ScoreIncrement: KIND_SORTED_SET,
     ScoreRemove: KIND_SORTED_SET,
@@ -75,6 +79,7 @@ KIND_BY_WINDOW: Final[dict[type, int]] = {
     RegisterWindow: KIND_REGISTER,
     SetWindow: KIND_SET,
     MapWindow: KIND_MAP,
+    NestedWindow: KIND_MAP,
     SortedSetWindow: KIND_SORTED_SET,
     SequenceWindow: KIND_SEQUENCE,
 }
@@ -96,7 +101,9 @@ def check_operation(operation: AnyOperation) -> None:
         PeerError: nothing was changed.
     """
     kind = type(operation)
-    if kind is Increment or kind is MapIncrement or kind is ScoreIncrement:
+    if isinstance(operation, Inside):
+        check_operation(operation.operation)
+    elif kind is Increment or kind is MapIncrement or kind is ScoreIncrement:
         assert isinstance(operation, (Increment, MapIncrement, ScoreIncrement))
         if parse_amount(operation.amount) is None:
             raise PeerError(f"an increment by {operation.amount!r}, which is no number")
@@ -123,6 +130,8 @@ def new_window(kind: int, value: Value | None) -> Window:
     """A window beside a value of which everything is stable."""
     if kind == KIND_SET:
         return SetWindow()
+    if isinstance(value, NestedMap):
+        return NestedWindow(value.slots)
     if kind == KIND_MAP:
         return MapWindow()
     if kind == KIND_SORTED_SET:
@@ -145,7 +154,9 @@ def effect(
 ) -> Value | None:
     """Apply an operation to a value of its kind. Cost: see the type."""
     kind = type(operation)
-    if kind is SetAdd or kind is SetRemove:
+    if type(value) is NestedMap:
+        value.slots.effect_map(operation, dot, stamp, context, tracking=window is not None)
+    elif kind is SetAdd or kind is SetRemove:
         assert isinstance(operation, (SetAdd, SetRemove)) and isinstance(value, (set, SplitSet))
         _effect_set(value, window, operation, dot, context)
     elif kind is Assign:
@@ -242,6 +253,9 @@ def reset(value: Value | None, window: Window | None, dot: Dot, context: Context
         assert window is None or isinstance(window, SequenceWindow)
         sequences.reset(value, window, dot, context)
         return value
+    if isinstance(value, NestedMap):
+        value.slots.reset_map(dot, context, tracking=window is not None)
+        return value
     if window is None:
         return None
     if isinstance(window, RegisterWindow):
@@ -256,7 +270,9 @@ def reset(value: Value | None, window: Window | None, dot: Dot, context: Context
 
 def fold(value: Value | None, window: Window, operation: AnyOperation, dot: Dot) -> None:
     """Forget an operation of the window's kind that is stable; what is visible stays. O(what it touched)."""
-    if isinstance(window, SetWindow):
+    if isinstance(window, NestedWindow):
+        window.slots.fold_map(operation, dot)
+    elif isinstance(window, SetWindow):
         if isinstance(operation, SetAdd):
             window.fold(operation.elements, dot)
     elif isinstance(window, RegisterWindow):
@@ -280,7 +296,9 @@ def fold(value: Value | None, window: Window, operation: AnyOperation, dot: Dot)
 
 
 def fold_reset(value: Value | None, window: Window, dot: Dot) -> None:
-    """Forget a reset that is stable: only a sequence remembers it. O(what it removed)."""
+    """Forget a reset that is stable: only a sequence remembers it, or a map with one inside. O(what it removed)."""
+    if isinstance(window, NestedWindow):
+        window.slots.fold_reset_map(dot)
     if isinstance(window, SequenceWindow):
         assert isinstance(value, Sequence)
         sequences.fold_reset(value, window, dot)
@@ -299,7 +317,11 @@ def check_value(value: Value | None, window: Window | None) -> None:
     """The invariants of a value and its window; for tests and the simulator. O(n)."""
     if isinstance(value, (SplitSet, SplitMap, SortedSet)):
         value._check()
-    if isinstance(value, Sequence):
+    if isinstance(value, NestedMap):
+        value.slots._check()
+        assert window is None or (isinstance(window, NestedWindow) and window.slots is value.slots)
+        assert window is not None or value.slots.is_at_rest, "something unstable without a window"
+    elif isinstance(value, Sequence):
         value._check()
         if window is not None:
             assert isinstance(window, SequenceWindow)

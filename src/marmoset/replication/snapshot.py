@@ -243,7 +243,7 @@ class SnapshotSink:
             kind = _KINDS.get(type(entry), -1)
             if self._last == (entry.key, kind):
                 value, window = keyspace.take(entry.key, kind)
-            kind, value, window = import_entry(entry, value, window)
+            kind, value, window = import_entry(entry, value, window, keyspace.split_above)
             keyspace.restore(entry.key, kind, value, window)
             self._last = (entry.key, kind)
 

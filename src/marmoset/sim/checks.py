@@ -12,7 +12,9 @@ from typing import Final
 from zlib import crc32
 
 from marmoset.clocks import stamp_ms, upto
+from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.slots import Slots
 from marmoset.keyspace import MASK, Keyspace, kind
 from marmoset.node import Node
 from marmoset.sim.cluster import Cluster
@@ -29,7 +31,8 @@ Shown = dict[bytes, tuple[int, Plain]]
 def shown(keyspace: Keyspace, keys: list[bytes] | None = None) -> Shown:
     """What keys show, some or all, those included whose deadline has passed and that are to be removed."""
     found: Shown = {}
-    for shard, values in enumerate(keyspace._values):
+    for shard, slots in enumerate(keyspace.shards):
+        values = slots.values
         for key in values if keys is None else [k for k in keys if crc32(k) & MASK == shard and k in values]:
             found[key] = (kind(values[key]), plain(values[key]))
     return found
@@ -43,12 +46,19 @@ def difference(name: str, found: Shown, expected: Shown) -> None:
 
 
 def removed_elements(keyspace: Keyspace) -> int:
-    """How many removed elements of sequences are kept. O(keys)."""
-    shown = sum(
-        value.removed_count for values in keyspace._values for value in values.values() if isinstance(value, Sequence)
-    )
-    held = [holding.value for kinds in keyspace._beside.values() for holding in kinds.values()]
-    return shown + sum(value.removed_count for value in held if isinstance(value, Sequence))
+    """How many removed elements of sequences are kept, at any depth. O(keys)."""
+    return sum(map(_removed_in, keyspace.shards))
+
+
+def _removed_in(slots: Slots) -> int:
+    removed = 0
+    held = [holding.value for kinds in slots.beside.values() for holding in kinds.values()]
+    for value in [*slots.values.values(), *held]:
+        if isinstance(value, Sequence):
+            removed += value.removed_count
+        elif isinstance(value, NestedMap):
+            removed += _removed_in(value.slots)
+    return removed
 
 
 def check_deadlines(name: str, keyspace: Keyspace, keys: list[bytes], records: list[Record]) -> None:

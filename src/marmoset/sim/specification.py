@@ -5,6 +5,7 @@ operation with its true context, a version vector that never forgets. `visible` 
 records, in any order that has no operation before one that it observed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -20,6 +21,7 @@ from marmoset.codec.operations import (
     Expire,
     Flush,
     Increment,
+    Inside,
     MapAssign,
     MapIncrement,
     MapRemove,
@@ -37,7 +39,7 @@ from marmoset.codec.operations import (
 from marmoset.crdts.register import number_of, parse_amount, plain_number
 from marmoset.ids import Dot
 
-Plain = Scalar | frozenset[bytes] | dict[bytes, Scalar] | list[Scalar]
+Plain = Scalar | frozenset[bytes] | Mapping[bytes, "Plain"] | list[Scalar]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def _string(records: list[Placed], resets: list[Placed]) -> Scalar | None:
     return _register(
         [(p, p[1].operation.value) for p in records if isinstance(p[1].operation, Assign)],
         [(p, _amount(p[1].operation.amount)) for p in records if isinstance(p[1].operation, Increment)],
-        [p for p in resets if not isinstance(p[1].operation, Assign)],
+        resets,
     )
 
 
@@ -260,20 +262,54 @@ def visible(records: list[Record]) -> dict[bytes, tuple[int, Plain]]:
             by_key.setdefault(key, []).append(placed)
     shown: dict[bytes, tuple[int, Plain]] = {}
     for key, mine in by_key.items():
-        resets = _merged(flushes, [p for p in mine if isinstance(p[1].operation, Reset | Assign)])
-        string = _string(mine, resets)
-        candidates: list[tuple[int, Plain]] = [
-            (KIND_MAP, _fields(mine, resets, scores=False)),
-            (KIND_SET, _set(mine, resets)),
-            (KIND_SORTED_SET, _fields(mine, resets, scores=True)),
-            (KIND_SEQUENCE, _sequence(mine, resets)),
-        ]
-        present = [(kind, value) for kind, value in candidates if value]
-        if string is not None:
-            present.append((KIND_REGISTER, string))
-        if present:
-            shown[key] = present[0]
+        found = _slot(mine, flushes)
+        if found is not None:
+            shown[key] = found
     return shown
+
+
+def _slot(mine: list[Placed], outer: list[Placed]) -> tuple[int, Plain] | None:
+    """What a key or a field shows, by the operations on it and the resets of what it stands in; None for nothing."""
+    resets = _merged(outer, [p for p in mine if isinstance(p[1].operation, Reset)])
+    string = _string(mine, resets)
+    ends = _merged(resets, [p for p in mine if isinstance(p[1].operation, Assign)])
+    nests = any(isinstance(p[1].operation, Inside) for p in mine)
+    candidates: list[tuple[int, Plain]] = [
+        (KIND_MAP, _children(mine, ends) if nests else _fields(mine, ends, scores=False)),
+        (KIND_SET, _set(mine, ends)),
+        (KIND_SORTED_SET, _fields(mine, ends, scores=True)),
+        (KIND_SEQUENCE, _sequence(mine, ends)),
+    ]
+    present = [(kind, value) for kind, value in candidates if value]
+    if string is not None:
+        present.append((KIND_REGISTER, string))
+    return present[0] if present else None
+
+
+def _children(records: list[Placed], resets: list[Placed]) -> dict[bytes, Plain]:
+    """The fields of a map that nests: each is a slot of its own, and reset with the map."""
+    inside: dict[bytes, list[Placed]] = {}
+
+    def put(field: bytes, placed: Placed, operation: AnyOperation) -> None:
+        record = placed[1]
+        inside.setdefault(field, []).append((placed[0], Record(operation, record.dot, record.stamp, record.observed)))
+
+    for placed in records:
+        operation = placed[1].operation
+        if isinstance(operation, Inside):
+            field, *rest = operation.path
+            put(field, placed, Inside(b"", rest, operation.operation) if rest else operation.operation)
+        elif isinstance(operation, MapAssign):
+            for name, value in dict(zip(operation.pairs[::2], operation.pairs[1::2], strict=True)).items():
+                assert isinstance(name, bytes)
+                put(name, placed, Assign(name, value))
+        elif isinstance(operation, MapIncrement):
+            put(operation.field, placed, Increment(operation.field, operation.amount))
+        elif isinstance(operation, MapRemove):
+            for name in operation.fields:
+                put(name, placed, Reset(name))
+    found = {field: _slot(mine, resets) for field, mine in sorted(inside.items())}
+    return {field: value[1] for field, value in found.items() if value is not None}
 
 
 def deadlines_of(records: list[Record]) -> dict[bytes, int]:
@@ -303,7 +339,7 @@ def plain(value: object) -> Plain:
     if isinstance(value, bytes | int):
         return value
     if hasattr(value, "items"):
-        return dict(value.items())
+        return {name: plain(inner) for name, inner in value.items()}
     if hasattr(value, "neighbours"):
         return list(value)  # type: ignore[call-overload, no-any-return]
     return frozenset(value)  # type: ignore[call-overload, no-any-return]

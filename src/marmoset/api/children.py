@@ -1,0 +1,77 @@
+"""The children of a map, as a store for the views of them (floor 10).
+
+A view reads and writes through its store by a key. The store of a child finds the value in a field of the map that it
+stands in, and puts each operation inside that map, so the same views serve at every depth.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+from marmoset.api.store import Store, T, WrongTypeError
+from marmoset.codec.operations import KIND_MAP, NESTING_MAX, AnyOperation, ChildOperation, Inside, MapRemove
+from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.split import SplitMap
+from marmoset.crdts.types import KIND_NAMES, Value
+from marmoset.errors import UsageError
+from marmoset.keyspace import kind
+
+
+@final
+class ChildStore(Store[T]):
+    """One field of a map. The key that a view gives says nothing here."""
+
+    def __init__(self, outer: Store[T], key: bytes, field: bytes) -> None:
+        self.lock = outer.lock
+        self.encoding = outer.encoding
+        self.closed = ""
+        self.depth: int = outer.depth + 1 if isinstance(outer, ChildStore) else 1
+        if self.depth > NESTING_MAX:
+            raise UsageError(f"maps nest at most {NESTING_MAX} deep")
+        self._outer = outer
+        self._key = key
+        self._field = field
+
+    def check(self) -> None:
+        """Raise `UsageError` if nothing can be done any more."""
+        self._outer.check()
+
+    def _parent(self) -> Value | None:
+        return self._outer.value(self._key, KIND_MAP)
+
+    def value(self, key: bytes, wanted: int) -> Value | None:
+        """The plain value of the field, None if absent; raises `WrongTypeError` if it is of another kind. O(depth)."""
+        parent = self._parent()
+        if parent is None:
+            return None
+        assert isinstance(parent, (dict, SplitMap, NestedMap))
+        found = parent.get(self._field)
+        if found is not None and kind(found) != wanted:
+            raise WrongTypeError(f"field {self._field!r} holds a {KIND_NAMES[kind(found)]}, not a {KIND_NAMES[wanted]}")
+        return found
+
+    def write(self, operation: AnyOperation, size: int) -> None:
+        """Apply an operation inside the map; see `Store.write`."""
+        if isinstance(operation, Inside):
+            inside = Inside(self._key, [self._field, *operation.path], operation.operation)
+        else:
+            assert isinstance(operation, ChildOperation)
+            inside = Inside(self._key, [self._field], operation)
+        self._outer.write(inside, size + len(self._field))
+
+    def reset(self, key: bytes) -> bool:
+        """Remove the field; whether it was there."""
+        parent = self._parent()
+        if parent is None:
+            return False
+        assert isinstance(parent, (dict, SplitMap, NestedMap))
+        if self._field not in parent:
+            return False
+        self._outer.write(MapRemove(self._key, [self._field]), len(self._field))
+        return True
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """As `Store.batch`."""
+        with self._outer.batch():
+            yield

@@ -1,0 +1,380 @@
+"""Slots: names with values of any kind (floor 3). A shard of the keyspace is one, and so are the fields of a nested
+map.
+
+Three tables. `values` is what is visible, the plain Python value, and all that a read ever looks at. `windows` has the
+window of the visible value for the names that have one. `beside` is for the few names that hold something that is not
+visible: other kinds, where members created one name with different types (the first kind of the fixed order answers),
+and what remembers removals, a sequence or a map with one inside, that cannot be dropped before those are stable.
+
+`tracking` says whether operations need window entries: not in a group of one. Costs are those of the types.
+"""
+
+from collections.abc import Iterator
+from typing import final
+
+from marmoset.clocks import Context
+from marmoset.codec.operations import (
+    KIND_REGISTER,
+    AnyOperation,
+    Assign,
+    Flush,
+    Increment,
+    Inside,
+    MapAssign,
+    MapIncrement,
+    MapRemove,
+    Reset,
+    Scalar,
+)
+from marmoset.crdts import types
+from marmoset.crdts.map import MapWindow
+from marmoset.crdts.nested import NestedMap, NestedWindow
+from marmoset.crdts.sequence import Sequence, SequenceWindow
+from marmoset.crdts.split import SplitMap
+from marmoset.crdts.types import KIND_BY_CLASS, KIND_BY_OPERATION, KIND_BY_WINDOW, Value, Window
+from marmoset.ids import Dot
+
+REMEMBERING = (Sequence, NestedMap)
+"""Values that remember a removal until it is stable."""
+
+
+@final
+class Holding:
+    """A value of one kind that is not what a name shows, with its window."""
+
+    __slots__ = ("value", "window")
+
+    def __init__(self, value: Value | None, window: Window | None) -> None:
+        self.value = value
+        self.window = window
+
+
+@final
+class Slots:
+    """Names with their values, windows, and what stands beside them."""
+
+    __slots__ = ("beside", "entries", "remembering", "split_above", "values", "windows")
+
+    def __init__(self, split_above: int) -> None:
+        self.split_above = split_above
+        self.values: dict[bytes, Value] = {}
+        self.windows: dict[bytes, Window] = {}
+        self.beside: dict[bytes, dict[int, Holding]] = {}
+        self.entries = 0
+        """Unstable facts in all windows."""
+        self.remembering = 0
+        """How many of the visible values remember removals."""
+
+    # -- effect
+
+    def effect(
+        self, name: bytes, operation: AnyOperation, dot: Dot, stamp: int, context: Context, *, tracking: bool
+    ) -> None:
+        """Apply an operation to what a name holds of the operation's kind."""
+        kind = KIND_BY_OPERATION[type(operation)]
+        value = self.values.get(name)
+        if (self.beside and name in self.beside) or (value is not None and KIND_BY_CLASS[type(value)] != kind):
+            self._effect_beside(name, kind, operation, dot, stamp, context, tracking=tracking)
+            return
+        window = self.windows.get(name)
+        if value is None and kind != KIND_REGISTER:
+            value = types.empty_value(kind)
+        if type(operation) is Inside and type(value) is not NestedMap:
+            value, window = self._nest(value, window)
+        if window is None:
+            if tracking:
+                window = types.new_window(kind, value)
+            before = 0
+        else:
+            before = window.entries
+        self._keep(name, types.effect(value, window, operation, dot, stamp, context), window, before)
+
+    def reset(self, name: bytes, dot: Dot, context: Context, *, tracking: bool) -> None:
+        """Reset what a name holds of every kind."""
+        if self.beside and name in self.beside:
+            self._reset_all(name, dot, context, None, tracking=tracking)
+            return
+        value = self.values.get(name)
+        if value is not None:
+            window = self.windows.get(name)
+            before = 0 if window is None else window.entries
+            if window is None and tracking and isinstance(value, REMEMBERING):
+                window = types.new_window(KIND_BY_CLASS[type(value)], value)
+            self._keep(name, types.reset(value, window, dot, context), window, before)
+
+    def _nest(self, value: Value | None, window: Window | None) -> tuple[Value, Window | None]:
+        """The same map, ready for children. O(fields), once for a map."""
+        assert isinstance(value, (dict, SplitMap)) and (window is None or isinstance(window, MapWindow))
+        slots = Slots(self.split_above)
+        slots.values.update(value.items())
+        if window is None:
+            return NestedMap(slots), None
+        slots.windows.update(window.fields)
+        slots.entries = window.entries
+        return NestedMap(slots), NestedWindow(slots)
+
+    def _keep(self, name: bytes, value: Value | None, window: Window | None, before: int) -> None:
+        """Put back what a name shows, and its window, which had `before` entries."""
+        entries = 0
+        if window is not None:
+            entries = window.entries
+            self.entries += entries - before
+            if entries:
+                self.windows[name] = window
+            else:
+                self.windows.pop(name, None)
+        if value is not None and types.is_visible(value):
+            self._show(name, value)
+            return
+        self._hide(name)
+        if window is not None and entries:  # removed elements only
+            del self.windows[name]
+            self.beside.setdefault(name, {})[KIND_BY_WINDOW[type(window)]] = Holding(value, window)
+
+    def _show(self, name: bytes, value: Value) -> None:
+        old = self.values.get(name)
+        if isinstance(value, (set, dict)) and len(value) > self.split_above:
+            value = types.split_large(value, self.split_above)
+        if old is not value:
+            self.remembering += isinstance(value, REMEMBERING) - isinstance(old, REMEMBERING)
+            self.values[name] = value
+
+    def _hide(self, name: bytes) -> None:
+        self.remembering -= isinstance(self.values.pop(name, None), REMEMBERING)
+
+    # -- names that hold more than they show
+
+    def _load(self, name: bytes) -> dict[int, Holding]:
+        """Take everything that a name holds out of the tables, by kind."""
+        held = self.beside.pop(name, {})
+        value = self.values.get(name)
+        if value is not None:
+            held[KIND_BY_CLASS[type(value)]] = Holding(value, self.windows.pop(name, None))
+            self._hide(name)
+        for holding in held.values():
+            if holding.window is not None:
+                self.entries -= holding.window.entries
+        return held
+
+    def _store(self, name: bytes, held: dict[int, Holding]) -> None:
+        """Put back what a name holds: the first visible kind shows, others that still matter stand beside."""
+        beside: dict[int, Holding] = {}
+        shown = False
+        for kind in sorted(held):
+            holding = held[kind]
+            window = holding.window
+            entries = 0 if window is None else window.entries
+            self.entries += entries
+            if not entries:
+                window = holding.window = None
+            visible = holding.value is not None and types.is_visible(holding.value)
+            if visible and not shown:
+                assert holding.value is not None
+                shown = True
+                self._show(name, holding.value)
+                if window is not None:
+                    self.windows[name] = window
+            elif visible or entries:
+                beside[kind] = holding
+        if beside:
+            self.beside[name] = beside
+
+    def _effect_beside(
+        self,
+        name: bytes,
+        kind: int,
+        operation: AnyOperation,
+        dot: Dot,
+        stamp: int,
+        context: Context,
+        *,
+        tracking: bool,
+    ) -> None:
+        """Effect where the name shows another kind, or holds several."""
+        if isinstance(operation, Assign):
+            self._reset_all(name, dot, context, kind, tracking=tracking)
+        held = self._load(name)
+        holding = held.setdefault(kind, Holding(types.empty_value(kind), None))
+        if type(operation) is Inside and type(holding.value) is not NestedMap:
+            holding.value, holding.window = self._nest(holding.value, holding.window)
+        if holding.window is None and tracking:
+            holding.window = types.new_window(kind, holding.value)
+        holding.value = types.effect(holding.value, holding.window, operation, dot, stamp, context)
+        self._store(name, held)
+
+    def _reset_all(self, name: bytes, dot: Dot, context: Context, but: int | None, *, tracking: bool) -> None:
+        """Reset what a name holds of every kind but one."""
+        held = self._load(name)
+        for kind in sorted(held):
+            if kind != but:
+                holding = held[kind]
+                if holding.window is None and tracking and isinstance(holding.value, REMEMBERING):
+                    holding.window = types.new_window(kind, holding.value)
+                holding.value = types.reset(holding.value, holding.window, dot, context)
+        self._store(name, held)
+
+    # -- the operations of a map, on the fields of a nested one
+
+    def effect_map(self, operation: AnyOperation, dot: Dot, stamp: int, context: Context, *, tracking: bool) -> None:
+        """Apply an operation of the map whose fields these are."""
+        if isinstance(operation, Inside):
+            field, *rest = operation.path
+            inner = Inside(b"", rest, operation.operation) if rest else operation.operation
+            self.effect(field, inner, dot, stamp, context, tracking=tracking)
+        elif isinstance(operation, MapAssign):
+            for field, value in _pairs(operation):
+                self.effect(field, Assign(field, value), dot, stamp, context, tracking=tracking)
+        elif isinstance(operation, MapIncrement):
+            increment = Increment(operation.field, operation.amount)
+            self.effect(operation.field, increment, dot, stamp, context, tracking=tracking)
+        else:
+            assert isinstance(operation, MapRemove)
+            for field in operation.fields:
+                self.reset(field, dot, context, tracking=tracking)
+
+    def reset_map(self, dot: Dot, context: Context, *, tracking: bool) -> None:
+        """Reset every field: what the context has not observed inside stays. O(fields)."""
+        for field in sorted({*self.values, *self.beside}):
+            self.reset(field, dot, context, tracking=tracking)
+
+    def fold_map(self, operation: AnyOperation, dot: Dot) -> None:
+        """Forget an operation of the map whose fields these are."""
+        if isinstance(operation, Inside):
+            field, *rest = operation.path
+            self.fold(field, Inside(b"", rest, operation.operation) if rest else operation.operation, dot)
+        elif isinstance(operation, MapAssign):
+            for field, value in _pairs(operation):
+                self.fold(field, Assign(field, value), dot)
+        elif isinstance(operation, MapIncrement):
+            self.fold(operation.field, Increment(operation.field, operation.amount), dot)
+        elif isinstance(operation, MapRemove):
+            for field in operation.fields:
+                self.fold(field, Reset(field), dot)
+
+    def fold_reset_map(self, dot: Dot) -> None:
+        """Forget a reset of the map whose fields these are. O(fields that are not stable)."""
+        for field in sorted({*self.windows, *self.beside}):
+            self.fold(field, Reset(field), dot)
+
+    # -- fold
+
+    def fold(self, name: bytes, operation: AnyOperation, dot: Dot) -> None:
+        """Forget an operation on what a name holds; nothing visible changes. O(what it touched)."""
+        window = self.windows.get(name)
+        if window is not None:
+            before = window.entries
+            _fold_window(self.values.get(name), window, operation, dot)
+            self.entries += window.entries - before
+            if not window.entries:
+                del self.windows[name]
+        held = self.beside.get(name)
+        if held is not None:
+            self._fold_beside(name, held, operation, dot)
+
+    def _fold_beside(self, name: bytes, held: dict[int, Holding], operation: AnyOperation, dot: Dot) -> None:
+        for kind in sorted(held):
+            holding = held[kind]
+            window = holding.window
+            if window is None:
+                continue
+            before = window.entries
+            _fold_window(holding.value, window, operation, dot)
+            self.entries += window.entries - before
+            if not window.entries:
+                holding.window = None
+                if holding.value is None or not types.is_visible(holding.value):
+                    del held[kind]
+        if not held:
+            del self.beside[name]
+
+    # -- everything
+
+    def holdings(self) -> Iterator[tuple[bytes, int, Value, Window | None]]:
+        """All that the names hold, shown or not, in the order of names and kinds. O(n log n)."""
+        for name in sorted({*self.values, *self.beside}):
+            value = self.values.get(name)
+            if value is not None:
+                yield name, KIND_BY_CLASS[type(value)], value, self.windows.get(name)
+            for kind, holding in sorted(self.beside.get(name, {}).items()):
+                if holding.value is not None:
+                    yield name, kind, holding.value, holding.window
+
+    def take(self, name: bytes, kind: int) -> Holding:
+        """Take out what a name holds of one kind, to be put back by `put`. O(1)."""
+        held = self._load(name)
+        holding = held.pop(kind, Holding(None, None))
+        self._store(name, held)
+        return holding
+
+    def put(self, name: bytes, kind: int, value: Value, window: Window | None) -> None:
+        """Put in something that a name held elsewhere. O(1)."""
+        held = self._load(name)
+        held[kind] = Holding(value, window)
+        self._store(name, held)
+
+    def replace(self, values: dict[bytes, Value]) -> dict[bytes, Value]:
+        """Show other values instead, and give back the table of the old ones. O(values)."""
+        old, self.values = self.values, values
+        self.remembering = sum(isinstance(value, REMEMBERING) for value in values.values())
+        return old
+
+    def _check(self) -> None:
+        """Every invariant of the slots and of all that they hold. O(n)."""
+        entries = 0
+        assert self.remembering == sum(isinstance(value, REMEMBERING) for value in self.values.values())
+        for name, value in self.values.items():
+            assert types.is_visible(value), "an empty value is visible"
+            types.check_value(value, self.windows.get(name))
+        for name, window in self.windows.items():
+            assert name in self.values, "a window beside nothing"
+            assert window.entries, "a window without entries is kept"
+            assert KIND_BY_WINDOW[type(window)] == KIND_BY_CLASS[type(self.values[name])]
+            entries += window.entries
+        for name, held in self.beside.items():
+            assert held, "nothing is kept beside a name"
+            shown = self.values.get(name)
+            for kind, holding in held.items():
+                visible = holding.value is not None and types.is_visible(holding.value)
+                assert visible or holding.window is not None, "residue beside a name"
+                right = shown is not None and KIND_BY_CLASS[type(shown)] < kind
+                assert not visible or right, "the wrong kind answers"
+                types.check_value(holding.value, holding.window)
+                entries += 0 if holding.window is None else holding.window.entries
+        assert entries == self.entries, f"{self.entries} window entries are counted, {entries} are there"
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing but plain values is kept, apart from conflicts that members made. O(beside)."""
+        return (
+            not self.entries
+            and not self.windows
+            and all(holding.window is None for held in self.beside.values() for holding in held.values())
+        )
+
+
+def _pairs(operation: MapAssign) -> Iterator[tuple[bytes, Scalar]]:
+    pairs = operation.pairs
+    for at in range(0, len(pairs), 2):
+        field = pairs[at]
+        assert isinstance(field, bytes)
+        yield field, pairs[at + 1]
+
+
+def _fold_window(value: Value | None, window: Window, operation: AnyOperation, dot: Dot) -> None:
+    kind = KIND_BY_WINDOW[type(window)]
+    if isinstance(operation, (Reset, Flush)) or (isinstance(operation, Assign) and kind != KIND_REGISTER):
+        types.fold_reset(value, window, dot)
+    elif KIND_BY_OPERATION[type(operation)] == kind:
+        types.fold(value, window, operation, dot)
+
+
+def removals(window: Window | None) -> Iterator[Dot]:
+    """The dots of the removals that a window remembers, at any depth. O(what is not stable)."""
+    if isinstance(window, SequenceWindow):
+        yield from sorted(window.removals)
+    elif isinstance(window, NestedWindow):
+        for inner in [*window.slots.windows.values()]:
+            yield from removals(inner)
+        for held in window.slots.beside.values():
+            for holding in held.values():
+                yield from removals(holding.window)
