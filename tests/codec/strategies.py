@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from marmoset.codec import messages, operations
 from marmoset.codec.messages import AnyMessage, Batch, Hello, KnownRow, RosterRow, encode_operations
-from marmoset.codec.operations import AnyOperation
+from marmoset.codec.operations import AnyOperation, ChildOperation
 
 OPERATIONS: tuple[type, ...] = get_args(AnyOperation)
 MESSAGES: tuple[type, ...] = get_args(AnyMessage)
@@ -52,6 +52,9 @@ def structs(cls: type, fields: dict[str, st.SearchStrategy[object]]) -> st.Searc
     return st.builds(cls, **{name: fields[name] for name in cls.__struct_fields__})  # type: ignore[attr-defined]
 
 
+CHILD_OPERATIONS: tuple[type, ...] = get_args(ChildOperation)
+OPERATION_FIELDS["path"] = some_bytes
+OPERATION_FIELDS["operation"] = st.one_of([structs(cls, OPERATION_FIELDS) for cls in CHILD_OPERATIONS])
 any_operation: st.SearchStrategy[object] = st.one_of([structs(cls, OPERATION_FIELDS) for cls in OPERATIONS])
 batch_operations = st.lists(any_operation, min_size=1, max_size=4)
 raw_operations = batch_operations.map(encode_operations)  # type: ignore[arg-type]

@@ -149,11 +149,23 @@ class Host:
         reply = session.receive(data)
         self.witness.in_command = False
         self.settle()
+        self._want_turn(turn_us)
+        return reply
+
+    def program(self, work: Callable[[Node], None], turn_us: int) -> None:
+        """A program in the node's process does something, without the protocol. The turn ends a moment later."""
+        assert self.node is not None and self.witness is not None
+        self.witness.in_command = True
+        work(self.node)
+        self.witness.in_command = False
+        self.settle()
+        self._want_turn(turn_us)
+
+    def _want_turn(self, turn_us: int) -> None:
         if not self._turn_wanted:
             self._turn_wanted = True
             run = self.run
             self.world.after(turn_us, lambda: self._end_turn(run))
-        return reply
 
     def _end_turn(self, run: int) -> None:
         if self.node is None or self.run != run:

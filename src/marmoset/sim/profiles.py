@@ -96,6 +96,7 @@ class Knobs:
     conflict_share: float
     removal_share: float
     expiry_share: float
+    nested_share: float
     fault_gap_ms: int
     check_gap_ms: int
     liveness_ms: int
@@ -150,6 +151,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         flush_share=rng.choice([0.0, 0.0, 0.002]),
         conflict_share=rng.choice([0.0, 0.01, 0.05]),
         removal_share=rng.choice([0.2, 0.4, 0.5]),
+        nested_share=rng.choice([0.0, 0.05, 0.3]),
         expiry_share=rng.choice([0.0, 0.0, 0.02, 0.1]),
         fault_gap_ms=rng.choice([200, 500, 1500]),
         check_gap_ms=rng.choice([100, 300]) if nodes < 20 else 2000,

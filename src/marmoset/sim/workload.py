@@ -16,6 +16,23 @@ from typing import Final, final
 
 import hiredis
 
+from marmoset.codec.operations import (
+    ChildOperation,
+    Inside,
+    MapAssign,
+    MapIncrement,
+    MapRemove,
+    ScoreIncrement,
+    ScoreRemove,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    SetRemove,
+)
+from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.split import SplitMap
+from marmoset.node import Node
 from marmoset.session import Session
 from marmoset.sim.history import Breach
 from marmoset.sim.host import Host
@@ -90,6 +107,9 @@ class Workload:
         if client.watched is not None:
             return self._watched_end(client) if dice < 0.5 else self._commands(client)
         if dice < 0.72:
+            if rng.random() < self.knobs.nested_share:
+                self._nested(host)
+                return b""
             return self._commands(client)
         if dice < 0.78:
             return self._transaction(client)
@@ -164,6 +184,51 @@ class Workload:
         elif isinstance(replies[-1], list) and now != before:
             raise Breach(f"{client.host.name} runs EXEC though the watched {key!r} went from {before!r} to {now!r}")
         return raw
+
+    def _nested(self, host: Host) -> None:
+        """A program writes to a collection in a field of a map, which the protocol cannot."""
+        node = host.node
+        assert node is not None
+        if node.refusal(True) is not None:
+            self.refused += 1
+            return
+        rng = self.rng
+        key = self._key(b"h")
+        path = [rng.choice(WORDS[: self.knobs.words]) for _ in range(rng.choice([1, 1, 2]))]
+        child: object = node.replica.keyspace.get(key)
+        if child is not None and not isinstance(child, (dict, SplitMap, NestedMap)):
+            return  # another kind answers for the key
+        for field in path:
+            child = child.get(field) if isinstance(child, (dict, SplitMap, NestedMap)) else None
+        operation = self._child_operation(child)
+        if operation is not None:
+            host.program(lambda node: self._submit(node, Inside(key, path, operation)), self.knobs.turn_us)
+
+    @staticmethod
+    def _submit(node: Node, operation: Inside) -> None:
+        node.replica.submit(operation)
+
+    def _child_operation(self, child: object) -> ChildOperation | None:
+        rng = self.rng
+        some = rng.sample(WORDS[: self.knobs.words], rng.randint(1, 2))
+        removes = rng.random() < self.knobs.removal_share
+        kind = rng.choice(["set", "map", "scores", "list"])
+        if kind == "set":
+            return SetRemove(b"", some) if removes else SetAdd(b"", some)
+        if kind == "map":
+            if removes:
+                return MapRemove(b"", some)
+            if rng.random() < 0.5:
+                return MapIncrement(b"", some[0], 1)
+            return MapAssign(b"", [some[0], rng.choice(NUMBERS)])
+        if kind == "scores":
+            return ScoreRemove(b"", some) if removes else ScoreIncrement(b"", some[0], "0.5")
+        size = len(child) if isinstance(child, Sequence) else 0
+        if isinstance(child, Sequence) and size and removes:
+            start = rng.randrange(size)
+            return SequenceRemove(b"", child.ranges(start, min(size, start + rng.randint(1, 3))))
+        left, right = child.neighbours(rng.randint(0, size)) if isinstance(child, Sequence) else (None, None)
+        return SequenceInsert(b"", left, right, [b"%d" % rng.randrange(100) for _ in range(rng.choice([1, 3]))])
 
     # -- probes
 
