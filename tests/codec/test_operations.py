@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from marmoset.codec.messages import decode_operations, encode_operations
 from marmoset.codec.operations import (
+    AnyOperation,
     Assign,
     Increment,
     Join,
@@ -120,3 +121,20 @@ def test_the_check_names_what_is_wrong() -> None:
     check(Assign(b"k", b"v"))
     with pytest.raises(PeerError, match="pairs"):
         check(MapAssign(b"k", [b"f", b"v", b"g"]))
+
+
+@pytest.mark.parametrize("number", [1 << 64, -(1 << 63) - 1, 10**40])
+def test_whole_numbers_beyond_what_a_number_holds_travel_as_their_digits(number: int) -> None:
+    digits = b"%d" % number
+    written: list[AnyOperation] = [
+        Increment(b"k", number),
+        Assign(b"k", number),
+        MapAssign(b"k", [b"f", number, b"g", 5]),
+        SequenceInsert(b"k", None, None, [number, b"v"]),
+    ]
+    assert decode_operations(encode_operations(written)) == [
+        Increment(b"k", str(number)),
+        Assign(b"k", digits),
+        MapAssign(b"k", [b"f", digits, b"g", 5]),
+        SequenceInsert(b"k", None, None, [digits, b"v"]),
+    ]

@@ -135,7 +135,9 @@ def test_presumed_dead_with_proof_and_not_yet_before_that() -> None:
     b, c, d = alone.let_in(50), alone.let_in(60, "n3"), alone.let_in(70, "n5")
     alone.hear(b, alone.batch(50, [Bury(60)]))
     assert code(next(m for m in alone.said[c] if isinstance(m, Refuse))) == "not yet"
+    linked = len(alone.events("linked"))
     assert code(alone.refusal(alone.hello(60, "n3"))) == "not yet"
+    assert len(alone.events("linked")) == linked
     final = alone.node.replica.seen[60]
     for _ in range(3):  # n5 is not known to have the burial before it says so
         alone.hear(b, alone.report(50))

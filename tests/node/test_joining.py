@@ -225,8 +225,7 @@ def test_a_sponsor_that_leaves_buries_whom_it_has_not_brought_to_birth() -> None
     group.network.conditions = Conditions()
     group.until(lambda: "n1" in group.exits)
     assert group.exits["n1"].code == 0
-    group.hosts[3].node.joining.addresses[:] = [group.hosts[1].address]  # type: ignore[union-attr]
-    group.until(lambda: group.hosts[3].is_serving)
+    group.hosts[3].crash()  # it does not come back: a second attempt would have its predecessor buried
     group.until(group.is_whole)
     group.until(group.is_at_rest)
     assert all(first_id in node.replica.roster.graves for node in group.nodes())
@@ -266,4 +265,26 @@ def test_whoever_is_leaving_lets_nobody_in_any_more() -> None:
     assert [m.code for m in alone.said[link] if isinstance(m, Refuse)] == ["not yet"]
     last = list(alone.node.replica.log.entries.values())[-1]
     assert not any(isinstance(operation, Join) for operation in last.operations), "its leave is its last operation"
+    assert 51 not in alone.node.replica.roster.members
+
+
+def test_the_unborn_are_buried_with_their_sponsor_in_one_batch() -> None:
+    alone = Alone()
+    member = alone.let_in(60, "n3")
+    alone.hear(member, alone.batch(60, [Join(70, "n4", "127.0.0.1:7004")]))
+    assert alone.node.replica.roster.state(70) == "unborn"
+    alone.node.bury("n3", force=True)
+    last = list(alone.node.replica.log.entries.values())[-1]
+    assert last.operations == [Bury(60), Bury(70)]
+
+
+def test_whoever_was_presumed_dead_meanwhile_lets_nobody_in_any_more() -> None:
+    alone = Alone(presumed_dead_quorum="one")
+    other, member = alone.let_in(60, "n3"), alone.let_in(50)
+    alone.node.handle_closed(member)
+    link = alone.link()
+    alone.hear(link, alone.newcomer(51))
+    alone.hear(other, Refuse("presumed dead", "", 1))
+    alone.run(4000)
+    assert [m.code for m in alone.said[link] if isinstance(m, Refuse)] == ["not yet"]
     assert 51 not in alone.node.replica.roster.members

@@ -12,9 +12,11 @@ from marmoset.codec.operations import (
     Increment,
     Join,
     Leave,
+    ScoreAssign,
     SequenceInsert,
     SetAdd,
 )
+from marmoset.crdts.sortedset import SortedSet, parse_score
 from marmoset.errors import InternalError, PeerError
 from marmoset.replication.replica import (
     APPLIED,
@@ -411,3 +413,17 @@ def test_equal_batches_have_equal_bytes_at_every_hop() -> None:
     assert framed[0] == framed[1] == framed[2]
     assert encode(last_batch(a)) == encode(last_batch(c))
     assert new_replica(5).commit() is False
+
+
+def test_numbers_of_any_size_reach_the_others() -> None:
+    a, b, c = trio()
+    a.submit(Increment(b"n", 10**30))
+    a.submit(ScoreAssign(b"z", [b"m", parse_score(b"1e30") or 0]))
+    a.commit()
+    a.submit(Increment(b"n", -1))
+    rest(a, b, c)
+    for replica in (a, b, c):
+        assert replica.keyspace.get(b"n") == 10**30 - 1
+        scores = replica.keyspace.get(b"z")
+        assert isinstance(scores, SortedSet) and scores.get(b"m") == b"1" + b"0" * 30
+        assert replica.is_at_rest

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from marmoset.clocks import VersionVector
-from marmoset.codec.operations import AnyOperation, Id, Seq, Text, WireDot, check
+from marmoset.codec.operations import AnyOperation, Id, Seq, Text, WireDot, check, with_digits
 from marmoset.errors import PeerError
 
 PROTOCOL_VERSION: Final = 1
@@ -200,7 +200,10 @@ def decode(data: bytes) -> AnyMessage:
 
 def encode_operations(operations: list[AnyOperation]) -> msgspec.Raw:
     """The bytes of a batch's operations. O(length)."""
-    return msgspec.Raw(_encoder.encode(operations))
+    try:
+        return msgspec.Raw(_encoder.encode(operations))
+    except OverflowError:  # sums may outgrow 64 bits, and be assigned again
+        return msgspec.Raw(_encoder.encode([with_digits(operation) for operation in operations]))
 
 
 def decode_operations(raw: msgspec.Raw) -> list[AnyOperation]:

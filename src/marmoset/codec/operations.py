@@ -22,6 +22,9 @@ Id = Annotated[int, msgspec.Meta(gt=0, lt=1 << ID_BITS)]
 Seq = Annotated[int, msgspec.Meta(gt=0, lt=1 << 60)]
 WireDot = tuple[Id, Seq]
 Text = Annotated[str, msgspec.Meta(max_length=512)]
+INT_MIN: Final = -(1 << 63)
+INT_MAX: Final = (1 << 63) - 1
+"""Whole numbers that are written as numbers; others travel as their digits."""
 Scalar = bytes | int
 Amount = int | str
 
@@ -247,3 +250,17 @@ def check(operation: AnyOperation) -> None:
         pairs = operation.pairs
         if len(pairs) % 2 or any(type(field) is not bytes for field in pairs[::2]):
             raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")
+
+
+def with_digits(operation: AnyOperation) -> AnyOperation:
+    """The same operation with whole numbers beyond 64 bits as their digits: a number all the same. O(length)."""
+    changes: dict[str, object] = {}
+    for name in operation.__struct_fields__:
+        value = getattr(operation, name)
+        if isinstance(value, Operation):
+            changes[name] = with_digits(value)  # type: ignore[arg-type]
+        elif isinstance(value, list):
+            changes[name] = [b"%d" % x if isinstance(x, int) and not INT_MIN <= x <= INT_MAX else x for x in value]
+        elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+            changes[name] = str(value) if name == "amount" else b"%d" % value
+    return msgspec.structs.replace(operation, **changes)

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from marmoset.codec.operations import (
+    INT_MAX,
+    INT_MIN,
     KIND_MAP,
     KIND_REGISTER,
     KIND_SEQUENCE,
@@ -36,7 +38,7 @@ from marmoset.errors import PeerError
 KIND_DEADLINE: Final = 5
 KIND_NESTED_MAP: Final = 6
 PIECE_ELEMENTS: Final = 4096
-INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
+
 
 Stamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 46)]

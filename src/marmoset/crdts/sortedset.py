@@ -12,7 +12,7 @@ from typing import Final, final
 
 from sortedcontainers import SortedList
 
-from marmoset.codec.operations import Scalar
+from marmoset.codec.operations import INT_MAX, INT_MIN, Scalar
 from marmoset.crdts.register import parse_decimal, plain_number
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, PlainMap, SplitMap, walk_parts
 
@@ -33,7 +33,8 @@ def parse_score(text: bytes) -> Scalar | None:
     number = parse_decimal(text)
     if number is None:
         return None
-    return plain_number(int(number) if number == number.to_integral_value() else number)
+    plain = plain_number(int(number) if number == number.to_integral_value() else number)
+    return plain if isinstance(plain, bytes) or INT_MIN <= plain <= INT_MAX else b"%d" % plain
 
 
 def double(score: Scalar) -> float:

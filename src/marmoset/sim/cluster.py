@@ -75,6 +75,10 @@ class Cluster:
         known = up or [host.address for host in self.hosts if host is not without]
         return tuple(self.rng.sample(known, min(3, len(known))))
 
+    def is_any_up(self, addresses: tuple[str, ...]) -> bool:
+        """Whether there is a node on any of some addresses; no addresses are needed by who begins the group."""
+        return not addresses or any(self.network.hosts[address].node is not None for address in addresses)
+
     def restart(self, host: Host) -> str:
         """Start a new node on a machine whose node is gone, under the same name."""
         join = self.addresses(host)

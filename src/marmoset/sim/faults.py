@@ -88,12 +88,15 @@ class Faults:
     # -- members
 
     def _spare(self) -> list[Host]:
-        """Hosts that can be taken away with a majority staying."""
+        """Hosts that can be taken away with a majority staying, of everybody that anyone counts or is letting in."""
         serving = [host for host in self.cluster.hosts if host.is_serving]
-        electorates = [len(host.node.replica.roster.electorate()) for host in serving if host.node is not None]
-        if not serving or (2 * (len(serving) - 1) <= max(electorates) and self.knobs.quorum == "majority"):
+        if len(serving) < 2:
             return []
-        return serving if len(serving) > 1 else []
+        nodes = [host.node for host in self.cluster.hosts if host.node is not None]
+        electorate = {replica for node in nodes for replica in node.replica.roster.electorate()}
+        joining = sum(node.state in ("waiting", "joining") for node in nodes)
+        is_safe = 2 * (len(serving) - 1) > len(electorate) + joining
+        return serving if is_safe or self.knobs.quorum == "one" else []
 
     def _take_away(self, name: str) -> str:
         spare = self._spare()

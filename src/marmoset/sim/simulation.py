@@ -219,12 +219,15 @@ class Simulation:
         return problem
 
     def _help(self) -> None:
-        """What an operator does: start what has ended by itself, bury what is dead for good."""
+        """What an operator does: start again what has ended by itself or cannot join, bury what is dead for good."""
         cluster = self.cluster
         alive = {host.node.replica.me for host in cluster.hosts if host.node is not None}
         serving = [host for host in cluster.hosts if host.is_serving]
         for host in cluster.hosts:
             if host.exited is not None and host.exited.code and host.node is None:
+                cluster.restart(host)
+            elif host.node is not None and host.node.state == "waiting" and not cluster.is_any_up(host.config.join):
+                host.crash()  # all its addresses are of machines that stay dead: it is given others
                 cluster.restart(host)
         if not serving:
             return

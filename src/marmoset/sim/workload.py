@@ -31,7 +31,8 @@ from marmoset.codec.operations import (
 )
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
-from marmoset.crdts.split import SplitMap
+from marmoset.crdts.sortedset import SortedSet
+from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.node import Node
 from marmoset.session import Session
 from marmoset.sim.history import Breach
@@ -44,6 +45,12 @@ LETTERS: Final = [b"s", b"h", b"l", b"u", b"z"]
 WORDS: Final = [b"a", b"b", b"c", b"dd", b"7", b"x" * 40]
 SCORES: Final = [b"1", b"2.5", b"-3", b"1e3", b"0"]
 NUMBERS: Final = [b"7", b"007", b"word", b"1.50", b"-3"]
+CHILD_KINDS: Final[dict[type, str]] = {
+    **dict.fromkeys((set, SplitSet), "set"),
+    **dict.fromkeys((dict, SplitMap, NestedMap), "map"),
+    SortedSet: "scores",
+    Sequence: "list",
+}
 PAIR: Final = (b"pair:1", b"pair:2")
 
 
@@ -196,10 +203,10 @@ class Workload:
         key = self._key(b"h")
         path = [rng.choice(WORDS[: self.knobs.words]) for _ in range(rng.choice([1, 1, 2]))]
         child: object = node.replica.keyspace.get(key)
-        if child is not None and not isinstance(child, (dict, SplitMap, NestedMap)):
-            return  # another kind answers for the key
         for field in path:
-            child = child.get(field) if isinstance(child, (dict, SplitMap, NestedMap)) else None
+            if child is not None and not isinstance(child, (dict, SplitMap, NestedMap)):
+                return  # another kind answers there
+            child = None if child is None else child.get(field)
         operation = self._child_operation(child)
         if operation is not None:
             host.program(lambda node: self._submit(node, Inside(key, path, operation)), self.knobs.turn_us)
@@ -213,6 +220,10 @@ class Workload:
         some = rng.sample(WORDS[: self.knobs.words], rng.randint(1, 2))
         removes = rng.random() < self.knobs.removal_share
         kind = rng.choice(["set", "map", "scores", "list"])
+        if child is not None:  # what is there decides; fields get several kinds by concurrent creation all the same
+            kind = CHILD_KINDS.get(type(child), "")
+        if not kind:
+            return None
         if kind == "set":
             return SetRemove(b"", some) if removes else SetAdd(b"", some)
         if kind == "map":
