@@ -398,3 +398,10 @@ def test_importing_brings_nothing_with_it() -> None:
         "import sys, marmoset; print([m for m in ('asyncio', 'uvloop', 'msgspec', 'typer') if m in sys.modules])"
     )
     assert done.stdout == "[]\n"
+
+
+def test_an_amount_that_peers_would_refuse_is_refused_here(shared: marmoset.Database[str], key: str) -> None:
+    for add in (shared.counter(key).increment, lambda amount: shared.map(key + "m").increment("f", amount)):
+        with pytest.raises(UsageError, match="64 bits"):
+            add(10**400)
+    assert shared.counter(key).value == 0

@@ -8,7 +8,7 @@ began. A collection that gets empty is a key that is gone. Every removal removes
 from typing import Generic
 
 from marmoset.api.store import Store, T
-from marmoset.codec.operations import Scalar
+from marmoset.codec.operations import INT_MAX, INT_MIN, Scalar
 from marmoset.crdts.register import number_of
 from marmoset.errors import UsageError
 
@@ -34,6 +34,20 @@ class View(Generic[T]):
         if isinstance(value, (str, bytes, int)) and not isinstance(value, bool):
             return self._store.encode(value)
         return None
+
+
+def checked_amount(amount: int) -> int:
+    """An amount that may be added to a counter: 64 bits, as a Redis client may add.
+
+    Raises:
+        TypeError: it is no whole number.
+        UsageError: it is too large; nothing was changed.
+    """
+    if not isinstance(amount, int):
+        raise TypeError(f"a counter takes whole numbers, not {type(amount).__name__}")
+    if not INT_MIN <= amount <= INT_MAX:
+        raise UsageError("a counter takes amounts of 64 bits at a time")
+    return int(amount)
 
 
 def whole_number(value: Scalar | None, view: View[T]) -> int:

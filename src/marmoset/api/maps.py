@@ -4,7 +4,7 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMappi
 from collections.abc import Set as AbstractSet
 from typing import Final, TypeVar, cast
 
-from marmoset.api.base import View, whole_number
+from marmoset.api.base import View, checked_amount, whole_number
 from marmoset.api.children import ChildStore
 from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
@@ -182,6 +182,7 @@ class MapView(View[T], MutableMapping[T, T]):
         Raises:
             UsageError: the field holds something that is not a whole number; nothing was changed.
         """
+        whole = checked_amount(amount)
         self._store.check()
         field = self._store.encode(key)
         with self._store.lock:
@@ -189,8 +190,8 @@ class MapView(View[T], MutableMapping[T, T]):
             if held is not None and not isinstance(held, (bytes, int)):
                 raise UsageError(f"{self!r}: field {key!r} holds a collection, which is not a whole number")
             before = whole_number(held, self)
-            self._store.write(MapIncrement(self._key, field, amount), len(field))
-            return before + amount
+            self._store.write(MapIncrement(self._key, field, whole), len(field))
+            return before + whole
 
     def clear(self) -> None:
         """Remove all fields that are there. O(1) for the caller."""

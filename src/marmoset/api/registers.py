@@ -2,7 +2,7 @@
 
 from typing import TypeVar, cast
 
-from marmoset.api.base import View, whole_number
+from marmoset.api.base import View, checked_amount, whole_number
 from marmoset.api.store import Given, T
 from marmoset.codec.operations import KIND_REGISTER, Assign, Increment, Scalar
 
@@ -25,13 +25,12 @@ class CounterView(View[T]):
         Raises:
             UsageError: the key holds something that is not a whole number; nothing was changed.
         """
-        if not isinstance(amount, int):
-            raise TypeError(f"a counter takes whole numbers, not {type(amount).__name__}")
+        whole = checked_amount(amount)
         self._store.check()
         with self._store.lock:
             before = self.value
-            self._store.write(Increment(self._key, int(amount)), 8)
-            return before + amount
+            self._store.write(Increment(self._key, whole), 8)
+            return before + whole
 
     def decrement(self, amount: int = 1) -> int:
         """Subtract; the rest as this node sees it. O(1)."""

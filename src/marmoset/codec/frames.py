@@ -12,6 +12,8 @@ from typing import Final, final
 from marmoset.errors import PeerError
 
 HEADER: Final = struct.Struct(">I")
+FRAME_BYTES_LIMIT: Final = 64 * 1024 * 1024
+"""What a reader believes: the upper end of `frame_bytes_max`, since members may be set differently."""
 LAST: Final = b"\x01"
 MORE: Final = b"\x00"
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, ParamSpec, final
 
+from marmoset.codec.frames import FRAME_BYTES_LIMIT
 from marmoset.config import Config
 from marmoset.logs import described, log
 from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
@@ -245,7 +246,7 @@ class Runtime:
 
     def _new_link(self, address: str) -> Link:
         self._link_last += 1
-        return Link(self, self._link_last, address, self.config.frame_bytes_max, self.config.link_buffer_max)
+        return Link(self, self._link_last, address, FRAME_BYTES_LIMIT, self.config.link_buffer_max)
 
     def _accept(self) -> Link:
         return self._new_link("")
