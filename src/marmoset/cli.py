@@ -174,7 +174,7 @@ def _sim(
         float | None, typer.Option("--seconds", min=0, help="Play seeds from --seed on for so long.")
     ] = None,
 ) -> None:
-    """Simulate a cluster under faults; the same seed gives the same trace. Exit code 1 for a breach, 3 for no progress."""
+    """Simulate a cluster under faults; one seed gives one trace. Exit code 1 for a breach, 3 for no progress."""
     from marmoset.sim import command  # noqa: PLC0415  # brings the whole node
 
     if seconds is not None:
