@@ -78,7 +78,7 @@ def test_the_python(cluster: Cluster) -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     assert node.redis.smembers("online") == {"ada"}
-    assert node.redis.hgetall("profile:ada") == {"city": "Turin"}
+    assert node.redis.hgetall("profile:ada") == {"city": "Turin", "tags": '["admin"]'}
     assert [node.redis.get("hits"), node.redis.get("motd")] == ["3", "hello"]
     assert node.redis.lrange("todo", 0, -1) == ["write"]
     cluster.wait_members()
