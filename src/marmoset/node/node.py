@@ -360,7 +360,7 @@ class Node:
             vector,
             frozenset(),
             lambda data: self.send_framed(link, data),
-            self.config.link_buffer_max,
+            2 * self.config.log_budget,  # all that the others kept for us while we were away may come from strangers
             self._stream_caught_up,
         )
         stream.paused = link.paused

@@ -317,10 +317,10 @@ class Stream:
         return self.replica.covers(self.replica.seen, (batch.origin, batch.first))
 
     def _not_believed(self, missing: list[Batch]) -> str:
-        vouching = {*self.line, *(batch.origin for batch in missing)}
         if self.replica.is_leaving:  # it does not have everything any more, and judges nobody
             return NOT_YET
-        return REFUSE if any(self.replica.presumed_dead(replica) for replica in vouching) else NOT_YET
+        dead = any(self.replica.presumed_dead(batch.origin) for batch in missing)
+        return REFUSE if dead or self.replica.is_of_the_dead(self.line) else NOT_YET
 
     def statistics(self) -> dict[str, int]:
         """What the stream holds and how far it is behind, for people. O(1)."""

@@ -412,6 +412,10 @@ class Replica:
         """Whether the burial of a replica has taken effect here."""
         return self.roster.presumed_dead(replica, self.stability.known)
 
+    def is_of_the_dead(self, line: Sequence[ReplicaId]) -> bool:
+        """See `Roster.is_of_the_dead`."""
+        return self.roster.is_of_the_dead(line, self.stability.known)
+
     def frontier(self) -> VersionVector:
         """The vector up to which everything is causally stable, as known here. O(replicas squared)."""
         return self.stability.frontier(self.counted(), self.roster.joins)

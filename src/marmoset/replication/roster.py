@@ -103,6 +103,16 @@ class Roster:
         """Whether the burial of a replica has taken effect here."""
         return replica in self.graves or (replica in self.buried and replica not in self.counted(known))
 
+    def is_of_the_dead(self, line: Iterable[ReplicaId], known: Mapping[ReplicaId, VersionVector]) -> bool:
+        """Whether somebody's line of sponsors, nearest first, leads to a burial that has taken effect here, before it
+        comes to a member: who sponsored that one may well be dead by now. O(length of the line)."""
+        for replica in line:
+            if replica in self.members and replica not in self.buried:
+                return False
+            if self.presumed_dead(replica, known):
+                return True
+        return False
+
     def line(self, replica: ReplicaId) -> list[ReplicaId]:
         """The sponsor of a replica, its sponsor, and so on, as far as is remembered; nearest first."""
         line: list[ReplicaId] = []
