@@ -98,6 +98,7 @@ def check_bounds(cluster: Cluster, host: Host, node: Node) -> None:
     for link in node.linked.values():
         if (
             link.stream is not None
+            and not link.stream.introducing  # all that others kept while this node was away
             and link.stream.held_bytes > knobs.link_buffer_max + 16 * conditions.window_bytes + slack
         ):
             raise Breach(f"{host.name} holds {link.stream.held_bytes} bytes for {link.peer_name}")
