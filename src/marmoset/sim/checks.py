@@ -125,8 +125,17 @@ def check_knowledge(history: History, host: Host, node: Node) -> None:
                     f"{host.name} believes that {history.name(member)} has {history.name(origin)}:{seq}, "
                     f"which has it up to {true.get(origin, 0)} (3.4)"
                 )
-    frontier = replica.frontier()
-    for member in replica.counted():
+    frontier, counted = replica.frontier(), replica.counted()
+    if any(member not in counted for member in replica.roster.buried):
+        for member in replica.roster.present():
+            true, base = history.vectors.get(member, {}), history.joins.get(member, ({}, 0))[0]
+            for buried, (by, seq) in replica.roster.buried.items():
+                if max(true.get(by, 0), base.get(by, 0)) < seq:
+                    raise Breach(
+                        f"{host.name} no longer counts who is buried, but {history.name(member)} lacks the burial "
+                        f"of {history.name(buried)} (4.4)"
+                    )
+    for member in counted:
         true, base = history.vectors[member], history.joins.get(member, ({}, 0))[0]
         for origin, seq in frontier.items():
             if seq > true.get(origin, 0) and seq > base.get(origin, 0):

@@ -22,7 +22,7 @@ from marmoset.crdts import addwins, register, sequence, types
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.ids import Dot, ReplicaId
 from marmoset.node import leaving, meeting, node
-from marmoset.replication import exchange, expiry, oplog, replica, roster, snapshot, stability
+from marmoset.replication import expiry, oplog, replica, roster, snapshot, stability
 from marmoset.session import Session
 from marmoset.sim.profiles import draw
 from marmoset.sim.simulation import HOLDS, Outcome, Simulation
@@ -246,16 +246,6 @@ def _transaction_in_parts() -> list[Patch]:
         return reply
 
     return [(Session, "_call", call_and_commit)]
-
-
-def _stream_starts_behind() -> list[Patch]:
-    """A stream begins at what is logged next instead of what the peer lacks."""
-    start = exchange.Stream.start_sending
-
-    def behind(self: Any, from_index: int | None = None) -> None:
-        start(self, self.replica.log.next_index if from_index is None else from_index)
-
-    return [(exchange.Stream, "start_sending", behind)]
 
 
 # Section 4: membership
@@ -497,8 +487,7 @@ MUTANTS: Final = (
         focus="u",
     ),
     Mutant("EXEC in parts", "3", "a transaction in several batches", _transaction_in_parts, "calm"),
-    Mutant("stream starts behind", "3.2", "what was logged before the link is never sent", _stream_starts_behind),
-    Mutant("burials at once", "4.4", "the buried stop counting at once", _burials_at_once, "everything", 200),
+    Mutant("burials at once", "4.4", "the buried stop counting at once", _burials_at_once, "everything", 60),
     Mutant(
         "newcomer serves early", "4.1", "a newcomer serves before it has caught up", _newcomer_serves_early, "churn"
     ),
