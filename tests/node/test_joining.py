@@ -213,8 +213,58 @@ def test_a_sponsor_that_hangs_is_given_up_even_when_its_snapshot_has_come() -> N
     alone.hear(link, *heard[: end + 1])
     assert alone.node.state == "joining" and alone.node.joining.sink is not None and alone.node.joining.sink.ended
     alone.run(10_000)
-    assert link in alone.closed and alone.node.state == "waiting"
+    assert link in alone.closed and alone.node.state == "joining", "it may be born, and nobody can tell yet"
     assert alone.events("no progress while joining, beginning again")
+    alone.run(10_000)
+    assert alone.node.state == "waiting"
+    assert alone.events("nobody knows of the birth, beginning again")
+
+
+def at_birth(*, arrived: bool) -> Group:
+    """A third host is cut off when its `ready` is logged, before or behind its arrival at the sponsor."""
+    group = Group(2)
+    group.network.conditions = Conditions(latency_us_min=20_000, latency_us_max=20_000)
+    group.start_one(join=(group.hosts[0].address,))
+    roster = group[1].replica.roster
+
+    def is_there() -> bool:
+        me = group[3].replica.me
+        logged = group[3].joining._ready is not None and group[3].state == "joining"
+        return logged and me in roster.members and roster.members[me].born == arrived
+
+    while not is_there():
+        assert group[3].state != "serving"
+        group.run(1)
+    group.cut(3)
+    group.network.conditions = Conditions()
+    return group
+
+
+def test_a_newcomer_that_loses_its_sponsor_behind_its_birth_is_a_member_under_the_same_id() -> None:
+    group = at_birth(arrived=True)
+    me = group[3].replica.me
+    group.until(lambda: group[3].joining.is_unsure)
+    assert group[3].refusal(write=False) is not None, "nobody is served before"
+    group.network.heal()
+    group.until(lambda: group.hosts[2].is_serving)
+    assert group[3].replica.me == me
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+    assert not group[1].replica.roster.graves, "nobody had to be buried"
+    group.check()
+
+
+def test_a_newcomer_whose_birth_never_arrived_is_told_so_and_begins_again() -> None:
+    group = at_birth(arrived=False)
+    me = group[3].replica.me
+    group.until(lambda: group[3].joining.is_unsure and me not in group[1].replica.roster.present())
+    group.network.heal()
+    group.until(lambda: group.hosts[2].is_serving)
+    assert group[3].replica.me != me
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+    assert list(group[1].replica.roster.graves) == [me]
+    group.check()
 
 
 def test_a_sponsor_that_leaves_buries_whom_it_has_not_brought_to_birth() -> None:

@@ -70,11 +70,6 @@ class SequenceElements(SequenceTree):
             return above.chunks.index(first) < above.chunks.index(second)
         return self.blocks.index(above) < self.blocks.index(beside)
 
-    def block_after(self, block: Block) -> Block | None:
-        """The next block. O(blocks)."""
-        b = self.blocks.index(block) + 1
-        return self.blocks[b] if b < len(self.blocks) else None
-
     # -- names
 
     def add_name(self, dot: Dot) -> None:

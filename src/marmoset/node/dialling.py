@@ -39,7 +39,7 @@ class Dialling:
         """Have exactly these members linked or dialled. O(members)."""
         node, now = self._node, self._node.time.monotonic_ms()
         members = node.replica.roster.members
-        wanted = [r for r in present if members[r].born and r not in node.linked] if node.is_member() else []
+        wanted = [r for r in present if members[r].born and r not in node.linked] if node.keeps_links() else []
         for replica in [r for r in self._targets if r not in wanted]:
             del self._targets[replica]
         for replica in wanted:

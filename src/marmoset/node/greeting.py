@@ -6,7 +6,7 @@ from marmoset.codec.messages import PROTOCOL_VERSION, ROLE_MEMBER, ROLE_NEWCOMER
 from marmoset.errors import PeerError
 from marmoset.ids import id_text, new_replica_id
 from marmoset.node.links import FILLING, Link, judge
-from marmoset.node.states import DEAD, LEAVING, SERVING
+from marmoset.node.states import DEAD, LEAVING
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node
@@ -61,7 +61,7 @@ class Greeting:
                 node.notify("error", "cannot join", address=link.address, code=verdict[0], reason=verdict[1])
                 node.close(link)
             return
-        if verdict is None and node.state not in (SERVING, LEAVING):
+        if verdict is None and not node.keeps_links():
             verdict = ("not yet", f"{config.name} is {node.state}")
         if verdict is not None:
             code, reason = verdict
@@ -96,6 +96,8 @@ class Greeting:
         if refusal.code == "presumed dead" and link.peer in node.replica.roster.members and node.is_member():
             node.become(DEAD)
             node.notify("error", "presumed dead", by=link.peer_name, reason=refusal.reason)
+        elif refusal.code == "presumed dead" and link.peer in node.replica.roster.members and node.joining.is_unsure:
+            node.joining.handle_buried()
         elif refusal.code == "left" and node.state == LEAVING:
             node.leaving.told.add(link.peer)
         elif link.state == FILLING:

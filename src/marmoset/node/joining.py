@@ -1,8 +1,14 @@
 """Joining: the newcomer's side (floor 7, DESIGN.md 4.1).
 
 One address after another is tried. Every attempt is made under a fresh id, which is offered once: if anything goes
-wrong before the birth is known to the sponsor, all that came is dropped and the next attempt begins from nothing.
-Nobody is served before.
+wrong before the birth is logged, all that came is dropped and the next attempt begins from nothing.
+
+A newcomer that loses its sponsor behind its `ready` cannot tell whether that arrived: a new id would leave the old one
+behind as a member that never was, and enough of those take the majority away. So it keeps its id, links with the members
+that it knows, and waits until the sponsor is known to have the birth. Whoever knows that the sponsor has it knows of
+every burial that the sponsor logged before, and would not speak to somebody buried; so it is no less than the sponsor's
+own word. It begins from nothing when a member says that it was presumed dead, or when nobody can tell for long. Nobody
+is served before, so nothing is lost by that.
 """
 
 from typing import TYPE_CHECKING, Final, final
@@ -22,7 +28,7 @@ from marmoset.codec.messages import (
 )
 from marmoset.codec.operations import Ready
 from marmoset.errors import PeerError
-from marmoset.ids import Dot
+from marmoset.ids import Dot, ReplicaId
 from marmoset.replication.snapshot import SnapshotSink
 
 if TYPE_CHECKING:
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from marmoset.node.node import Node
 
 CHECK_MS: Final = 500
+UNSURE_TIMEOUTS: Final = 3
+"""For how many `join_timeout`s a newcomer that lost its sponsor behind its birth tries to learn of it."""
 
 
 @final
@@ -46,6 +54,8 @@ class Joining:
         self._heard_ms = 0
         self._name_refused_ms: int | None = None
         self._ready: Dot | None = None
+        self._sponsor: ReplicaId = 0
+        self._unsure_ms: int | None = None
         self.sink: SnapshotSink | None = None
 
     def attempt(self) -> None:
@@ -60,7 +70,7 @@ class Joining:
     def _again(self) -> None:
         """Begin from nothing after a pause."""
         node = self._node
-        self._dialling, self._link, self.sink, self._ready = "", None, None, None
+        self._dialling, self._link, self.sink, self._ready, self._unsure_ms = "", None, None, None, None
         if node.state == "joining":
             node.become("waiting")
         if node.state == "waiting":
@@ -91,9 +101,31 @@ class Joining:
         if link is self._link and len(self.addresses) > 1:
             self.addresses = [address for address in self.addresses if address != link.address]
 
+    @property
+    def is_unsure(self) -> bool:
+        """Whether our birth is logged, the sponsor lost, and it has to be found out whether we are a member."""
+        return self._unsure_ms is not None
+
+    def handle_buried(self) -> None:
+        """A member says that we were presumed dead: the sponsor lost us before it had our birth."""
+        self._node.notify("warning", "buried before the birth was known, beginning again")
+        self._give_up_birth()
+
+    def _give_up_birth(self) -> None:
+        self._unsure_ms = None
+        for link in list(self._node.links.values()):
+            self._node.close(link)
+        self._again()
+
     def handle_closed(self, link: "Link") -> None:
-        """A link is gone: if it was the one to our sponsor, this attempt is over."""
+        """A link is gone: if it was the one to our sponsor, this attempt is over, unless we may be born already."""
         if link is not self._link:
+            return
+        if self._node.state == "joining" and self._ready is not None:
+            self._link = None
+            self._unsure_ms = self._node.time.monotonic_ms()
+            self._node.notify("warning", "lost the sponsor behind the birth, asking others", sponsor=link.peer_name)
+            self._node.arm("join", CHECK_MS)
             return
         if self._node.state in ("waiting", "joining"):
             if self._node.state == "joining":
@@ -117,6 +149,13 @@ class Joining:
     def handle_timer(self) -> None:
         """Look whether the attempt makes progress."""
         node = self._node
+        if self._unsure_ms is not None:
+            if node.time.monotonic_ms() - self._unsure_ms > UNSURE_TIMEOUTS * node.config.join_timeout:
+                node.notify("warning", "nobody knows of the birth, beginning again")
+                self._give_up_birth()
+            else:
+                node.arm("join", CHECK_MS)
+            return
         if self._link is None:
             self.attempt()
             return
@@ -145,6 +184,7 @@ class Joining:
             if sink is not None:
                 raise PeerError("a second snapshot on a link")
             self.sink = SnapshotSink(node.replica)
+            self._sponsor = link.peer
             node.become("joining")
             self.sink.begin(message)
             node.notify("info", "let in, receiving a snapshot", sponsor=link.peer_name, keys=message.keys)
@@ -164,7 +204,7 @@ class Joining:
     def check_complete(self) -> None:
         """Log our birth once we have caught up with the snapshot; serve once the sponsor has it."""
         node, sink = self._node, self.sink
-        if sink is None or self._link is None or not sink.ended:
+        if sink is None or not sink.ended or (self._link is None and not self.is_unsure):
             return
         if self._ready is None:
             if not sink.is_complete:
@@ -172,8 +212,8 @@ class Joining:
             node.replica.keyspace.snapshot_vectors.clear()
             self._ready = node.replica.submit_roster([Ready()])[0]
             node.pump_all()
-        if node.replica.is_known_to(self._link.peer, self._ready):
-            self.sink, self._failures, self._name_refused_ms = None, 0, None
+        if node.replica.is_known_to(self._sponsor, self._ready):
+            self.sink, self._failures, self._name_refused_ms, self._unsure_ms = None, 0, None, None
             node.become("serving")
 
     @property

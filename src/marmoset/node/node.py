@@ -167,6 +167,10 @@ class Node:
         self.leaving.begin()
         self._settle()
 
+    def keeps_links(self) -> bool:
+        """Whether members are linked with: as a member, or as a newcomer that may be one and has to find out."""
+        return self.is_member() or self.joining.is_unsure
+
     def is_member(self) -> bool:
         """Whether the node takes part in its group: links are kept, batches are folded."""
         return self.state in (SERVING, LEAVING)

@@ -80,7 +80,6 @@ class Simulation:
         self._is_safety = True
         self._checked = 0
         self._removed: dict[str, int] = {}
-        self._force_us = 0
         self._made_us = 0
         self._made = 0
 
@@ -207,7 +206,6 @@ class Simulation:
         """Let the cluster come to rest: an empty text, or why it did not."""
         cluster, world = self.cluster, self.cluster.world
         until_us = world.now_us + self.knobs.liveness_ms * US_PER_MS
-        self._force_us = world.now_us + self.knobs.liveness_ms * US_PER_MS // 4
         problem = "nothing was looked at"
         while problem and world.now_us < until_us:
             world.run_until(world.now_us + REST_POLL_MS * US_PER_MS)
@@ -235,16 +233,10 @@ class Simulation:
             return
         judge = self.rng.choice(serving)
         assert judge.node is not None
-        electorate = judge.node.replica.roster.electorate()
-        has_majority = 2 * sum(replica in alive for replica in electorate) > len(electorate)
-        # newcomers that lost their sponsor just when they were born are members that never were: enough of them, and
-        # nobody has a majority; then the operator does what the refusal says
-        force = not has_majority and self.cluster.world.now_us > self._force_us
         for replica in judge.node.replica.roster.present():
             if replica not in alive:
                 try:
-                    judge.node.bury(id_text(replica), force=force)
-                    cluster.counts["burials_forced"] += force
+                    judge.node.bury(id_text(replica), force=False)
                 except UsageError:
                     continue
                 finally:
