@@ -4,11 +4,11 @@ One address after another is tried. Every attempt is made under a fresh id, whic
 wrong before the birth is logged, all that came is dropped and the next attempt begins from nothing.
 
 A newcomer that loses its sponsor behind its `ready` cannot tell whether that arrived: a new id would leave the old one
-behind as a member that never was, and enough of those take the majority away. So it keeps its id, links with the members
-that it knows, and waits until the sponsor is known to have the birth. Whoever knows that the sponsor has it knows of
-every burial that the sponsor logged before, and would not speak to somebody buried; so it is no less than the sponsor's
-own word. It begins from nothing when a member says that it was presumed dead, or when nobody can tell for long. Nobody
-is served before, so nothing is lost by that.
+behind as a member that never was, and enough of those take the majority away. So it keeps its id, links with the
+members that it knows, and waits until the sponsor is known to have the birth. Whoever knows that the sponsor has it
+knows of every burial that the sponsor logged before, and would not speak to somebody buried; so it is no less than the
+sponsor's own word. It begins from nothing when a member says that it was presumed dead, or when nobody can tell for
+long. Nobody is served before, so nothing is lost by that.
 """
 
 from typing import TYPE_CHECKING, Final, final
