@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from marmoset.clocks import COUNTER_BITS
 from marmoset.codec.messages import Batch, CaughtUp, Direct, KnownRow, Report, Resume, Resumed, encode, vector_pairs
-from marmoset.codec.operations import Bury, Increment, Join
+from marmoset.codec.operations import Bury, Increment, Join, Leave
 from marmoset.errors import InternalError, PeerError
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE
 from marmoset.replication.replica import Replica
@@ -114,6 +114,27 @@ def test_a_log_that_was_folded_in_part_is_gone_on_with() -> None:
     write(a, b"two")
     line.settle()
     assert b.keyspace.get(b"k") == b"two"
+
+
+def test_a_leaver_passes_on_nothing_that_it_took_in_behind_its_leave() -> None:
+    """The others do not wait for it: they may have folded what a member that they have buried wrote without knowing."""
+    a, leaver, c = trio()
+    w = join(a, 4)
+    rest(a, leaver, c, w)
+    write(w, b"before")
+    catch_up(w, leaver)
+    leaver.submit_roster([Leave()])
+    line = Line(leaver, c)
+    line.settle()
+    assert c.keyspace.get(b"k") == b"before" and 2 in c.roster.left, "what is before its leave, and that"
+    write(w, b"after")
+    catch_up(w, leaver)
+    line.end_of(leaver).report_due = True
+    line.settle()
+    assert leaver.keyspace.get(b"k") == b"after" and c.keyspace.get(b"k") == b"before"
+    line = Line(leaver, a)
+    line.pump(leaver)
+    assert line.names(leaver) == ["Batch", "Batch", "CaughtUp"], "and it does not say that it has it"
 
 
 # -- what arrives

@@ -27,7 +27,7 @@ def test_every_standing_is_exactly_one_row_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("buried", "left", "born", "state"),
     [
-        (True, True, True, "presumed dead"),
+        (True, True, True, "left"),
         (True, False, False, "presumed dead"),
         (False, True, True, "left"),
         (False, False, False, "unborn"),
@@ -48,25 +48,53 @@ def test_burials_take_effect_only_when_everyone_left_is_known_to_have_every_one(
     table = roster(1, 2, 3, 4, 5)
     table.bury(4, (1, 10))
     table.bury(5, (2, 20))
-    known: dict[int, VersionVector] = {r: {1: 10, 2: 20} for r in (1, 2, 3)}
-    assert table.counted(known) == [1, 2, 3]
-    assert table.presumed_dead(4, known)
-    for lacking in ({1: 9, 2: 20}, {1: 10, 2: 19}):
-        known[3] = lacking
-        assert table.counted(known) == [1, 2, 3, 4, 5]
-        assert not table.presumed_dead(4, known)
-    del known[3]  # nothing is known of it, which is not the same as a vector without entries
-    assert table.counted(known) == [1, 2, 3, 4, 5]
-    known[3] = {1: 10, 2: 20}
+    known: dict[int, VersionVector] = {r: {1: 10, 2: 20} for r in (1, 2)}
     known[4] = {1: 0, 2: 0}  # what the buried know does not matter
-    assert table.counted(known) == [1, 2, 3]
+    for lacking in ({1: 9, 2: 20}, {1: 10, 2: 19}, None):  # None: nothing is known of it, not a vector without entries
+        if lacking is None:
+            del known[3]
+        else:
+            known[3] = lacking
+        table.take_effect(known)
+        assert table.counted() == [1, 2, 3, 4, 5]
+        assert not table.presumed_dead(4)
+    known[3] = {1: 10, 2: 20}
+    table.take_effect(known)
+    assert table.counted() == [1, 2, 3]
+    assert table.presumed_dead(4)
+
+
+def test_a_later_burial_does_not_bring_the_dead_back_and_waits_for_itself_alone() -> None:
+    table = roster(1, 2, 3, 4)
+    table.bury(4, (1, 10))
+    known: dict[int, VersionVector] = {r: {1: 10} for r in (1, 2, 3)}
+    table.take_effect(known)
+    table.bury(3, (2, 7))
+    table.take_effect(known | {2: {1: 10, 2: 6}})
+    assert table.counted() == [1, 2, 3], "4 stays dead; 3 counts until its burial is known"
+    assert table.presumed_dead(4) and not table.presumed_dead(3)
+    table.take_effect({1: {1: 10, 2: 7}, 2: {1: 10, 2: 7}})
+    assert table.counted() == [1, 2]
 
 
 def test_who_has_left_neither_counts_nor_delays_a_burial() -> None:
     table = roster(1, 2, 3)
     table.left[3] = (3, 1)
     table.bury(2, (1, 5))
-    assert table.counted({1: {1: 5}, 3: {1: 0}}) == [1]
+    table.take_effect({1: {1: 5}, 3: {1: 0}})
+    assert table.counted() == [1]
+
+
+def test_the_burial_of_somebody_who_left_does_nothing() -> None:
+    table = roster(1, 2, 3)
+    table.left[2] = (2, 9)
+    table.bury(2, (3, 5))
+    table.take_effect({1: {3: 4}, 3: {3: 5}})
+    assert table.counted() == [1, 3], "it left, whatever is known of its burial"
+    table.take_effect({1: {3: 5}, 3: {3: 5}})
+    assert table.state(2) == "left" and not table.presumed_dead(2)
+    table.forget(2, 9)
+    assert table.graves == {}
 
 
 def test_a_burial_of_somebody_who_is_not_in_the_roster_does_nothing() -> None:
@@ -85,7 +113,7 @@ def test_only_the_buried_leave_a_gravestone() -> None:
     table.forget(3, 4)
     assert table.graves == {2: 17}
     assert list(table.members) == [1]
-    assert table.presumed_dead(2, {}) and not table.presumed_dead(3, {})
+    assert table.presumed_dead(2) and not table.presumed_dead(3)
     table._check()
 
 

@@ -139,6 +139,21 @@ def test_gravestones_and_burials_under_way_come_with_a_snapshot() -> None:
     assert newcomer.presumed_dead(4) and not newcomer.presumed_dead(3)
 
 
+def test_a_burial_that_has_taken_effect_has_for_the_newcomer_too() -> None:
+    a = first_of_all()
+    b, c, d = join(a, 2), join(a, 3), join(a, 4)
+    rest(a, b, c, d)
+    write(a, b"kept by what d lacks")
+    a.submit_roster([Bury(4)])
+    for other in (b, c):
+        meet(a, other)
+    assert a.roster.dead == {4} and 4 in a.roster.members
+    a.submit_roster([Bury(3)])  # which b does not know yet
+    _, newcomer, sink, message = begin(a, 9)
+    sink.begin(message)
+    assert newcomer.counted() == a.counted() and 4 not in newcomer.counted() and 3 in newcomer.counted()
+
+
 def test_a_snapshot_is_not_complete_before_the_log_has_caught_up_with_its_latest_value() -> None:
     a = first_of_all()
     join(a, 2)

@@ -122,7 +122,7 @@ class Direct(Message, tag=9, frozen=True):
 
 
 class RosterRow(Message, frozen=True):
-    """One replica of the roster. A zero seq in a dot means that there is none."""
+    """One replica of the roster. `dead` says that its burial has taken effect at the sponsor."""
 
     replica: Id
     name: Text
@@ -131,6 +131,7 @@ class RosterRow(Message, frozen=True):
     born: bool
     left: WireDot | None
     buried: WireDot | None
+    dead: bool
 
 
 class SnapshotBegin(Message, tag=10, frozen=True):

@@ -144,7 +144,9 @@ class Stream:
         entries = log.entries
         me, peer = self.replica.me, self.peer
         self._cursor = max(self._cursor, log.first_index)
-        while self._cursor < log.next_index:
+        parting = self.replica.parting_index
+        end = log.next_index if parting is None else parting + 1
+        while self._cursor < end:
             entry = entries.get(self._cursor)
             self._cursor += 1
             if entry is None or entry.origin == peer:
@@ -162,7 +164,7 @@ class Stream:
         if self.caught_up_due:
             self.caught_up_due = False
             self._send_message(CaughtUp())
-        if self.report_due:
+        if self.report_due and parting is None:  # nobody waits for what a leaver has
             self.report_due = False
             report, self._report_since = self.replica.report(peer, self._report_since)
             self._send_message(report)

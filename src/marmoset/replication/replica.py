@@ -88,6 +88,7 @@ class Replica:
         "me",
         "name",
         "next_seq",
+        "parting_index",
         "recently_forgotten",
         "roster",
         "roster_version",
@@ -137,6 +138,9 @@ class Replica:
         """Grows with each change of the roster."""
         self.stability = Stability(self.seen)
         self.stability_changed = False
+        self.parting_index: int | None = None
+        """Where my own leave stands in the log. What comes behind it is passed on to nobody: the others do not wait for
+        me any more, and may have presumed dead, and forgotten, whom I still hear."""
         self.recently_forgotten: dict[ReplicaId, None] = {}
         """The last `FORGOTTEN_MAX` replicas that were forgotten: what is still under way of them is not news."""
         self._open: list[AnyOperation] = []
@@ -345,6 +349,8 @@ class Replica:
                 self.roster.bury(operation.replica, dot)
             elif isinstance(operation, Leave):
                 self.roster.left[origin] = dot
+                if origin == self.me:
+                    self.parting_index = self.log.next_index - 1
             else:
                 continue
             self.roster_version += 1
@@ -356,15 +362,17 @@ class Replica:
         stability = self.stability
         stability.known[self.me] = self.seen
         stability.states[self.me] = self.state
+        self._knowledge_grew()
+
+    def _knowledge_grew(self) -> None:
+        """Somebody is known to have more: burials may take effect, batches may be stable."""
+        self.roster.take_effect(self.stability.known)
         self.stability_changed = True
 
     def report(self, peer: ReplicaId, since: int) -> tuple[Report, int]:
         """What I have and what I know that changed since change number `since`; see `Stability.report`."""
         clock = self.clock.tick(self.wall_ms())
-        report, change = self.stability.report(self.me, self.state, clock, peer, since)
-        if self.is_leaving:  # what I took in while leaving need not be behind everything that it speaks of
-            report = Report(report.own, [])
-        return report, change
+        return self.stability.report(self.me, self.state, clock, peer, since)
 
     def has_all(self, vector: Sequence[tuple[ReplicaId, int]]) -> bool:
         """Whether everything in a vector is here; what was forgotten here was here. O(replicas)."""
@@ -373,7 +381,7 @@ class Replica:
 
     def count_report(self, report: Report) -> None:
         """Count a report, everything that its sender had being here. O(rows x replicas)."""
-        leaving, seen = self.is_leaving, self.seen
+        leaving, seen, changed = self.is_leaving, self.seen, False
         if not leaving and not self.has_all(report.own.vector):
             raise InternalError("a report is counted before what its sender had has come", changed=False)
         believable = latest_stamp(self.wall_ms() + self.clock_skew_max_ms)
@@ -384,8 +392,9 @@ class Replica:
                 vector = dict(row.vector)
                 if leaving:  # it folds no more; all that it still wants to know is who has its leave
                     vector = {r: min(q, seen.get(r, q)) for r, q in vector.items()}
-                changed = self.stability.learn(row.replica, vector, row.state, row.clock)
-                self.stability_changed = self.stability_changed or changed
+                changed = self.stability.learn(row.replica, vector, row.state, row.clock) or changed
+        if changed:
+            self._knowledge_grew()
 
     def is_stamped_ahead(self, stamp: int) -> bool:
         """Whether no member whose clock is right can have stamped an operation so late. O(1).
@@ -406,15 +415,15 @@ class Replica:
 
     def counted(self) -> list[ReplicaId]:
         """The members that hold the frontier."""
-        return self.roster.counted(self.stability.known)
+        return self.roster.counted()
 
     def presumed_dead(self, replica: ReplicaId) -> bool:
         """Whether the burial of a replica has taken effect here."""
-        return self.roster.presumed_dead(replica, self.stability.known)
+        return self.roster.presumed_dead(replica)
 
     def is_of_the_dead(self, line: Sequence[ReplicaId]) -> bool:
         """See `Roster.is_of_the_dead`."""
-        return self.roster.is_of_the_dead(line, self.stability.known)
+        return self.roster.is_of_the_dead(line)
 
     def frontier(self) -> VersionVector:
         """The vector up to which everything is causally stable, as known here. O(replicas squared)."""

@@ -4,8 +4,12 @@ Members come and go by operations in the log alone: `Join`, `Ready`, `Leave`, `B
 three facts, in this order: buried, left, born; `MEMBER_STATES` below is the whole table. Liveness plays no part here.
 
 Burials take effect all together (4.4): nobody who is buried stops counting until every member that is not buried is
-known to have every burial in the table. A replica that is gone for good, and of whom everything is stable, is forgotten
-(4.7); a buried one leaves a gravestone with its final seq.
+known to have every burial in the table. What has taken effect stays so, whoever is buried later: all who were members
+then had those burials, and who joins has them with its snapshot. Who left by itself is no longer waited for, and its
+burial, logged by somebody who did not know that it left, does nothing.
+
+A replica that is gone for good, and of whom everything is stable, is forgotten (4.7); a buried one leaves a gravestone
+with its final seq.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,8 +20,8 @@ from marmoset.ids import Dot, ReplicaId
 
 MEMBER_STATES: Final = (
     # (buried, left, born) -> state
-    ((True, None, None), "presumed dead"),
-    ((False, True, None), "left"),
+    ((None, True, None), "left"),
+    ((True, False, None), "presumed dead"),
     ((False, False, False), "unborn"),
     ((False, False, True), "member"),
 )
@@ -41,7 +45,7 @@ class Member:
 class Roster:
     """All replicas that are not forgotten, with the dots of their joins, leaves and burials."""
 
-    __slots__ = ("buried", "graves", "joins", "left", "members")
+    __slots__ = ("buried", "dead", "graves", "joins", "left", "members")
 
     def __init__(self) -> None:
         self.members: dict[ReplicaId, Member] = {}
@@ -49,6 +53,8 @@ class Roster:
         """The dot of each join; the first replica of all has none. Contexts read missing entries by it."""
         self.left: dict[ReplicaId, Dot] = {}
         self.buried: dict[ReplicaId, Dot] = {}
+        self.dead: set[ReplicaId] = set()
+        """Those of the buried whose burials have taken effect here."""
         self.graves: dict[ReplicaId, int] = {}
         """Buried and forgotten: replica to its final seq."""
 
@@ -67,8 +73,9 @@ class Roster:
 
     def forget(self, replica: ReplicaId, final_seq: int) -> None:
         """Take out a replica that is gone and of whom everything is stable. O(1)."""
-        if replica in self.buried:
+        if replica in self.buried and replica not in self.left:
             self.graves[replica] = final_seq
+        self.dead.discard(replica)
         for table in (self.members, self.joins, self.left, self.buried):
             table.pop(replica, None)
 
@@ -86,30 +93,35 @@ class Roster:
         """Those that have neither left nor been buried, in the order of ids. O(n log n)."""
         return sorted(r for r in self.members if r not in self.left and r not in self.buried)
 
-    def counted(self, known: Mapping[ReplicaId, VersionVector]) -> list[ReplicaId]:
-        """The members that hold the frontier, in the order of ids. O(members x burials)."""
-        members = sorted(r for r in self.members if r not in self.left)
-        if not self.buried:
-            return members
-        others = [r for r in members if r not in self.buried]
-        for replica, seq in self.buried.values():
-            for other in others:
-                vector = known.get(other)
-                if vector is None or upto(vector, replica, self.joins) < seq:
-                    return members
-        return others
+    def take_effect(self, known: Mapping[ReplicaId, VersionVector]) -> None:
+        """Let the burials take effect, all together, if every member that is not buried is known to have each of them.
+        O(1) where none is waiting, else O(members x burials)."""
+        if len(self.buried) == len(self.dead):
+            return
+        waiting = {r: dot for r, dot in self.buried.items() if r not in self.dead and r not in self.left}
+        for member in self.members:
+            if member in self.left or member in self.buried:
+                continue
+            vector = known.get(member)
+            if vector is None or any(upto(vector, by, self.joins) < seq for by, seq in waiting.values()):
+                return
+        self.dead.update(waiting)
 
-    def presumed_dead(self, replica: ReplicaId, known: Mapping[ReplicaId, VersionVector]) -> bool:
+    def counted(self) -> list[ReplicaId]:
+        """The members that hold the frontier, in the order of ids. O(n log n)."""
+        return sorted(r for r in self.members if r not in self.left and r not in self.dead)
+
+    def presumed_dead(self, replica: ReplicaId) -> bool:
         """Whether the burial of a replica has taken effect here."""
-        return replica in self.graves or (replica in self.buried and replica not in self.counted(known))
+        return replica in self.graves or replica in self.dead
 
-    def is_of_the_dead(self, line: Iterable[ReplicaId], known: Mapping[ReplicaId, VersionVector]) -> bool:
+    def is_of_the_dead(self, line: Iterable[ReplicaId]) -> bool:
         """Whether somebody's line of sponsors, nearest first, leads to a burial that has taken effect here, before it
         comes to a member: who sponsored that one may well be dead by now. O(length of the line)."""
         for replica in line:
             if replica in self.members and replica not in self.buried:
                 return False
-            if self.presumed_dead(replica, known):
+            if self.presumed_dead(replica):
                 return True
         return False
 
@@ -142,3 +154,4 @@ class Roster:
     def _check(self) -> None:
         for table in (self.joins, self.left, self.buried):
             assert all(replica in self.members for replica in table), "a fact about somebody who is not in the roster"
+        assert self.dead <= self.buried.keys() - self.left.keys()

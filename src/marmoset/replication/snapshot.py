@@ -135,7 +135,14 @@ def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
         replica.clock.stamp,
         [
             RosterRow(
-                r, member.name, member.address, member.join, member.born, roster.left.get(r), roster.buried.get(r)
+                r,
+                member.name,
+                member.address,
+                member.join,
+                member.born,
+                roster.left.get(r),
+                roster.buried.get(r),
+                r in roster.dead,
             )
             for r, member in sorted(roster.members.items())
         ],
@@ -191,6 +198,8 @@ class SnapshotSink:
         tables = (set(vector), {r for r, _ in message.contexts}, {row.replica for row in message.known})
         if any(table != ids for table in tables) or len(message.roster) != len(ids):
             raise PeerError("a snapshot whose tables name different replicas")
+        if any(row.dead and (row.buried is None or row.left is not None) for row in message.roster):
+            raise PeerError("a snapshot with a burial in effect of somebody who is not buried")
         _check_lines({row.replica: row.join[0] for row in message.roster if row.join is not None})
         replica.group = message.group
         replica.clock.merge(message.stamp)
@@ -200,6 +209,8 @@ class SnapshotSink:
                 replica.roster.left[row.replica] = row.left
             if row.buried is not None:
                 replica.roster.buried[row.replica] = row.buried
+            if row.dead:
+                replica.roster.dead.add(row.replica)
         replica.roster.graves.update(message.graves)
         contexts = {r: dict(pairs) for r, pairs in message.contexts}
         known = [(row.replica, dict(row.vector), row.state, row.clock) for row in message.known if row.replica != me]

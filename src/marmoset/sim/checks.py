@@ -126,10 +126,11 @@ def check_knowledge(history: History, host: Host, node: Node) -> None:
                     f"which has it up to {true.get(origin, 0)} (3.4)"
                 )
     frontier, counted = replica.frontier(), replica.counted()
-    if any(member not in counted for member in replica.roster.buried):
+    if replica.roster.dead:
         for member in replica.roster.present():
             true, base = history.vectors.get(member, {}), history.joins.get(member, ({}, 0))[0]
-            for buried, (by, seq) in replica.roster.buried.items():
+            for buried in sorted(replica.roster.dead):
+                by, seq = replica.roster.buried[buried]
                 if max(true.get(by, 0), base.get(by, 0)) < seq:
                     raise Breach(
                         f"{host.name} no longer counts who is buried, but {history.name(member)} lacks the burial "
@@ -214,7 +215,7 @@ def check_rest(cluster: Cluster) -> None:
         if removed:
             raise Breach(f"{host.name} keeps {removed} removed elements at rest")
         lead_ms = stamp_ms(replica.clock.stamp) - max(other.time.wall_ms() for other in cluster.hosts)
-        if lead_ms > node.config.clock_skew_max:
+        if lead_ms > 2 * node.config.clock_skew_max:  # as far ahead as `Replica.is_stamped_ahead` believes a member
             raise Breach(f"the clock of {host.name} was led {lead_ms} ms ahead of every wall clock (3.8)")
         stability = replica.stability
         for name, table in (("vector", replica.seen), ("contexts", replica.contexts), ("known", stability.known)):

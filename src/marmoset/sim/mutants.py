@@ -254,10 +254,10 @@ def _transaction_in_parts() -> list[Patch]:
 def _burials_at_once() -> list[Patch]:
     """Who is buried stops counting at once."""
 
-    def counted(self: Any, known: Any) -> list[ReplicaId]:
-        return sorted(r for r in self.members if r not in self.left and r not in self.buried)
+    def take_effect(self: Any, known: Any) -> None:
+        self.dead.update(self.buried.keys() - self.left.keys())
 
-    return [(roster.Roster, "counted", counted)]
+    return [(roster.Roster, "take_effect", take_effect)]
 
 
 def _newcomer_serves_early() -> list[Patch]:
