@@ -28,7 +28,7 @@ from marmoset.errors import PeerError
 from marmoset.keyspace import SHARDS, shard_of
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
-from tests.replication.group import catch_up, first_of_all, join, messages, new_replica, rest, write
+from tests.replication.group import catch_up, first_of_all, join, meet, messages, new_replica, rest, write
 
 
 def some_change(replica: Replica, rng: Random) -> None:
