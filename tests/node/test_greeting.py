@@ -165,6 +165,20 @@ def test_a_node_that_waits_itself_lets_nobody_on() -> None:
     assert code(alone.refusal(alone.hello(51, vector=[]))) == "not yet"
 
 
+def test_a_link_on_which_we_had_nothing_to_tell_is_not_gone_on_with_as_a_member() -> None:
+    """Our Hello was without a vector, which the other side would read as having everything."""
+    alone = Alone(join=("127.0.0.1:7009",))
+    early = alone.link()
+    alone.node.become_replica()
+    alone.node.replica.begin_group(77)
+    alone.node.become("serving")
+    alone.let_in(50)
+    alone.hear(early, alone.hello(50))
+    refusal = alone.said[early][-1]
+    assert isinstance(refusal, Refuse) and refusal.code == "not yet"
+    assert code(alone.refusal(alone.hello(50))) is None
+
+
 # -- what is not a handshake
 
 

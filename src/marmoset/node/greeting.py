@@ -22,6 +22,7 @@ class Greeting:
     def hello(self, link: Link) -> None:
         """Say who we are, the first message on a link."""
         node, replica = self._node, self._node.replica
+        link.greeted_as = replica.me if node.keeps_links() else 0
         node.send(
             link,
             Hello(
@@ -63,6 +64,8 @@ class Greeting:
             return
         if verdict is None and not node.keeps_links():
             verdict = ("not yet", f"{config.name} is {node.state}")
+        if verdict is None and link.greeted_as != node.replica.me:
+            verdict = ("not yet", f"{config.name} has become a member since its Hello")
         if verdict is not None:
             code, reason = verdict
             if code not in ("not yet", "left", "presumed dead"):

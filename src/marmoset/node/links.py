@@ -60,6 +60,7 @@ class Link:
 
     __slots__ = (
         "address",
+        "greeted_as",
         "messages",
         "number",
         "opened_ms",
@@ -80,6 +81,8 @@ class Link:
         self.messages = MessageReader(message_bytes_max)
         self.opened_ms = now_ms
         self.state = GREETING
+        self.greeted_as: ReplicaId = 0
+        """The member that our Hello on this link came from; 0 while we were none, and had no vector to tell."""
         self.peer: ReplicaId = 0
         self.peer_name = ""
         self.stream: Stream | None = None
