@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean sim sim-mutants
+.PHONY: help demo test check format bench bench-traces clean sim sim-mutants
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 demo: $(READY) ## three real nodes on this machine: writes, a pause, a crash, and the same data everywhere
 	$(BIN)/marmoset demo --nodes 3
@@ -37,9 +37,16 @@ format: $(READY) ## rewrite the sources in the one format
 bench: $(READY) ## redis-benchmark against one node, beside a real Redis in the same run where there is one
 	$(BIN)/python -m bench.redis_benchmark $(ARGS)
 
+# What `marmoset` is compared with is installed for the comparison alone.
+bench-traces: $(READY) ## real editing histories: make bench-traces DATA=FOLDER, beside pycrdt and loro
+	@test -n "$(DATA)" || { echo "Say where the .json.gz files of the histories are: make bench-traces DATA=FOLDER" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m bench.editing_traces --data "$(DATA)" $(ARGS)
+
 SIM_PROFILES ?= calm lossy partitions churn slow clocks everything
 SIM_SECONDS ?= 30
 SIM_SEED ?= $(shell date +%s)
+DATA ?=
 
 sim: $(READY) ## simulated clusters under faults, SIM_SECONDS of each profile, fresh seeds every time
 	@failed=0; for each in $(SIM_PROFILES); do \
