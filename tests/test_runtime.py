@@ -4,14 +4,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvloop
 
+from marmoset.codec.channel import Channel
+from marmoset.codec.keyring import Key, Keyring, key_line
 from marmoset.codec.operations import SetAdd
 from marmoset.config import Config, load
-from marmoset.errors import UsageError
-from marmoset.runtime import ListenError, Runtime, listen, port_of
+from marmoset.errors import PeerError, UsageError
+from marmoset.runtime import ListenError, Runtime, links, listen, port_of
 from marmoset.runtime.links import Link
 
 QUICK: dict[str, object] = {
@@ -216,8 +219,15 @@ class Recorder:
     def link_paused(self, link: Link, paused: bool) -> None:
         self.heard.append("paused" if paused else "resumed")
 
+    def link_broken(self, link: Link, problem: PeerError) -> None:
+        self.heard.append(f"broken: {problem}")
+
     def link_closed(self, link: Link) -> None:
         self.heard.append("closed")
+
+
+def plain() -> Channel:
+    return Channel(None, "marmoset", False, b"", 1000)
 
 
 def test_a_link_hands_on_everything_in_order_before_it_is_closed() -> None:
@@ -226,7 +236,7 @@ def test_a_link_hands_on_everything_in_order_before_it_is_closed() -> None:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: Link(recorder, 1, "", 1000, 1000), sock=ours)
+        await loop.create_connection(lambda: Link(recorder, 1, "", plain(), 1000), sock=ours)
         payloads = [b"%d" % i for i in range(5000)]
         await loop.sock_sendall(theirs, b"".join(len(p).to_bytes(4, "big") + p for p in payloads))
         theirs.close()
@@ -242,7 +252,7 @@ def test_a_link_that_is_not_read_says_so_and_is_seen_to_stall() -> None:
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         loop = asyncio.get_running_loop()
-        link = Link(recorder, 1, "", 1000, 100_000)
+        link = Link(recorder, 1, "", plain(), 100_000)
         await loop.create_connection(lambda: link, sock=ours)
         link.write(b"x" * 10_000_000)
         assert recorder.heard == ["opened", "paused"]
@@ -254,5 +264,131 @@ def test_a_link_that_is_not_read_says_so_and_is_seen_to_stall() -> None:
         link.abort()
         theirs.close()
         await until(lambda: recorder.heard[-1] == "closed")
+
+    run(test)
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    path = tmp_path / "ring"
+    path.touch(mode=0o600)
+    path.write_text(key_line(bytes(32)))
+    return path
+
+
+def test_nodes_with_a_keyring_converge(ring: Path) -> None:
+    async def test() -> None:
+        async with node("a", keyring=str(ring)) as a, node("b", a, keyring=str(ring)) as b:
+            add(a, *(f"{i:05}" * 100 for i in range(3000)))  # several records
+            await until(lambda: len(seen(b)) == 3000)
+            await until(lambda: a.node.status()["log_batches"] == 0)
+            for runtime in (a, b):
+                (link,) = runtime._links.values()
+                assert link.channel.key_id == Key(bytes(32)).id
+                assert runtime.node.counters["frames_bad"] == runtime.node.counters["handshakes_failed"] == 0
+
+    run(test)
+
+
+def test_a_changed_record_ends_its_link_is_counted_and_nothing_is_lost(ring: Path) -> None:
+    async def test() -> None:
+        async with node("a", keyring=str(ring)) as a, node("b", a, keyring=str(ring)) as b:
+            await until(lambda: len(a.node.linked) == len(b.node.linked) == 1)
+            (link,) = a._links.values()
+            assert link.transport is not None
+            link.transport.write(b"\x00\x00\x00\x20" + bytes(32))
+            add(a, "x")
+            await until(lambda: b.node.counters["frames_bad"] == 1)
+            await until(lambda: seen(b) == {b"x"})
+
+    run(test)
+
+
+def test_who_does_not_come_to_the_end_of_a_handshake_is_given_up(
+    ring: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(links, "HANDSHAKE_S", 0.1)
+
+    async def test() -> None:
+        async with node("a", keyring=str(ring)) as a:
+            for said in (b"", Channel(Keyring([Key(bytes(32))]), "marmoset", True, bytes(32), 1000).first):
+                reader, writer = await asyncio.open_connection("127.0.0.1", a.config.gossip_port)
+                writer.write(said)
+                answer = await asyncio.wait_for(reader.read(), LIMIT_S)
+                assert len(answer) == (73 if said else 0), "at most a choice"
+                writer.close()
+            assert a.node.links == {}, "the node has heard of neither"
+            await until(lambda: not a._shaking and not a._lingering)
+            assert a.node.counters["handshakes_failed"] == 2
+        silent = socket.create_server(("127.0.0.1", 0))
+        waiting = Runtime(quick("b", join=[f"127.0.0.1:{silent.getsockname()[1]}"], keyring=str(ring)))
+        waiting.open()
+        await waiting.start()
+        await until(lambda: "no handshake within" in waiting.last_problem)
+        await until(lambda: waiting.node.counters["handshakes_failed"] >= 2)  # it tries again
+        await waiting.close()
+        silent.close()
+
+    run(test)
+    told = [record for record in caplog.records if "no handshake" in record.getMessage()]
+    refused = [record for record in told if record.getMessage().startswith("link refused")]
+    assert len(refused) == 2, "the same is not told again and again"
+
+
+def test_a_node_that_ends_does_not_wait_for_handshakes(ring: Path) -> None:
+    async def test() -> None:
+        silent = socket.create_server(("127.0.0.1", 0))
+        runtime = Runtime(quick("b", join=[f"127.0.0.1:{silent.getsockname()[1]}"], keyring=str(ring)))
+        runtime.open()
+        await runtime.start()
+        await until(lambda: bool(runtime._shaking))
+        began = asyncio.get_running_loop().time()
+        await runtime.close()
+        assert asyncio.get_running_loop().time() - began < 0.9
+        silent.close()
+
+    run(test)
+
+
+def test_a_ring_that_is_read_again_ends_the_links_whose_key_is_gone_and_no_others(ring: Path) -> None:
+    async def test() -> None:
+        async with node("a", keyring=str(ring)) as a, node("b", a, keyring=str(ring)) as b:
+            await until(lambda: len(a.node.linked) == len(b.node.linked) == 1)
+            keys_a, keys_b = a.node.keyring, b.node.keyring
+            assert keys_a is not None and keys_b is not None
+            number = next(iter(a.node.links))
+            for text in (
+                f"{key_line(bytes(32))}\n{key_line(bytes(16))}",
+                f"{key_line(bytes(16))}\n{key_line(bytes(32))}",
+            ):
+                ring.write_text(text)
+                keys_a.reload()
+                keys_b.reload()
+            await asyncio.sleep(0.1)
+            assert list(a.node.links) == [number], "both keys are there: the link stays"
+            assert [row["seals"] for row in keys_a.rows()] == [1, 0]
+            assert [row["links"] for row in keys_a.rows()] == [0, 1]
+            ring.write_text(key_line(bytes(16)))
+            keys_a.reload()
+            keys_b.reload()
+            await until(lambda: len(a.node.linked) == len(b.node.linked) == 1 and number not in a.node.links)
+            assert [row["links"] for row in keys_a.rows()] == [1]
+            add(b, "still")
+            await until(lambda: seen(a) == {b"still"})
+
+    run(test)
+
+
+def test_a_ring_that_changes_in_mid_handshake_does_not_leave_a_link_with_an_old_key(ring: Path) -> None:
+    async def test() -> None:
+        async with node("a", keyring=str(ring)) as a:
+            reader, writer = await asyncio.open_connection("127.0.0.1", a.config.gossip_port)
+            writer.write(Channel(Keyring([Key(bytes(32))]), "marmoset", True, bytes(32), 1000).first)
+            await asyncio.wait_for(reader.readexactly(73), LIMIT_S)
+            ring.write_text(key_line(bytes(16)))
+            assert a.node.keyring is not None
+            a.node.keyring.reload()
+            assert await asyncio.wait_for(reader.read(), LIMIT_S) == b""
+            writer.close()
 
     run(test)

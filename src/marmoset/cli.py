@@ -1,4 +1,4 @@
-"""The command line (floor 10): `marmoset serve`, `status`, `demo`.
+"""The command line (floor 10): `marmoset serve`, `status`, `keygen`, `demo`, `sim`.
 
 The flags of `serve` are made from the table of options in `marmoset.config`; nothing about an option is written here.
 Exit codes: 0 done, 1 failed, 2 wrong usage. Messages go to standard error. What a command needs is imported when it
@@ -131,6 +131,18 @@ def _register_serve(command: Callable[..., None]) -> None:
 
 
 _register_serve(_serve)
+
+
+@app.command("keygen")
+def _keygen(
+    size: Annotated[int, typer.Option("--bytes", help="16, 24 or 32: AES-128, AES-192 or AES-256.")] = 32,
+) -> None:
+    """Print a new key, one line of a keyring file."""
+    import secrets  # noqa: PLC0415
+
+    from marmoset.codec.keyring import key_line  # noqa: PLC0415  # brings cryptography
+
+    print(key_line(secrets.token_bytes(size)))
 
 
 @app.command("status")

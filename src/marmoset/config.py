@@ -205,6 +205,9 @@ class Config:
         ADDRESSES, (), "members to join through, host:gossip_port; without any, begin a group"
     )
     cluster: str = _option(TEXT, "marmoset", "name of the group; nodes of different names never link")
+    keyring: str = _option(
+        TEXT, "", "file of the keys that links and datagrams are encrypted with; empty means no encryption"
+    )
     new_group: bool = _option(FLAG, False, "begin a group on an address other than loopback")
 
     log_format: str = _option(TEXT, "human", "form of the log on standard error", choices=("human", "json"))

@@ -54,7 +54,10 @@ class RawConnection:
 
 
 class Forwarder:
-    """A TCP port in front of another one. While it is cut, what is open is reset and nothing is accepted."""
+    """A TCP port in front of another one. While it is cut, what is open is reset and nothing is accepted.
+
+    `dialled` has what was sent to the port behind, one entry a connection, and `answered` what came back from there.
+    """
 
     def __init__(self, target_port: int) -> None:
         self.target_port = target_port
@@ -65,6 +68,9 @@ class Forwarder:
         self._cut = False
         self._ended = False
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self.dialled: list[bytearray] = []
+        self.answered: list[bytearray] = []
+        self._recorded: dict[socket.socket, bytearray] = {}
         self._wake_out, self._wake_in = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name=f"forwarder-{self.port}", daemon=True)
         self._thread.start()
@@ -119,6 +125,9 @@ class Forwarder:
         except OSError:
             near.close()
             return
+        self.dialled.append(bytearray())
+        self.answered.append(bytearray())
+        self._recorded |= {near: self.dialled[-1], far: self.answered[-1]}
         for one, other in ((near, far), (far, near)):
             one.settimeout(DEADLINE_S)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -129,6 +138,7 @@ class Forwarder:
         try:
             data = source.recv(65536)
             if data:
+                self._recorded[source] += data
                 self._pairs[source].sendall(data)
                 return
         except OSError:
@@ -140,6 +150,7 @@ class Forwarder:
         self._pairs.pop(other, None)
         for each in (end, other):
             selector.unregister(each)
+            self._recorded.pop(each, None)
             each.close()
 
     def _drop_all(self, selector: selectors.BaseSelector) -> None:
@@ -147,11 +158,11 @@ class Forwarder:
             self._drop(selector, next(iter(self._pairs)))
 
 
-def start_behind(cluster: Cluster, forwarders: list[Forwarder], name: str) -> NodeProcess:
+def start_behind(cluster: Cluster, forwarders: list[Forwarder], name: str, *words: str) -> NodeProcess:
     """A node that others reach only through a forwarder."""
     gossip_port = free_port()
     forwarder = Forwarder(gossip_port)
     forwarders.append(forwarder)
-    node = cluster.start(name, f"--gossip-port={gossip_port}", f"--advertise=127.0.0.1:{forwarder.port}")
+    node = cluster.start(name, f"--gossip-port={gossip_port}", f"--advertise=127.0.0.1:{forwarder.port}", *words)
     assert node.address == f"127.0.0.1:{forwarder.port}"
     return node

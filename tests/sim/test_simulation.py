@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,20 @@ def test_a_few_runs_of_every_profile_hold(profile: str) -> None:
         outcome = simulate(seed, profile, 4, 250)
         assert outcome.code == HOLDS, f"{outcome.problem}; {command.replay(outcome)}"
         assert outcome.counts["operations"] >= 250 and outcome.counts["keys_checked"] and outcome.counts["folds"]
+
+
+@pytest.mark.parametrize("profile", ["calm", "everything", "churn"])
+def test_encrypted_runs_hold_and_one_seed_gives_one_trace(profile: str) -> None:
+    for seed in range(2):
+        knobs = replace(draw(seed, profile, 4, 200), sealed=True)
+        outcome = Simulation(seed, knobs).run()
+        assert outcome.code == HOLDS, outcome.problem
+        assert Simulation(seed, knobs).run().trace == outcome.trace
+        assert Simulation(seed, replace(knobs, sealed=False)).run().trace != outcome.trace
+
+
+def test_some_runs_are_encrypted() -> None:
+    assert 5 < sum(draw(seed, "everything", 5, 100).sealed for seed in range(200)) < 50
 
 
 def test_two_nodes_hold_and_so_do_twelve() -> None:

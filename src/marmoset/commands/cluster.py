@@ -68,6 +68,22 @@ def bury(session: "Session", args: list[bytes]) -> Reply:
     return OK
 
 
+def keyring(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET KEYRING [RELOAD]."""
+    if len(args) > 3 or (len(args) == 3 and args[2].upper() != b"RELOAD"):
+        raise CommandError(SYNTAX)
+    keys = session.database.node.keyring
+    if keys is None:
+        raise CommandError("ERR this node has no keyring; start it with --keyring FILE")
+    if len(args) == 3:
+        try:
+            keys.reload()
+        except UsageError as problem:
+            raise CommandError(f"ERR {problem}; the keys that were read before stay") from problem
+        return OK
+    return [_table(row) for row in keys.rows()]
+
+
 def leave(session: "Session", args: list[bytes]) -> Reply:
     """MARMOSET LEAVE: the process ends once every reachable member knows it."""
     session.database.node.leave()
@@ -88,6 +104,8 @@ MARMOSET = container(
             "O(elements shown)", "What a key holds beside what it shows."),
     command("bury name [FORCE]", bury, -3, "loading", KEYLESS,
             "O(members)", "Presumes a member dead: unreachable, and by a majority, unless FORCE."),
+    command("keyring [RELOAD]", keyring, -2, "loading", KEYLESS,
+            "O(keys)", "The keys by id: which one seals, how many links use it. RELOAD reads the file again."),
     command("leave", leave, 2, "loading", KEYLESS,
             "O(members)", "Leaves the group and ends the process."),
 )

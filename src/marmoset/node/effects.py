@@ -14,6 +14,16 @@ class TimeSource(Protocol):
         """Milliseconds since 1970, as this machine's clock has them."""
 
 
+class Keys(Protocol):
+    """The keyring, as far as people ask for it; sealing itself is below the node, which sees plain frames only."""
+
+    def rows(self) -> list[dict[str, str | int]]:
+        """The keys in order: id, whether it seals, and how many links use it."""
+
+    def reload(self) -> None:
+        """Read it again; raises `UsageError` and changes nothing where that cannot be done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
     """Write bytes, already framed, to a link. A link that is gone is none of the node's mistakes."""

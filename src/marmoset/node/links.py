@@ -6,6 +6,7 @@ verdict; the node only carries verdicts out. A refusal goes with a code of this 
 | code | meaning | what the refused side does |
 | --- | --- | --- |
 | `cluster`, `group`, `protocol` | another cluster, group or version | says so, tries again slowly |
+| `encryption` | the other side has a keyring, and this one has none | says so, tries again slowly |
 | `clock` | wall clocks too far apart | says so, tries again |
 | `not yet` | not ready, a stranger, or a burial that has not taken effect | tries again |
 | `left` | everything that it wrote is here, its leave too | a leaver counts it as told |
@@ -44,6 +45,7 @@ REFUSAL_CODES: Final = (
     "cluster",
     "group",
     "protocol",
+    "encryption",
     "clock",
     "not yet",
     "left",

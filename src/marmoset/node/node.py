@@ -33,7 +33,7 @@ from marmoset.membership.gossip import Membership
 from marmoset.node import reports
 from marmoset.node.budget import LogBudget
 from marmoset.node.dialling import Dialling
-from marmoset.node.effects import Close, Dial, Effect, Exit, Notify, Send, SetTimer, TimeSource
+from marmoset.node.effects import Close, Dial, Effect, Exit, Keys, Notify, Send, SetTimer, TimeSource
 from marmoset.node.greeting import Greeting
 from marmoset.node.joining import Joining
 from marmoset.node.leaving import Leaving
@@ -51,6 +51,7 @@ FOLD_BUDGET: Final = 2000
 EXPIRE_KEYS: Final = 1000
 FOLD_DELAY_MS: Final = 5
 GARBAGE_ENTRIES: Final = 5000
+COUNTERS: Final = ("frames_bad", "handshakes_failed", "internal_errors", "joins", "links_refused", "messages_bad")
 
 
 @final
@@ -81,7 +82,9 @@ class Node:
         self.membership = self._new_membership()
         self.links: dict[int, Link] = {}
         self.linked: dict[ReplicaId, Link] = {}
-        self.counters: dict[str, int] = {"links_refused": 0, "messages_bad": 0, "internal_errors": 0, "joins": 0}
+        self.keyring: Keys | None = None
+        """For people; set by the shell, which seals and opens."""
+        self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self.greeting = Greeting(self)
         self.meeting = Meeting(self)
         self.leaving = Leaving(self)

@@ -21,6 +21,7 @@ def status(node: "Node") -> dict[str, str | int]:
         "version": VERSION,
         "state": node.state,
         "cluster": node.config.cluster,
+        "encrypted": int(node.keyring is not None),
         "group": id_text(replica.group),
         "address": node.address,
         "uptime_ms": node.uptime_ms(),

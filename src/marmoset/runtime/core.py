@@ -18,10 +18,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, ParamSpec, final
 
+from marmoset.codec.channel import RANDOM_BYTES, Channel
 from marmoset.codec.frames import FRAME_BYTES_LIMIT
+from marmoset.codec.keyring import Keyring
+from marmoset.codec.sealing import NO_KEYRING, SealError
 from marmoset.config import Config
+from marmoset.errors import PeerError
 from marmoset.logs import described, log
 from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
+from marmoset.runtime.keyring import KeyringFile
 from marmoset.runtime.links import Link
 from marmoset.runtime.sockets import BACKLOG, listen, port_of
 from marmoset.units import parse_address
@@ -32,6 +37,9 @@ STALL_CHECK_S: Final = 1.0
 STALL_MIN_S: Final = 5.0
 FLUSH_S: Final = 1.0
 LEAVE_GRACE_S: Final = 2.0
+QUIET_S: Final = 60.0
+"""For how long the same trouble with the same peer is not told again."""
+TOLD_MAX: Final = 256
 
 
 @final
@@ -62,7 +70,10 @@ class Runtime:
         self.exited: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.node: Node
         self._loop = asyncio.get_running_loop()
+        self._keyring: KeyringFile | None = None
+        self._told: dict[tuple[str, str], float] = {}
         self._links: dict[int, Link] = {}
+        self._shaking: set[Link] = set()  # their channels are not open yet
         self._lingering: set[Link] = set()  # closed by the node, while what was written is still being sent
         self._link_last = 0
         self._listener: socket.socket | None = None
@@ -77,10 +88,18 @@ class Runtime:
     # Life
 
     def open(self) -> None:
-        """Take the gossip port and make the node; raises `ListenError`. Nothing is sent before `start`."""
+        """Take the gossip port and make the node. Nothing is sent before `start`.
+
+        Raises:
+            ListenError: the port cannot be listened on.
+            UsageError: the keyring cannot be used.
+        """
+        if self.config.keyring:
+            self._keyring = KeyringFile(self.config.keyring, self._ring_changed, self._keys_in_use)
         self._listener = listen(self.config.bind, self.config.gossip_port, "links between nodes")
         self.config = replace(self.config, gossip_port=port_of(self._listener))
         self.node = Node(self.config, SystemTime(), random.Random(secrets.randbits(128)))
+        self.node.keyring = self._keyring
 
     async def start(self) -> None:
         """Accept links and begin or join a group. Raises `UsageError` when the node refuses its settings."""
@@ -128,8 +147,9 @@ class Runtime:
             task.cancel()
         for timer in self._timers.values():
             timer.cancel()
-        self._lingering.update(self._links.values())
+        self._lingering.update(self._links.values(), (link for link in self._shaking if link.transport is not None))
         self._links.clear()
+        self._shaking.clear()
         for link in list(self._lingering):
             link.close()
         until = self._loop.time() + FLUSH_S
@@ -246,7 +266,15 @@ class Runtime:
 
     def _new_link(self, address: str) -> Link:
         self._link_last += 1
-        return Link(self, self._link_last, address, FRAME_BYTES_LIMIT, self.config.link_buffer_max)
+        config, randomness = self.config, secrets.token_bytes(RANDOM_BYTES)
+        channel = Channel(self._ring, config.cluster, bool(address), randomness, FRAME_BYTES_LIMIT)
+        link = Link(self, self._link_last, address, channel, config.link_buffer_max)
+        self._shaking.add(link)
+        return link
+
+    @property
+    def _ring(self) -> Keyring | None:
+        return None if self._keyring is None else self._keyring.ring
 
     def _accept(self) -> Link:
         return self._new_link("")
@@ -260,11 +288,13 @@ class Runtime:
         except (OSError, ValueError) as error:
             timed_out = isinstance(error, TimeoutError) and not error.args
             why = f"no answer within {limit_s:g} s" if timed_out else str(getattr(error, "strerror", None) or error)
+            self._shaking.discard(link)
             if link.transport is None and not self._closed:  # else it was up for a moment, and is reported closed
                 self._tell(self.node.handle_dial_failed, address, why)
 
     def link_opened(self, link: Link) -> None:
         """A link is up, asked for by the node or accepted."""
+        self._shaking.discard(link)
         if self._closed:
             link.abort()
             return
@@ -290,9 +320,51 @@ class Runtime:
         if not self._closed:
             self._tell(self.node.handle_paused if paused else self.node.handle_resumed, link.number)
 
+    def link_broken(self, link: Link, problem: PeerError) -> None:
+        """A link has brought nothing that can be taken. One that the node knows is reported closed in the end."""
+        is_known = link.number in self._links
+        self._shaking.discard(link)
+        if self._closed:
+            return
+        self._lingering.add(link)
+        is_bad = is_known and not (isinstance(problem, SealError) and problem.reason == NO_KEYRING)
+        with self.lock:
+            self.node.counters["frames_bad" if is_bad else "handshakes_failed"] += 1
+        peer = link.address or link.peer.rpartition(":")[0]
+        if self._is_news(peer, str(problem)):
+            log("warning", "link refused", {"peer": link.peer, "why": problem})
+            self.last_problem = described("link refused", {"peer": link.peer, "why": problem})
+        if link.address and not is_known:
+            self._tell(self.node.handle_dial_failed, link.address, str(problem))
+
+    def _is_news(self, peer: str, why: str) -> bool:
+        """Whether something was not told in the last minute: whoever dials does so again and again. O(1)."""
+        now = self._loop.time()
+        if now - self._told.get((peer, why), -QUIET_S) < QUIET_S:
+            return False
+        if len(self._told) >= TOLD_MAX:
+            self._told.clear()
+        self._told[peer, why] = now
+        return True
+
+    def _keys_in_use(self) -> list[bytes]:
+        return [link.channel.key_id for link in self._links.values()]
+
+    def _ring_changed(self) -> None:
+        """End the links whose key is not in the ring any more; they are dialled again and agree on another."""
+        ring = self._ring
+        assert ring is not None
+        for link in list(self._links.values()):
+            if ring.find(link.channel.key_id) is None:
+                log("info", "link is made anew", {"peer": link.peer, "why": "its key was taken out of the keyring"})
+                link.close()
+        for link in list(self._shaking):
+            link.give_up(PeerError("the keyring was read again"))
+
     def link_closed(self, link: Link) -> None:
         """A link is gone; the node is told unless it has closed it itself."""
         self._lingering.discard(link)
+        self._shaking.discard(link)
         if self._links.pop(link.number, None) is not None and not self._closed:
             self._tell(self.node.handle_closed, link.number)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final, final
 
+from marmoset.codec.keyring import Key, Keyring
 from marmoset.config import Config
 from marmoset.node import Exit, Node, Notify
 from marmoset.sim.history import History
@@ -56,7 +57,8 @@ class Cluster:
             replicas_max=256,
         )
         rng = Random(f"{self.seed} host {number}")
-        host = Host(self.world, self.network, self.history, config, rng, self._prepare)
+        keyring = Keyring([Key(Random(f"{self.seed} key").randbytes(32))]) if knobs.sealed else None
+        host = Host(self.world, self.network, self.history, config, rng, self._prepare, keyring)
         host.on_exit = lambda host, effect: self.on_exit(self, host, effect)
         host.on_notify = lambda host, notice: self.on_notify(self, host, notice)
         join = self.addresses()

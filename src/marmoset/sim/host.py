@@ -10,7 +10,8 @@ from dataclasses import replace
 from random import Random
 from typing import Final, final
 
-from marmoset.codec.frames import FrameReader
+from marmoset.codec.channel import RANDOM_BYTES, Channel
+from marmoset.codec.keyring import Keyring
 from marmoset.config import Config
 from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
 from marmoset.session import Clients, Session
@@ -19,6 +20,7 @@ from marmoset.sim.network import CLOSED, PAUSED, Network, Wire
 from marmoset.sim.world import US_PER_MS, World
 
 WALL_EPOCH_MS: Final = 1_700_000_000_000
+HANDSHAKE_US: Final = 3000 * US_PER_MS
 FORBIDDEN_EVENTS: Final = ("internal error", "bad message")
 """What no correct node may say among correct nodes."""
 
@@ -54,6 +56,7 @@ class Host:
         config: Config,
         rng: Random,
         prepare: Callable[[Node], None] = lambda node: None,
+        keyring: Keyring | None = None,
     ) -> None:
         self.world = world
         self.network = network
@@ -64,6 +67,8 @@ class Host:
         self.rng = rng
         self.prepare = prepare
         """Shrinks the limits of a new node."""
+        self.keyring = keyring
+        self.sealing_rng = Random(f"{config.name} sealing {[] if keyring is None else keyring.ids()}")
         self.time = HostTime(world)
         self.node: Node | None = None
         self.witness: Witness | None = None
@@ -78,7 +83,9 @@ class Host:
         self.on_notify: Callable[[Host, Notify], None] | None = None
         self.on_exit: Callable[[Host, Exit], None] | None = None
         self._wires: dict[int, tuple[Wire, int]] = {}
-        self._readers: dict[int, FrameReader] = {}
+        self._channels: dict[int, Channel] = {}
+        self._shaking: dict[int, str] = {}
+        """Links whose channels are not open yet, with the address that was dialled."""
         self._links = 0
         self._waiting: list[Callable[[], None]] = []
         self._turn_wanted = False
@@ -112,9 +119,7 @@ class Host:
         self.is_silent = silent
         self._turn_wanted = False
         self._waiting.clear()
-        wires, self._wires = list(self._wires.values()), {}
-        self._readers.clear()
-        for wire, side in wires:
+        for wire, side in self._detach_all():
             self.network.drop(wire, side, silent)
         self.network.kick()
 
@@ -183,8 +188,46 @@ class Host:
         """Know a link by its number."""
         number = wire.numbers[side]
         self._wires[number] = (wire, side)
-        self._readers[number] = FrameReader(self.config.frame_bytes_max + 4)
+        randomness = b"" if self.keyring is None else self.sealing_rng.randbytes(RANDOM_BYTES)
+        frame_bytes_max = self.config.frame_bytes_max + 4
+        self._channels[number] = Channel(self.keyring, self.config.cluster, side == 0, randomness, frame_bytes_max)
         return number
+
+    def _detach(self, number: int) -> tuple[Wire, int] | None:
+        self._channels.pop(number, None)
+        self._shaking.pop(number, None)
+        return self._wires.pop(number, None)
+
+    def _detach_all(self) -> list[tuple[Wire, int]]:
+        wires, self._wires = list(self._wires.values()), {}
+        self._channels.clear()
+        self._shaking.clear()
+        return wires
+
+    def _shake(self, number: int, address: str) -> None:
+        """Begin the handshake of a link whose channel is not open, and end it where that takes too long."""
+        self._shaking[number] = address
+        wire, side = self._wires[number]
+        run = self.run
+        if self._channels[number].first:
+            self.network.send(wire, side, self._channels[number].first)
+
+        def give_up() -> None:
+            if self.run == run and number in self._shaking and self._has(number, wire):
+                self._detach(number)
+                self.network.close(wire, side)
+                self._dial_failed(run, address, "no handshake")
+
+        self.world.after(HANDSHAKE_US, give_up)
+
+    def _dial_failed(self, run: int, address: str, why: str) -> None:
+        if self.node is None or self.run != run or not address:
+            return
+        if self.is_stopped:
+            self._waiting.append(lambda: self._dial_failed(run, address, why))
+            return
+        self.node.handle_dial_failed(address, why)
+        self.settle()
 
     def _has(self, number: int, wire: Wire) -> bool:
         known = self._wires.get(number)
@@ -193,14 +236,24 @@ class Host:
     def receive(self, wire: Wire, side: int, data: bytes) -> None:
         """Bytes have come over a link."""
         number = wire.numbers[side]
-        node, reader = self.node, self._readers.get(number)
-        if node is None or reader is None or not self._has(number, wire):
+        node, channel = self.node, self._channels.get(number)
+        if node is None or channel is None or not self._has(number, wire):
             return
-        for payload in reader.feed(data):
-            node.handle_message(number, payload)
+        payloads = channel.feed(data)
+        if reply := channel.take_reply():
+            self.network.send(wire, side, reply)
+        if channel.is_open and number in self._shaking:
+            address = self._shaking.pop(number)
+            if address:
+                node.handle_dialled(number, address)
+            else:
+                node.handle_accepted(number)
             self.settle()
+        for payload in payloads:
             if self.node is not node or number not in self._wires:
                 return
+            node.handle_message(number, payload)
+            self.settle()
 
     def tell(self, wire: Wire, side: int, what: str) -> None:
         """A link is paused, resumed or closed; told at once, or when the host goes on."""
@@ -215,9 +268,11 @@ class Host:
                 return
             if what == CLOSED:
                 wire.open[side] = False
-                del self._wires[number]
-                del self._readers[number]
+                address = self._shaking.get(number, "")
+                self._detach(number)
                 node.handle_closed(number)
+                if address:
+                    node.handle_dial_failed(address, "closed before its handshake was over")
             elif what == PAUSED:
                 node.handle_paused(number)
             else:
@@ -228,7 +283,7 @@ class Host:
 
     def held_bytes(self) -> int:
         """Bytes of unfinished frames and messages."""
-        frames = sum(reader.held_bytes for reader in self._readers.values())
+        frames = sum(channel.held_bytes for channel in self._channels.values())
         return frames + (0 if self.node is None else sum(link.messages.held_bytes for link in self.node.links.values()))
 
     # -- effects
@@ -243,14 +298,13 @@ class Host:
                 if isinstance(effect, Send):
                     wire_side = self._wires.get(effect.link)
                     if wire_side is not None:
-                        self.network.send(*wire_side, effect.data)
+                        self.network.send(*wire_side, self._channels[effect.link].seal(effect.data))
                 elif isinstance(effect, SetTimer):
                     self._set_timer(effect)
                 elif isinstance(effect, Dial):
                     self._dial(effect.address)
                 elif isinstance(effect, Close):
-                    wire_side = self._wires.pop(effect.link, None)
-                    self._readers.pop(effect.link, None)
+                    wire_side = self._detach(effect.link)
                     if wire_side is not None:
                         self.network.close(*wire_side)
                 elif isinstance(effect, Notify):
@@ -273,9 +327,7 @@ class Host:
         self.witness = None
         self._waiting.clear()
         self._turn_wanted = False
-        wires, self._wires = list(self._wires.values()), {}
-        self._readers.clear()
-        for wire, side in wires:
+        for wire, side in self._detach_all():
             self.network.close(wire, side)
         self.exited = effect
 
@@ -300,18 +352,12 @@ class Host:
             target = wire.ends[1]
             number = self.attach(wire, 0)
             target._accept(wire)
-            self._dialled(run, wire, number, address)
+            if self._channels[number].is_open:
+                self._dialled(run, wire, number, address)
+            else:
+                self._shake(number, address)
 
-        def failed(why: str) -> None:
-            if self.node is None or self.run != run:
-                return
-            if self.is_stopped:
-                self._waiting.append(lambda: failed(why))
-                return
-            self.node.handle_dial_failed(address, why)
-            self.settle()
-
-        self.network.dial(self, address, opened, failed)
+        self.network.dial(self, address, opened, lambda why: self._dial_failed(run, address, why))
 
     def _accept(self, wire: Wire) -> None:
         number, run = self.attach(wire, 1), self.run
@@ -321,7 +367,9 @@ class Host:
                 self.node.handle_accepted(number)
                 self.settle()
 
-        if self.is_stopped:
+        if not self._channels[number].is_open:
+            self._shake(number, "")
+        elif self.is_stopped:
             self._waiting.append(accept)
         else:
             accept()

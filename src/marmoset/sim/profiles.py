@@ -66,6 +66,10 @@ PROFILES: Final[dict[str, Profile]] = {
 }
 
 
+SEALED_SHARE: Final = 0.1
+"""How many runs encrypt their links."""
+
+
 @dataclass(frozen=True, slots=True)
 class Knobs:
     """Everything that a run depends on, beside its seed."""
@@ -101,6 +105,8 @@ class Knobs:
     check_gap_ms: int
     liveness_ms: int
     quorum: str
+    sealed: bool
+    """Whether links are encrypted; drawn apart from the other knobs."""
     weights: dict[str, int] = field(default_factory=dict)
 
 
@@ -157,6 +163,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         check_gap_ms=rng.choice([100, 300]) if nodes < 20 else 2000,
         liveness_ms=60_000 * scale,
         quorum="one" if nodes == 2 else "majority",
+        sealed=nodes < 20 and Random(f"sealed {seed} {profile}").random() < SEALED_SHARE,
         weights=_some(rng, chosen.weights, profile),
     )
 
