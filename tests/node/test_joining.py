@@ -171,6 +171,27 @@ def filled_slowly(members: int = 2) -> Group:
     return group
 
 
+def test_a_newcomer_folds_and_forgets_nothing_before_it_is_complete() -> None:
+    group = Group(2)
+    group.network.conditions = Conditions(latency_us_min=20_000, latency_us_max=20_000, window_bytes=4096)
+    for i in range(200):
+        group.write(1, b"x" * 2000, b"key%d" % i)
+    group[1].fold_budget = 0
+    group.until(lambda: group[1].replica.folding_batches > 0)  # stable, not yet folded: part of the log of a join
+    group[1].snapshot_step_elements = 5
+    group.start_one(join=(group.hosts[0].address,))
+    group.until(lambda: group[3].state == "joining" and bool(group[3].replica.log.entries))
+    newcomer = group[3]
+    newcomer.replica.keyspace.garbage.append({b"of an": b"earlier attempt"})
+    group.until(lambda: not newcomer.replica.keyspace.garbage)
+    group[1].fold_budget = 2000
+    while newcomer.state == "joining":
+        assert newcomer.replica.counters["batches_folded"] == newcomer.replica.counters["forgotten"] == 0
+        group.run(1)
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+
+
 def test_a_newcomer_that_dies_in_the_middle_leaves_nothing_behind() -> None:
     group = filled_slowly()
     group.hosts[2].crash()

@@ -432,7 +432,8 @@ class Node:
                 link.stream.report_due = True
 
     def _fold(self) -> None:
-        more = self.replica.advance() and self.replica.fold_slice(self.fold_budget)
+        # a newcomer folds nothing before it is complete: garbage of an earlier attempt may have set the timer
+        more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
         if self.replica.keyspace.collect_garbage(GARBAGE_ENTRIES) or more:
             self.arm("fold", 1)
 
