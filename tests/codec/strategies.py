@@ -75,7 +75,7 @@ MESSAGE_FIELDS: dict[str, st.SearchStrategy[object]] = {
     **{name: counts for name in ("shards", "keys")},
     **{name: texts for name in ("cluster", "name", "address", "code", "reason")},
     **{name: ids for name in ("replica", "origin")},
-    **{name: vectors for name in ("vector", "raised", "peers", "graves")},
+    **{name: vectors for name in ("vector", "raised", "peers", "graves", "unreachable")},
     **{name: id_lists for name in ("line", "dropped", "direct", "origins")},
     "answer": st.booleans(),
     "operations": raw_operations,

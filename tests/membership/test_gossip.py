@@ -109,6 +109,32 @@ def test_whoever_was_stopped_blames_nobody_for_the_time_it_lost() -> None:
     assert told == [(2, ALIVE, SUSPECT), (2, SUSPECT, UNREACHABLE)]
 
 
+def test_unreachable_is_counted_from_the_tick_that_sees_it_and_without_a_break() -> None:
+    table = Membership(1, 2000, 5000, interval_ms=500)
+    table.add(2, 0)
+    seen = []
+    for now in range(0, 9001, 500):
+        if now == 8000:
+            table.merge([(2, 1)], now)
+        table.tick(now)
+        seen.append(table.unreachable_ms(2, now))
+    assert seen == [0] * 11 + [500, 1000, 1500, 2000, 2500, 0, 0, 0]
+    assert table.unreachable_ms(1, 9000) == table.unreachable_ms(77, 9000) == 0
+
+
+def test_whoever_slept_has_not_found_anybody_unreachable() -> None:
+    table = Membership(1, 2000, 5000, interval_ms=500)
+    table.add(2, 0)
+    for now in range(0, 20_001, 500):
+        table.tick(now)
+    assert table.unreachable_ms(2, 20_400) == 15_000
+    assert table.unreachable_ms(2, 80_000) == 0, "before it has noticed that it slept"
+    table.tick(80_000)
+    assert table.unreachable_ms(2, 80_000) == 0
+    table.tick(80_500)
+    assert table.unreachable_ms(2, 80_500) == 500
+
+
 @given(st.lists(st.tuples(st.integers(0, 3000), st.lists(st.tuples(st.integers(1, 5), st.integers(0, 9))))))
 def test_any_digests_in_any_order_leave_a_sound_table(steps: list[tuple[int, list[tuple[int, int]]]]) -> None:
     table = membership(2, 3, 4)

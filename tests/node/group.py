@@ -198,9 +198,17 @@ class Alone:
         state = me.stability.states.get(replica, 0) + 1
         return Report(KnownRow(replica, state, self.time.wall << 16, vector_pairs(me.seen)), [])
 
-    def gossip(self, replica: int, counter: int, *, answer: bool = False, wall_ms: int | None = None) -> Gossip:
+    def gossip(
+        self,
+        replica: int,
+        counter: int,
+        *,
+        answer: bool = False,
+        wall_ms: int | None = None,
+        unreachable: list[tuple[int, int]] | None = None,
+    ) -> Gossip:
         wall = self.time.wall if wall_ms is None else wall_ms
-        return Gossip(replica, counter, wall, [], [(replica, counter)], self.time.now, answer)
+        return Gossip(replica, counter, wall, [], [(replica, counter)], unreachable or [], self.time.now, answer)
 
     def events(self, event: str) -> list[dict[str, object]]:
         return [notice.fields for notice in self.notices if notice.event == event]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from marmoset.sim.mutants import MUTANTS, applied, hunt
+from marmoset.sim.hunting import applied, hunt
+from marmoset.sim.mutants import MUTANTS
 from marmoset.sim.simulation import HOLDS, simulate
 
 QUICK = [

@@ -11,7 +11,8 @@ import pytest
 
 from marmoset.errors import UsageError
 from marmoset.sim import command
-from marmoset.sim.mutants import MUTANTS, applied
+from marmoset.sim.hunting import applied
+from marmoset.sim.mutants import MUTANTS
 from marmoset.sim.profiles import FAULTS, PROFILES, draw
 from marmoset.sim.simulation import BREACH, HOLDS, STUCK, Simulation, simulate
 

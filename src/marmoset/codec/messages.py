@@ -89,13 +89,17 @@ class Report(Message, tag=4, frozen=True):
 
 
 class Gossip(Message, tag=5, frozen=True):
-    """A meeting: own id and clock, version vector, what the sender knows of everyone. Symmetrical: it is answered."""
+    """A meeting: own id and clock, version vector, what the sender knows of everyone. Symmetrical: it is answered.
+
+    `unreachable` says for how many milliseconds, without a break, the sender has found members unreachable.
+    """
 
     replica: Id
     counter: Count
     wall_ms: Count
     vector: Vector
     peers: Vector
+    unreachable: Vector
     echo_ms: Count
     answer: bool
 

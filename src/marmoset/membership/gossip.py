@@ -24,12 +24,13 @@ STATES: Final = (ALIVE, SUSPECT, UNREACHABLE)
 class Contact:
     """What is known of one other member's liveness."""
 
-    __slots__ = ("counter", "heard_ms", "state")
+    __slots__ = ("counter", "heard_ms", "state", "unreachable_since_ms")
 
     def __init__(self, now_ms: int) -> None:
         self.counter = 0
         self.heard_ms = now_ms
         self.state = ALIVE
+        self.unreachable_since_ms: int | None = None
 
 
 @final
@@ -64,9 +65,10 @@ class Membership:
         self.counter += 1
         if self._ticked_ms is not None:
             lost_ms = now_ms - self._ticked_ms
-            if lost_ms > max(self.suspect_after_ms // 2, 3 * self.interval_ms):
+            if lost_ms > self._lost_ms_min:
                 for contact in self.contacts.values():
                     contact.heard_ms = min(now_ms, contact.heard_ms + lost_ms)
+                    contact.unreachable_since_ms = None  # it may have been back meanwhile: what was measured is void
         self._ticked_ms = now_ms
         changes: list[tuple[ReplicaId, str, str]] = []
         for replica in sorted(self.contacts):
@@ -75,7 +77,16 @@ class Membership:
             if state != contact.state:
                 changes.append((replica, contact.state, state))
                 contact.state = state
+            if state != UNREACHABLE:
+                contact.unreachable_since_ms = None
+            elif contact.unreachable_since_ms is None:
+                contact.unreachable_since_ms = now_ms
         return changes
+
+    @property
+    def _lost_ms_min(self) -> int:
+        """From which pause between two ticks on this process was stopped or starved itself."""
+        return max(self.suspect_after_ms // 2, 3 * self.interval_ms)
 
     def _judge(self, contact: Contact, now_ms: int) -> str:
         silent_ms = now_ms - contact.heard_ms
@@ -110,6 +121,16 @@ class Membership:
         """For how long a member was not heard of; 0 for ourselves and for strangers."""
         contact = self.contacts.get(replica)
         return 0 if contact is None else max(0, now_ms - contact.heard_ms)
+
+    def unreachable_ms(self, replica: ReplicaId, now_ms: int) -> int:
+        """For how long a member has been unreachable without a break, as far as this process was awake to see it: 0
+        for who is not, and for everybody while ticks are missing and what was seen before may no longer be true."""
+        contact = self.contacts.get(replica)
+        if contact is None or contact.unreachable_since_ms is None or self._ticked_ms is None:
+            return 0
+        if now_ms - self._ticked_ms > self._lost_ms_min or self._judge(contact, now_ms) != UNREACHABLE:
+            return 0
+        return self._ticked_ms - contact.unreachable_since_ms
 
     def is_heard_since(self, replica: ReplicaId, moment_ms: int) -> bool:
         """Whether a member was heard of after a moment."""

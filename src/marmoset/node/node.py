@@ -32,6 +32,7 @@ from marmoset.keyspace import Keyspace
 from marmoset.membership.gossip import Membership
 from marmoset.node import reports
 from marmoset.node.budget import LogBudget
+from marmoset.node.burying import Burying
 from marmoset.node.dialling import Dialling
 from marmoset.node.effects import Close, Dial, Effect, Exit, Keys, Notify, Send, SetTimer, TimeSource
 from marmoset.node.greeting import Greeting
@@ -51,7 +52,15 @@ FOLD_BUDGET: Final = 2000
 EXPIRE_KEYS: Final = 1000
 FOLD_DELAY_MS: Final = 5
 GARBAGE_ENTRIES: Final = 5000
-COUNTERS: Final = ("frames_bad", "handshakes_failed", "internal_errors", "joins", "links_refused", "messages_bad")
+COUNTERS: Final = (
+    "burials_automatic",
+    "frames_bad",
+    "handshakes_failed",
+    "internal_errors",
+    "joins",
+    "links_refused",
+    "messages_bad",
+)
 
 
 @final
@@ -92,6 +101,7 @@ class Node:
         self.dialling = Dialling(self)
         self.joining = Joining(self)
         self.sponsoring = Sponsoring(self)
+        self.burying = Burying(self)
         self._timers: dict[int, str] = {}
         self._next_token = 1
         self._armed: set[str] = set()
@@ -184,8 +194,8 @@ class Node:
         self.effects.append(Exit(1, why))
 
     def bury(self, name: str, force: bool) -> None:
-        """Presume a member dead; see `Sponsoring.bury`."""
-        self.sponsoring.bury(name, force)
+        """Presume a member dead; see `Burying.bury`."""
+        self.burying.bury(name, force)
         self._settle()
 
     # -- events
@@ -418,6 +428,7 @@ class Node:
         self.dialling.close_silent()
         self.meeting.handle_interval()
         self.budget.handle_interval()
+        self.burying.handle_interval()
         if self.replica.keyspace.garbage:
             self.arm("fold", FOLD_DELAY_MS)
         self.sponsoring.handle_interval()

@@ -1,4 +1,4 @@
-"""Sponsoring: letting newcomers in, and burying (floor 7, DESIGN.md 4.1 and 4.3).
+"""Sponsoring: letting newcomers in (floor 7, DESIGN.md 4.1).
 
 A newcomer whose name nobody has is let in at once. If a present member has that name, it is asked: as long as anybody
 hears it, the newcomer is refused; if it is silent for two settling times, it is buried in the same batch that lets the
@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from marmoset.codec.messages import Hello
 from marmoset.codec.operations import Bury, Join, RosterOperation
-from marmoset.errors import UsageError
-from marmoset.ids import ReplicaId, id_text, parse_id
-from marmoset.membership.gossip import ALIVE
+from marmoset.ids import ReplicaId, id_text
 from marmoset.node.links import ADMITTING, LINKED, SPONSORING
 from marmoset.replication.snapshot import SnapshotSource
 
@@ -39,7 +37,7 @@ class _Admission:
 
 @final
 class Sponsoring:
-    """What one member does for newcomers, and about members that are gone."""
+    """What one member does for newcomers."""
 
     def __init__(self, node: "Node") -> None:
         self._node = node
@@ -120,7 +118,7 @@ class Sponsoring:
                 node.refuse(link, "name", f"the name {hello.name!r} is in use at {address}; choose another with --name")
                 return
         alone = all(not roster.members[r].born and roster.joins[r][0] == node.replica.me for r in present)
-        if present and not alone and not self._has_majority(present):
+        if present and not alone and not node.burying.has_majority(present):
             node.refuse(
                 link,
                 "majority",
@@ -131,25 +129,19 @@ class Sponsoring:
             return
         self._admit(link, hello, present)
 
-    def _has_majority(self, without: list[ReplicaId]) -> bool:
-        node, now = self._node, self._node.time.monotonic_ms()
-        if node.config.presumed_dead_quorum == "one":
-            return True
-        voters = [r for r in node.linked if node.membership.state(r, now) == ALIVE and r not in without]
-        return node.replica.roster.is_majority([node.replica.me, *voters])
-
-    def _burials(self, replicas: list[ReplicaId]) -> list[RosterOperation]:
-        roster = self._node.replica.roster
-        operations: list[RosterOperation] = []
-        for replica in replicas:
-            operations += (Bury(replica), *(Bury(unborn) for unborn in roster.unborn_of(replica)))
-        return operations
-
     def _admit(self, link: "Link", hello: Hello, predecessors: list[ReplicaId]) -> None:
         node = self._node
         for replica in predecessors:
-            node.notify("warning", "buried the predecessor of a newcomer", name=hello.name, id=id_text(replica))
-        node.replica.submit_roster([*self._burials(predecessors), Join(hello.replica, hello.name, hello.address)])
+            node.notify(
+                "warning",
+                "buried the predecessor of a newcomer",
+                name=hello.name,
+                id=id_text(replica),
+                witnesses=node.burying.names(node.burying.in_touch()),
+            )
+        node.replica.submit_roster(
+            [*node.burying.burials(predecessors), Join(hello.replica, hello.name, hello.address)]
+        )
         node.counters["joins"] += 1
         link.become(SPONSORING)
         link.snapshot = SnapshotSource(node.replica, hello.replica, node.snapshot_step_elements)
@@ -185,38 +177,3 @@ class Sponsoring:
             if link.state in (ADMITTING, SPONSORING) or link.peer in unborn:
                 node.refuse(link, "not yet", f"{node.config.name} is leaving")
         return [Bury(replica) for replica in unborn]
-
-    def bury(self, name: str, force: bool) -> None:
-        """Presume a member dead, by name or id.
-
-        Raises:
-            UsageError: there is no such member, it answers, or there is no majority; nothing was changed.
-        """
-        node, roster = self._node, self._node.replica.roster
-        chosen = [member.replica for member in roster.by_name(name)]
-        identified = parse_id(name)
-        if not chosen and identified is not None and identified in roster.present():
-            chosen = [identified]
-        if not chosen:
-            names = ", ".join(sorted({roster.members[r].name for r in roster.present()}))
-            raise UsageError(f"no member is called {name!r}; members are {names}")
-        if node.replica.me in chosen:
-            raise UsageError("a node cannot bury itself; use MARMOSET LEAVE")
-        if node.state != "serving":
-            raise UsageError(f"this node is {node.state} and cannot bury anybody")
-        if not force:
-            now = node.time.monotonic_ms()
-            for replica in chosen:
-                state = node.membership.state(replica, now)
-                if state != "unreachable":
-                    raise UsageError(
-                        f"{name} is {state}: only a member that is unreachable is buried. "
-                        "Stop it, or add FORCE: what it has not sent to others will then have to be rehabilitated"
-                    )
-            if not self._has_majority(chosen):
-                raise UsageError(
-                    f"this node is not in touch with a majority of {len(roster.electorate())} members. FORCE buries "
-                    "anyway: if the other side does the same, the group is split in two until an operator decides"
-                )
-        node.replica.submit_roster(self._burials(chosen))
-        node.notify("warning", "buried a member", name=name, force=force)

@@ -40,6 +40,7 @@ LEAVE_GRACE_S: Final = 2.0
 QUIET_S: Final = 60.0
 """For how long the same trouble with the same peer is not told again."""
 TOLD_MAX: Final = 256
+_SLEEPLESS: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @final
@@ -49,8 +50,9 @@ class SystemTime:
     __slots__ = ()
 
     def monotonic_ms(self) -> int:
-        """Milliseconds that never go back, since some moment."""
-        return time.monotonic_ns() // 1_000_000
+        """Milliseconds that never go back, since some moment. Those of a suspended machine count, where the system can
+        tell: a node that slept must notice it."""
+        return time.clock_gettime_ns(_SLEEPLESS) // 1_000_000
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970."""

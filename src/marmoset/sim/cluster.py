@@ -54,6 +54,7 @@ class Cluster:
             batch_operations_max=knobs.batch_operations_max,
             split_above=knobs.split_above,
             presumed_dead_quorum=knobs.quorum,
+            presumed_dead_after=knobs.presumed_dead_after_ms,
             replicas_max=256,
         )
         rng = Random(f"{self.seed} host {number}")

@@ -9,6 +9,8 @@ from random import Random
 from typing import Final, final
 
 from marmoset.node import Exit, Notify
+from marmoset.node.links import SPONSORING
+from marmoset.sim.burials import AUTOMATIC, check_burial
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.history import Breach
 from marmoset.sim.host import Host
@@ -18,6 +20,9 @@ from marmoset.sim.world import US_PER_MS
 SKEW_MS_MAX: Final = 3000
 """Within half of `clock_skew_max`, so that any two clocks agree well enough."""
 FAR_MS: Final = 30_000
+PAUSES_MS: Final = (100, 700, 3000, 7000)
+SLEEPS_MS: Final = (20_000, 60_000)
+"""Longer than anybody is waited for in a profile that buries: to these clusters it is what an hour is to others."""
 
 
 @final
@@ -49,9 +54,11 @@ class Faults:
             return self._take_away(name)
         if name == "restart":
             return self._restart()
+        if name == "crash_sponsor":
+            return self._crash_sponsor()
         if name == "join":
             return self._join()
-        return self._slow(name) if name in ("pause", "lag") else self._clock(name)
+        return self._slow(name) if name in ("pause", "sleep", "lag") else self._clock(name)
 
     # -- the network
 
@@ -120,6 +127,36 @@ class Faults:
         down = [host for host in self.cluster.hosts if host.node is None]
         return self.cluster.restart(self.rng.choice(down)) if down else ""
 
+    def _crash_sponsor(self) -> str:
+        """Have somebody join, and the machine that lets it in end in the middle of that, both of them now and then."""
+        cluster, rng = self.cluster, self.rng
+        newcomer = self._restart() or self._join()
+        joining = next((host for host in cluster.hosts if host.name == newcomer), cluster.hosts[0])
+        delay_us, tries = rng.choice([0, 2000, 20_000]), 200
+
+        def look() -> None:
+            nonlocal tries
+            tries -= 1
+            sponsors = [host for host in self._spare() if _is_sponsor(host)]
+            if sponsors:
+                host = rng.choice(sponsors)
+                run = host.run
+                cluster.world.after(delay_us, lambda: end(host, run))
+            elif tries:
+                cluster.world.after(5 * US_PER_MS, look)
+
+        def end(host: Host, run: int) -> None:
+            if host.run == run and host in self._spare():
+                host.crash(silent=rng.random() < 0.5)
+                self.counts["crashes"] += 1
+                self.counts["sponsors_lost"] += 1
+                if joining.node is not None and not joining.is_serving and rng.random() < 0.5:
+                    joining.crash(silent=True)
+
+        if newcomer:
+            look()
+        return newcomer
+
     def _join(self) -> str:
         if sum(host.node is not None for host in self.cluster.hosts) >= self.knobs.nodes + 2:
             return ""
@@ -137,7 +174,7 @@ class Faults:
             return f"{host.name} {host.lag_us}"
         host.stop()
         self.counts["pauses"] += 1
-        length_ms, run = rng.choice([100, 700, 3000, 7000]), host.run
+        length_ms, run = rng.choice(PAUSES_MS if name == "pause" else SLEEPS_MS), host.run
 
         def wake() -> None:
             if host.run == run and host.is_stopped:
@@ -160,6 +197,10 @@ class Faults:
         return f"{host.name} {host.time.skew_ms}"
 
 
+def _is_sponsor(host: Host) -> bool:
+    return host.node is not None and any(link.state == SPONSORING for link in host.node.links.values())
+
+
 def watch_exit(cluster: Cluster, host: Host, effect: Exit) -> None:
     """A node has ended by itself: whoever says that it has left has handed on everything that it had."""
     cluster.trace.line(cluster.world.now_us, f"{host.name} exits {effect.code} {effect.why}")
@@ -177,10 +218,22 @@ def watch_notice(cluster: Cluster, host: Host, notice: Notify) -> None:
     """A node says something: it is traced; nobody that is alive may be presumed dead here."""
     cluster.trace.line(cluster.world.now_us, f"{host.name} says {notice.level} {notice.event} {notice.fields}")
     if notice.event == "presumed dead":
-        raise Breach(f"{host.name} is alive and was presumed dead by {notice.fields.get('by')}")
+        if not cluster.knobs.may_bury_the_living:
+            raise Breach(f"{host.name} is alive and was presumed dead by {notice.fields.get('by')}")
+        cluster.counts["buried_alive"] += 1
+        run = host.run
+
+        def restart() -> None:
+            if host.run == run:
+                host.crash()
+                cluster.restart(host)
+
+        cluster.world.after(0, restart)
     if notice.event == "link lost":
         cluster.counts["links_lost"] += 1
     elif notice.event == "serving":
         cluster.counts["joins"] += int(bool(host.config.join))
-    elif notice.event.startswith("buried"):
+    elif "witnesses" in notice.fields:
         cluster.counts["burials"] += 1
+        cluster.counts["burials_automatic"] += notice.event == AUTOMATIC
+        check_burial(cluster, host, notice)

@@ -23,6 +23,8 @@ WALL_EPOCH_MS: Final = 1_700_000_000_000
 HANDSHAKE_US: Final = 3000 * US_PER_MS
 FORBIDDEN_EVENTS: Final = ("internal error", "bad message")
 """What no correct node may say among correct nodes."""
+NAP_US_MIN: Final = 2_000_000
+"""Stops of this length are long enough that a node has to notice them."""
 
 
 @final
@@ -76,6 +78,9 @@ class Host:
         self.run = 0
         """Grows with each start and crash, so that what belongs to an earlier run is ignored."""
         self.is_stopped = False
+        self.nap: tuple[int, int] | None = None
+        """From when to when it was last stopped for longer than `NAP_US_MIN`."""
+        self._stopped_us = 0
         self.is_silent = False
         """The machine is off: nobody answers, not even with a refusal."""
         self.lag_us = 0
@@ -100,6 +105,7 @@ class Host:
         """Start a node here."""
         assert self.node is None
         self.run += 1
+        self.nap = None
         self.exited = None
         self.is_silent = False
         self.config = replace(self.config, join=join)
@@ -126,10 +132,13 @@ class Host:
     def stop(self) -> None:
         """Handle nothing until `go_on`."""
         self.is_stopped = True
+        self._stopped_us = self.world.now_us
 
     def go_on(self) -> None:
         """Handle what has waited, and everything from now on."""
         self.is_stopped = False
+        if self.world.now_us - self._stopped_us > NAP_US_MIN:
+            self.nap = (self._stopped_us, self.world.now_us)
         waiting, self._waiting = self._waiting, []
         for action in waiting:
             action()

@@ -1,16 +1,12 @@
 """Faults put in on purpose (beside the floors): the test of the tester.
 
-Each mutant breaks one rule of DESIGN.md sections 3 to 5 by putting something else in the place of a function while
-runs are played. `hunt` plays runs of the profile that suits it until one fails, within a budget. Only interpreted
-code can be changed so; a compiled build has no mutants.
+Each mutant breaks one rule of DESIGN.md sections 3 to 5; see `hunting`. Those about who is let in and who is buried are
+in `mutants_membership`.
 
 A mutant that is not found is a hole in the simulator: in what it provokes or in what it checks.
 """
 
 import importlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -24,74 +20,8 @@ from marmoset.ids import Dot, ReplicaId
 from marmoset.node import leaving, meeting, node
 from marmoset.replication import expiry, oplog, replica, roster, snapshot, stability
 from marmoset.session import Session
-from marmoset.sim.profiles import draw
-from marmoset.sim.simulation import HOLDS, Outcome, Simulation
-
-Patch = tuple[object, str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One rule, broken."""
-
-    name: str
-    rule: str
-    says: str
-    patches: Callable[[], list[Patch]]
-    profile: str = "everything"
-    budget: int = 60
-    nodes: int = 4
-    steps: int = 500
-    focus: str = ""
-    """The type that most of the commands are on; all of its kind on few keys. See `profiles`."""
-
-    def play(self, seed: int) -> Outcome:
-        """One run that may find it."""
-        knobs = draw(seed, self.profile, self.nodes, self.steps)
-        if self.focus:
-            knobs = replace(knobs, focus=self.focus, keys=2, words=2, nested_share=0.0)
-        return Simulation(seed, knobs).run()
-
-
-@contextmanager
-def applied(mutant: Mutant) -> Iterator[None]:
-    """While this lasts, the rule is broken everywhere."""
-    kept: list[Patch] = []
-    try:
-        for owner, name, value in mutant.patches():
-            kept.append((owner, name, getattr(owner, name)))
-            setattr(owner, name, value)
-        yield
-    finally:
-        for owner, name, value in reversed(kept):
-            setattr(owner, name, value)
-
-
-@dataclass(slots=True)
-class Hunt:
-    """What became of the search for one mutant."""
-
-    mutant: Mutant
-    runs: int
-    found: int
-    first: Outcome | None
-
-
-def hunt(mutant: Mutant, budget: int | None = None, stop_at: int = 1) -> Hunt:
-    """Play runs until `stop_at` have failed that hold without the mutant, or the budget is used up."""
-    found, runs = 0, 0
-    first: Outcome | None = None
-    for seed in range(budget or mutant.budget):
-        runs += 1
-        with applied(mutant):
-            outcome = mutant.play(seed)
-        if outcome.code != HOLDS and mutant.play(seed).code == HOLDS:
-            found += 1
-            first = first or outcome
-            if found >= stop_at:
-                break
-    return Hunt(mutant, runs, found, first)
-
+from marmoset.sim.hunting import Mutant, Patch, hunt
+from marmoset.sim.mutants_membership import MUTANTS_MEMBERSHIP
 
 # Section 3: replication
 
@@ -557,6 +487,7 @@ MUTANTS: Final = (
     Mutant("residue left", "5", "the runs beside are not looked at again", _residue_left, "partitions", focus="l"),
     Mutant("expired early", "5", "a key is removed by one clock alone", _expired_by_own_clock, "everything", 120),
     Mutant("one dot for many", "2", "an insertion of several values takes one dot", _sizes_counted_as_one, "calm"),
+    *MUTANTS_MEMBERSHIP,
 )
 
 

@@ -19,6 +19,7 @@ FAULTS: Final = (
     "heal",
     "crash",
     "power_off",
+    "crash_sponsor",
     "restart",
     "join",
     "leave",
@@ -27,8 +28,12 @@ FAULTS: Final = (
     "skew",
     "jump",
     "far_jump",
+    "sleep",
 )
 """What can be done to a cluster; see `faults`."""
+
+
+HOUR_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,14 @@ class Profile:
     lossy: bool = False
     late: bool = False
     required: tuple[str, ...] = ()
+    buries: bool = False
+    """Members are presumed dead by themselves, after some simulated seconds."""
 
 
 _CUTS: Final = {"cut_one_way": 2, "cut_group": 3, "cut_node": 3, "cut_ring": 1, "heal": 6}
-_CHURN: Final = {"crash": 3, "power_off": 1, "restart": 5, "join": 3, "leave": 2}
+_CHURN: Final = {"crash": 3, "power_off": 1, "crash_sponsor": 2, "restart": 6, "join": 3, "leave": 2}
 _SLOW: Final = {"pause": 4, "lag": 2}
+_SLEEP: Final = {"sleep": 1}
 _CLOCKS: Final = {"skew": 3, "jump": 3, "far_jump": 1}
 _ALWAYS: Final = ("operations", "folds", "elements_dropped", "transactions", "joins")
 
@@ -51,17 +59,32 @@ PROFILES: Final[dict[str, Profile]] = {
     "calm": Profile({}, required=_ALWAYS),
     "lossy": Profile({}, lossy=True, late=True, required=_ALWAYS),
     "partitions": Profile({**_CUTS}, required=(*_ALWAYS, "cuts", "heals", "links_broken")),
-    "churn": Profile({**_CHURN}, required=(*_ALWAYS, "leaves", "crashes", "restarts", "burials", "forgotten")),
+    "churn": Profile(
+        {**_CHURN},
+        required=(
+            *_ALWAYS,
+            "leaves",
+            "crashes",
+            "restarts",
+            "burials",
+            "burials_automatic",
+            "sponsors_lost",
+            "forgotten",
+        ),
+        buries=True,
+    ),
     "slow": Profile({**_SLOW}, late=True, required=(*_ALWAYS, "pauses")),
     "clocks": Profile({**_CLOCKS}, required=(*_ALWAYS, "clock_changes", "writes_refused")),
     "everything": Profile(
-        {**_CUTS, **_CHURN, **_SLOW, **_CLOCKS},
+        {**_CUTS, **_CHURN, **_SLOW, **_SLEEP, **_CLOCKS},
         lossy=True,
         late=True,
         required=(
             *_ALWAYS,
             *("cuts", "heals", "leaves", "crashes", "restarts", "burials", "forgotten", "pauses", "clock_changes"),
+            *("burials_automatic", "buried_alive"),
         ),
+        buries=True,
     ),
 }
 
@@ -107,7 +130,13 @@ class Knobs:
     quorum: str
     sealed: bool
     """Whether links are encrypted; drawn apart from the other knobs."""
+    presumed_dead_after_ms: int
     weights: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def may_bury_the_living(self) -> bool:
+        """Whether somebody may be out of reach for as long as it takes to be presumed dead."""
+        return self.presumed_dead_after_ms < HOUR_MS and not set(self.weights).isdisjoint((*_CUTS, *_SLOW, *_SLEEP))
 
 
 def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
@@ -164,6 +193,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         liveness_ms=60_000 * scale,
         quorum="one" if nodes == 2 else "majority",
         sealed=nodes < 20 and Random(f"sealed {seed} {profile}").random() < SEALED_SHARE,
+        presumed_dead_after_ms=rng.choice([3000, 6000, 12_000]) * scale if chosen.buries and nodes > 2 else HOUR_MS,
         weights=_some(rng, chosen.weights, profile),
     )
 
@@ -172,5 +202,5 @@ def _some(rng: Random, weights: dict[str, int], profile: str) -> dict[str, int]:
     """The faults of one run: a run of `everything` often leaves some kinds out, which lets others come closer."""
     if profile != "everything" or rng.random() < 0.5:
         return dict(weights)
-    left_out = rng.choice([_CUTS, _CHURN, _SLOW, _CLOCKS])
+    left_out = rng.choice([_CUTS, _CHURN, {**_SLOW, **_SLEEP}, _CLOCKS])
     return {name: weight for name, weight in weights.items() if name not in left_out}

@@ -20,7 +20,7 @@ from marmoset.sim import checks
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.faults import Faults, watch_exit, watch_notice
 from marmoset.sim.history import Breach
-from marmoset.sim.profiles import Knobs, draw
+from marmoset.sim.profiles import HOUR_MS, Knobs, draw
 from marmoset.sim.trace import Trace
 from marmoset.sim.workload import Workload
 from marmoset.sim.world import US_PER_MS
@@ -219,7 +219,8 @@ class Simulation:
         return problem
 
     def _help(self) -> None:
-        """What an operator does: start again what has ended by itself or cannot join, bury what is dead for good."""
+        """What an operator does: start again what has ended by itself or cannot join, bury what is dead for good if the
+        members do not do so by themselves."""
         cluster = self.cluster
         alive = {host.node.replica.me for host in cluster.hosts if host.node is not None}
         serving = [host for host in cluster.hosts if host.is_serving]
@@ -229,7 +230,7 @@ class Simulation:
             elif host.node is not None and host.node.state == "waiting" and not cluster.is_any_up(host.config.join):
                 host.crash()  # all its addresses are of machines that stay dead: it is given others
                 cluster.restart(host)
-        if not serving:
+        if not serving or self.knobs.presumed_dead_after_ms < HOUR_MS:
             return
         judge = self.rng.choice(serving)
         assert judge.node is not None

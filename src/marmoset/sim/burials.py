@@ -1,0 +1,54 @@
+"""Burials as they should be (beside the floors): each is judged by what the simulator knows (DESIGN.md 4.3).
+
+Whoever buries, and those that it is in touch with, are more than half of those who count. Whoever buries by itself, and
+everybody on whose word it does, was awake for as long as the buried has to be unreachable before. All of this is read
+from hosts and rosters, nothing from what the nodes measured.
+"""
+
+from typing import Final
+
+from marmoset.ids import parse_id
+from marmoset.node import Notify
+from marmoset.sim.cluster import Cluster
+from marmoset.sim.history import Breach
+from marmoset.sim.host import Host
+from marmoset.sim.world import US_PER_MS
+
+AUTOMATIC: Final = "buried a member that is presumed dead"
+FRESH_MS: Final = 4000
+"""How old the word of a witness may be, at the longest gossip interval."""
+
+
+def check_burial(cluster: Cluster, host: Host, notice: Notify) -> None:
+    """Raise where a burial was not justified. O(members)."""
+    assert host.node is not None
+    roster = host.node.replica.roster
+    names = [host.name, *_names(notice)]
+    electorate = [r for r, member in roster.members.items() if member.born and r not in roster.left]
+    votes = [r for r in electorate if roster.members[r].name in names and r not in roster.buried]
+    buried = notice.fields["name"]
+    member = roster.members.get(parse_id(str(notice.fields["id"])) or 0)
+    if notice.fields.get("force") or member is None or not member.born:
+        return
+    if cluster.knobs.quorum != "one" and 2 * len(votes) <= len(electorate):
+        raise Breach(f"{host.name} buries {buried} on the word of {len(votes)} of {len(electorate)} (4.3)")
+    if notice.event != AUTOMATIC:
+        return
+    for other in [each for each in cluster.hosts if each.name in names]:
+        fresh_ms = 0 if other is host else FRESH_MS
+        if _slept(other, cluster.world.now_us, cluster.knobs.presumed_dead_after_ms, fresh_ms):
+            raise Breach(f"{host.name} buries {buried} on the word of {other.name}, which was asleep (4.3)")
+
+
+def _names(notice: Notify) -> list[str]:
+    names = notice.fields["witnesses"]
+    assert isinstance(names, list)
+    return names
+
+
+def _slept(host: Host, now_us: int, limit_ms: int, fresh_ms: int) -> bool:
+    """Whether a host slept while it watched, which it did up to a moment not longer ago than `fresh_ms`."""
+    if host.nap is None:
+        return False
+    slept_us, woke_us = host.nap
+    return woke_us > now_us - limit_ms * US_PER_MS and slept_us < now_us - fresh_ms * US_PER_MS

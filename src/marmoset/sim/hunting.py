@@ -1,0 +1,77 @@
+"""Hunting mutants (beside the floors): a mutant is a rule that is broken on purpose, and has to be found.
+
+A mutant puts something else in the place of a function while runs are played. `hunt` plays runs of the profile that
+suits it until one fails, within a budget. Only interpreted code can be changed so; a compiled build has no mutants.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from marmoset.sim.profiles import draw
+from marmoset.sim.simulation import HOLDS, Outcome, Simulation
+
+Patch = tuple[object, str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One rule, broken."""
+
+    name: str
+    rule: str
+    says: str
+    patches: Callable[[], list[Patch]]
+    profile: str = "everything"
+    budget: int = 60
+    nodes: int = 4
+    steps: int = 500
+    focus: str = ""
+    """The type that most of the commands are on; all of its kind on few keys. See `profiles`."""
+
+    def play(self, seed: int) -> Outcome:
+        """One run that may find it."""
+        knobs = draw(seed, self.profile, self.nodes, self.steps)
+        if self.focus:
+            knobs = replace(knobs, focus=self.focus, keys=2, words=2, nested_share=0.0)
+        return Simulation(seed, knobs).run()
+
+
+@contextmanager
+def applied(mutant: Mutant) -> Iterator[None]:
+    """While this lasts, the rule is broken everywhere."""
+    kept: list[Patch] = []
+    try:
+        for owner, name, value in mutant.patches():
+            kept.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in reversed(kept):
+            setattr(owner, name, value)
+
+
+@dataclass(slots=True)
+class Hunt:
+    """What became of the search for one mutant."""
+
+    mutant: Mutant
+    runs: int
+    found: int
+    first: Outcome | None
+
+
+def hunt(mutant: Mutant, budget: int | None = None, stop_at: int = 1) -> Hunt:
+    """Play runs until `stop_at` have failed that hold without the mutant, or the budget is used up."""
+    found, runs = 0, 0
+    first: Outcome | None = None
+    for seed in range(budget or mutant.budget):
+        runs += 1
+        with applied(mutant):
+            outcome = mutant.play(seed)
+        if outcome.code != HOLDS and mutant.play(seed).code == HOLDS:
+            found += 1
+            first = first or outcome
+            if found >= stop_at:
+                break
+    return Hunt(mutant, runs, found, first)

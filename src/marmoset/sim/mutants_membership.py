@@ -1,0 +1,77 @@
+"""Faults put in on purpose, DESIGN.md section 4 (beside the floors): who is let in, and who is buried on whose word."""
+
+from typing import Any, Final
+
+from marmoset.codec.operations import Bury
+from marmoset.ids import ReplicaId
+from marmoset.membership import gossip
+from marmoset.node import burying, node
+from marmoset.replication import roster
+from marmoset.sim.hunting import Mutant, Patch
+
+
+def _burial_by_minority() -> list[Patch]:
+    """What a node finds by itself is enough to bury somebody."""
+    return [(burying.Burying, "is_provable", lambda self, replica: True)]
+
+
+def _touch_is_evidence() -> list[Patch]:
+    """Whoever is in touch counts as a witness, asked or not."""
+    return [(burying.Burying, "said_ms", lambda self, peer, replica: self._node.config.presumed_dead_after)]
+
+
+def _sleeper_blames_others() -> list[Patch]:
+    """Whoever slept counts the time that it lost as silence of the others, and says so."""
+    return [(gossip.Membership, "_lost_ms_min", 1 << 60)]
+
+
+def _buried_leave_the_electorate() -> list[Patch]:
+    """The majority is one of those that are not buried: a few burials make it as small as one likes."""
+
+    def electorate(self: Any) -> list[ReplicaId]:
+        return sorted(
+            r for r, member in self.members.items() if member.born and r not in self.left and r not in self.buried
+        )
+
+    return [(roster.Roster, "electorate", electorate)]
+
+
+def _newcomers_of_the_dead_stay() -> list[Patch]:
+    """A sponsor is buried without its unborn newcomers, and nobody else buries them."""
+    return [
+        (burying.Burying, "burials", lambda self, replicas: [Bury(replica) for replica in replicas]),
+        (
+            burying.Burying,
+            "is_ours_to_bury",
+            lambda self, replica: self._node.replica.roster.members[replica].born,
+        ),
+    ]
+
+
+def _id_offered_twice() -> list[Patch]:
+    """A newcomer that was let in by one sponsor tries the next one under the same id."""
+    begin = node.Node.become_replica
+
+    def become(self: Any) -> None:
+        if not self.replica.me:
+            begin(self)
+
+    return [(node.Node, "become_replica", become)]
+
+
+MUTANTS_MEMBERSHIP: Final[tuple[Mutant, ...]] = (
+    Mutant("burial by minority", "4.3", "what one found by itself is enough", _burial_by_minority),
+    Mutant("touch is evidence", "4.3", "who is in touch counts as a witness", _touch_is_evidence, budget=120),
+    Mutant("sleeper blames others", "4.3", "a machine that slept buries the others", _sleeper_blames_others),
+    Mutant("electorate shrinks", "4.3", "who is buried does not count for the majority", _buried_leave_the_electorate),
+    Mutant(
+        "sponsor dies in mid-join",
+        "4.1",
+        "its unborn newcomers are not buried with it",
+        _newcomers_of_the_dead_stay,
+        "churn",
+        nodes=6,
+        steps=1000,
+    ),
+    Mutant("an id offered twice", "4.1", "a retry under the same id", _id_offered_twice, "churn"),
+)

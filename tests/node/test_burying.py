@@ -1,0 +1,229 @@
+"""Burial by majority: who buries whom, on whose word, and who is never believed."""
+
+from marmoset.codec.messages import Gossip
+from marmoset.codec.operations import Bury, Join
+from marmoset.node.burying import FRESH_MS_MIN
+from marmoset.node.states import SERVING
+from tests.node.group import Alone, Group
+
+HOUR_MS = 3_600_000
+BURIED = "buried a member that is presumed dead"
+
+
+def a_group(size: int, *, gossip_interval: int = 200, quorum: str = "majority") -> Group:
+    return Group(
+        size,
+        suspect_after=1000,
+        unreachable_after=2000,
+        presumed_dead_after=4000,
+        gossip_interval=gossip_interval,
+        presumed_dead_quorum=quorum,
+    )
+
+
+def burials(group: Group) -> list[tuple[str, object]]:
+    """Who has buried whom by itself."""
+    return sorted((who, notice.fields["name"]) for who, notice in group.notices if notice.event == BURIED)
+
+
+def is_done(group: Group) -> bool:
+    return group.is_whole() and group.is_at_rest()
+
+
+def test_whoever_is_gone_for_long_is_buried_once_and_everything_is_forgotten() -> None:
+    group = a_group(4)
+    group.hosts[3].crash()
+    group.write(1, b"v")
+    group.run(5500)
+    assert burials(group) == [], "unreachable after two seconds, for four"
+    group.until(lambda: is_done(group))
+    assert len(burials(group)) == 1, "the others have left it to one of them"
+    (fields,) = [notice.fields for _, notice in group.notices if notice.event == BURIED]
+    assert fields["name"] == "n4" and len(fields["witnesses"]) >= 1  # type: ignore[arg-type]
+    assert isinstance(fields["unreachable_ms"], int) and fields["unreachable_ms"] >= 4000
+
+
+def test_the_one_with_the_lowest_id_in_touch_goes_first_and_another_if_it_does_not() -> None:
+    group = a_group(4)
+    group.hosts[3].crash()
+    first = min(group.nodes(), key=lambda node: node.replica.me)
+    group.until(lambda: bool(burials(group)))
+    assert [who for who, _ in burials(group)] == [first.config.name]
+    other = a_group(4)
+    first = min(other.nodes()[:3], key=lambda node: node.replica.me)
+    other.hosts[3].crash()
+    first.burying.handle_interval = lambda: None  # type: ignore[method-assign]
+    other.until(lambda: is_done(other))
+    assert len(burials(other)) == 1 and burials(other)[0][0] != first.config.name
+
+
+def test_of_a_cut_three_to_two_the_three_bury_the_two_and_the_two_nobody() -> None:
+    group = a_group(5)
+    group.cut(4, 5)
+    group.write(4, b"v")
+    group.run(30_000)
+    buried = burials(group)
+    assert {name for _, name in buried} == {"n4", "n5"}
+    assert {who for who, _ in buried} <= {"n1", "n2", "n3"}
+    for number in (1, 2, 3):
+        assert len(group[number].replica.roster.graves) == 2 and group[number].replica.is_at_rest
+    for number in (4, 5):
+        assert not group[number].replica.roster.buried and group[number].state == SERVING
+
+
+def test_of_a_cut_two_to_two_nobody_buries_anybody_and_it_heals() -> None:
+    group = a_group(4)
+    group.cut(3, 4)
+    group.write(1, b"one side", b"a")
+    group.write(3, b"the other", b"b")
+    group.run(60_000)
+    assert burials(group) == []
+    group.network.heal()
+    group.until(lambda: is_done(group))
+    assert group.values(b"a") == [b"one side"] * 4 and group.values(b"b") == [b"the other"] * 4
+
+
+def test_one_may_decide_alone_where_the_operator_accepted_that() -> None:
+    group = a_group(2, quorum="one")
+    group.hosts[1].crash()
+    group.until(lambda: bool(burials(group)))
+    group.until(lambda: is_done(group))
+    pair = a_group(2)
+    pair.hosts[1].crash()
+    pair.run(30_000)
+    assert burials(pair) == [], "two have no majority without each other"
+
+
+def test_a_machine_that_slept_for_an_hour_buries_nobody() -> None:
+    group = a_group(4, gossip_interval=1000)
+    group.hosts[3].stop()
+    group.hosts[2].stop()  # no majority is awake
+    group.run(HOUR_MS)
+    group.hosts[2].go_on()
+    group.hosts[3].go_on()
+    group.run(3000)
+    assert burials(group) == []
+    group.until(lambda: is_done(group))
+    assert burials(group) == []
+
+
+def test_a_sleeper_that_wakes_alone_buries_nobody_either() -> None:
+    group = a_group(3, gossip_interval=1000)
+    for host in group.hosts:
+        host.stop()
+    group.run(HOUR_MS)
+    group.hosts[0].go_on()
+    group.run(1500)
+    group.hosts[1].go_on()
+    group.run(3000)
+    assert burials(group) == []
+    group.hosts[2].go_on()
+    group.until(lambda: is_done(group))
+    assert burials(group) == []
+
+
+# -- evidence, played by hand
+
+
+class Witnesses:
+    """One node of three, and what the test says in the name of the second: the third is gone."""
+
+    def __init__(self) -> None:
+        self.alone = Alone(suspect_after=1000, unreachable_after=2000, presumed_dead_after=4000)
+        self.link = self.alone.let_in(50)
+        self.gone = self.alone.let_in(60, "n3")
+        self.alone.node.handle_closed(self.gone)
+        self.alone.take()
+        self.counter = 0
+
+    def answer(self, found: list[tuple[int, int]], late_ms: int = 0) -> None:
+        self.counter += 1
+        message = self.alone.gossip(50, self.counter, answer=True, unreachable=found)
+        fields = {name: getattr(message, name) for name in message.__struct_fields__}
+        self.alone.hear(self.link, Gossip(**{**fields, "echo_ms": self.alone.time.now - late_ms}))
+
+    def pass_by(self, seconds: int, found: list[tuple[int, int]] | None, late_ms: int = 0) -> None:
+        for _ in range(seconds * 2):
+            self.alone.run(500)
+            self.answer([] if found is None else found, late_ms)
+
+    @property
+    def buried(self) -> list[dict[str, object]]:
+        return self.alone.events(BURIED)
+
+
+def test_nobody_is_buried_on_our_own_word_alone() -> None:
+    trial = Witnesses()
+    trial.pass_by(20, None)
+    assert not trial.buried
+    trial.pass_by(1, [(60, 3999)])
+    assert not trial.buried, "not for long enough"
+    trial.pass_by(2, [(60, 4000)])
+    assert [fields["witnesses"] for fields in trial.buried] == [["n2"]]
+    assert trial.alone.node.replica.roster.buried.keys() == {60}
+    assert trial.alone.node.status()["burials_automatic"] == 1
+
+
+def test_nobody_is_buried_on_the_word_of_others_alone() -> None:
+    trial = Witnesses()
+    trial.pass_by(5, [(60, HOUR_MS), (50, HOUR_MS)])
+    assert not trial.buried, "we ourselves have it unreachable for three seconds"
+
+
+def test_what_was_said_long_ago_does_not_count_however_late_it_comes() -> None:
+    trial = Witnesses()
+    trial.pass_by(4, None)
+    trial.pass_by(20, [(60, HOUR_MS)], late_ms=FRESH_MS_MIN + 1000)
+    assert trial.alone.node.burying.due() == [60]
+    assert not trial.buried
+    trial.answer([(60, HOUR_MS)], late_ms=-HOUR_MS)
+    trial.alone.run(1000)
+    assert not trial.buried, "nor what was said in the future"
+    trial.pass_by(2, [(60, HOUR_MS)], late_ms=FRESH_MS_MIN // 2)
+    assert trial.buried
+
+
+def test_a_witness_that_cannot_be_reached_any_more_does_not_count() -> None:
+    trial = Witnesses()
+    trial.pass_by(5, [(60, HOUR_MS)])
+    trial.alone.node.handle_closed(trial.link)
+    trial.alone.run(10_000)
+    assert not trial.buried
+
+
+def test_a_machine_that_was_suspended_has_found_nothing() -> None:
+    """Its monotonic clock stood still, but its wall clock is far ahead: a step that others have to confirm."""
+    trial = Witnesses()
+    trial.pass_by(5, [(60, HOUR_MS)])
+    trial.alone.time.wall += HOUR_MS
+    trial.pass_by(3, [(60, HOUR_MS)])
+    assert trial.alone.node.wall_clock.held_since_ms is None, "confirmed by the second"
+    assert not trial.buried
+    assert trial.alone.node.burying.evidence() and trial.alone.node.burying.evidence()[0][1] < 3500
+    trial.pass_by(3, [(60, HOUR_MS)])
+    assert trial.buried
+
+
+def test_whose_evidence_is_old_is_asked() -> None:
+    trial = Witnesses()
+    trial.pass_by(8, None)
+    asked = [m for m in trial.alone.said[trial.link] if isinstance(m, Gossip) and not m.answer]
+    assert asked[-1].unreachable and asked[-1].unreachable[0][0] == 60
+
+
+def test_an_unborn_newcomer_is_its_sponsors_to_bury_and_everybodys_when_that_one_is_gone() -> None:
+    trial = Witnesses()
+    alone = trial.alone
+    alone.hear(trial.link, alone.batch(50, [Join(70, "n4", "127.0.0.1:70")]))
+    trial.pass_by(20, [(70, HOUR_MS)])
+    assert not trial.buried, "it may be at its snapshot still"
+    alone.node.replica.submit_roster([Bury(50)])
+    assert alone.node.burying.is_ours_to_bury(70)
+
+
+def test_with_a_sponsor_its_unborn_newcomers_are_buried() -> None:
+    trial = Witnesses()
+    alone = trial.alone
+    alone.hear(trial.link, alone.batch(50, [Join(70, "n4", "127.0.0.1:70")]))
+    alone.node.bury("n2", force=True)
+    assert alone.node.replica.roster.buried.keys() == {50, 70}
