@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-traces clean sim sim-mutants
+.PHONY: help demo test check format bench bench-traces clean sim sim-mutants fuzz
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -55,6 +55,11 @@ sim: $(READY) ## simulated clusters under faults, SIM_SECONDS of each profile, f
 
 sim-mutants: $(READY) ## faults put in on purpose: the simulator has to find every one of them
 	$(BIN)/python -m marmoset.sim.mutants
+
+FUZZ_COUNT ?= 1000000
+
+fuzz: $(READY) ## FUZZ_COUNT spoilt packets and frames for the codecs and for live nodes, fresh ones every time
+	$(BIN)/python -m marmoset.sim.fuzz --count $(FUZZ_COUNT) --seed $(SIM_SEED) $(ARGS)
 
 clean: ## remove the environment and everything that the tools left behind
 	rm -rf $(VENV) build dist src/*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -387,7 +387,9 @@ def test_a_ring_that_changes_in_mid_handshake_does_not_leave_a_link_with_an_old_
             await asyncio.wait_for(reader.readexactly(73), LIMIT_S)
             ring.write_text(key_line(bytes(16)))
             assert a.node.keyring is not None
+            assert len(a._shaking) == 1
             a.node.keyring.reload()
+            assert not a._shaking
             assert await asyncio.wait_for(reader.read(), LIMIT_S) == b""
             writer.close()
 

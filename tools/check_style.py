@@ -40,6 +40,7 @@ IMPURE: Final = frozenset(
         "cli",
         "config_page",
         "sim/command",
+        "sim/fuzz",
         "sim/mutants",
         "__init__",
         "__main__",

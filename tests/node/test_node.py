@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from marmoset.codec.messages import Batch, CaughtUp, Direct, Refuse, Report, Resumed
+from marmoset.codec.messages import Batch, CaughtUp, Direct, Refuse, Report, Resumed, decode_operations
 from marmoset.codec.operations import (
     Assign,
     Bury,
@@ -449,3 +449,54 @@ def test_a_snapshot_or_a_stream_that_nobody_asked_for_is_a_fault(message: type) 
     alone.hear(b, SnapshotEnd())
     assert b in alone.closed and alone.events("bad message")
     assert message is not None
+
+
+# -- a batch that breaks in the middle
+
+
+def _break_in_the_middle(alone: Alone) -> int:
+    link = alone.let_in(50)
+    alone.hear(link, alone.batch(50, [SequenceInsert(b"l", None, None, [b"a", b"b"])], count=2))
+    seq = alone.node.replica.seen[50]
+    backwards = SequenceInsert(b"l", (50, seq), (50, seq - 1), [b"x"])
+    broken = alone.batch(50, [Assign(b"k", b"half"), backwards])
+    alone.node.replica.submit(Assign(b"mine", b"v"))  # its turn has not ended when the batch comes
+    alone.hear(link, broken)
+    return link
+
+
+def test_a_member_in_which_a_batch_breaks_ends_with_1_and_serves_nobody() -> None:
+    alone = Alone()
+    link = _break_in_the_middle(alone)
+    assert alone.exit is not None and alone.exit.code == 1 and "half of a batch" in alone.exit.why
+    assert alone.node.state == "left" and alone.events("unsound") and link in alone.closed
+    assert alone.node.refusal(write=False) is not None and alone.node.refusal(write=True) is not None
+    assert alone.node.counters["internal_errors"] == 1
+    before = len(alone.notices)
+    alone.hear(alone.link(), alone.hello(50))
+    alone.run(3000)
+    assert not alone.node.linked and len(alone.notices) == before, "nothing is taken in any more"
+
+
+def test_what_its_clients_wrote_is_sent_before_it_ends() -> None:
+    alone = Alone()
+    other = alone.let_in(60, "n3")
+    _break_in_the_middle(alone)
+    sent = [m for m in alone.said[other] if isinstance(m, Batch) and m.origin == alone.node.replica.me]
+    operations = [operation for message in sent for operation in decode_operations(message.operations)]
+    assert Assign(b"mine", b"v") in operations
+
+
+def test_a_newcomer_in_which_a_batch_breaks_begins_from_nothing() -> None:
+    alone = Alone(join=("127.0.0.1:7009",))
+    link = alone.link("127.0.0.1:7009")
+    alone.hear(link, alone.hello(70, group=9, vector=[(70, 0)]))
+    before = alone.node.replica.me
+    alone.node.replica.become_unsound("on purpose")
+    alone.node.end_turn()
+    alone.node.handle_closed(link)
+    alone.take()
+    alone.run(1000)
+    assert alone.exit is None and alone.node.state == "waiting"
+    assert not alone.node.replica.unsound and alone.node.replica.me != before
+    assert len(alone.dialled) == 2

@@ -199,8 +199,10 @@ class Slots:
             holding.value, holding.window = self._nest(holding.value, holding.window)
         if holding.window is None and tracking:
             holding.window = types.new_window(kind, holding.value)
-        holding.value = types.effect(holding.value, holding.window, operation, dot, stamp, context)
-        self._store(name, held)
+        try:
+            holding.value = types.effect(holding.value, holding.window, operation, dot, stamp, context)
+        finally:  # an operation that breaks a rule takes nothing else along
+            self._store(name, held)
 
     def _reset_all(self, name: bytes, dot: Dot, context: Context, but: int | None, *, tracking: bool) -> None:
         """Reset what a name holds of every kind but one."""

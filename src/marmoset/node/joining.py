@@ -109,9 +109,10 @@ class Joining:
     def handle_buried(self) -> None:
         """A member says that we were presumed dead: the sponsor lost us before it had our birth."""
         self._node.notify("warning", "buried before the birth was known, beginning again")
-        self._give_up_birth()
+        self.begin_again()
 
-    def _give_up_birth(self) -> None:
+    def begin_again(self) -> None:
+        """Close every link and begin from nothing, whatever was reached."""
         self._unsure_ms = None
         for link in list(self._node.links.values()):
             self._node.close(link)
@@ -152,7 +153,7 @@ class Joining:
         if self._unsure_ms is not None:
             if node.time.monotonic_ms() - self._unsure_ms > UNSURE_TIMEOUTS * node.config.join_timeout:
                 node.notify("warning", "nobody knows of the birth, beginning again")
-                self._give_up_birth()
+                self.begin_again()
             else:
                 node.arm("join", CHECK_MS)
             return

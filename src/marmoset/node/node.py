@@ -244,7 +244,7 @@ class Node:
     def handle_message(self, link: int, data: bytes) -> None:
         """A frame has come. What no correct node sends closes the link, and nothing of it is kept."""
         source = self.links.get(link)
-        if source is None:
+        if source is None or self.replica.unsound:
             return
         self.replica.commit()
         try:
@@ -262,11 +262,16 @@ class Node:
         if kind is None:
             return
         self._armed.discard(kind)
+        if self.replica.unsound:
+            return
         self.replica.commit()
         if kind == "gossip":
             self._interval()
         elif kind == "fold":
-            self._fold()
+            try:
+                self._fold()
+            except InternalError as problem:
+                self._tell_of(problem, "", "")
         elif kind == "dial":
             self.dialling.handle_timer()
         elif kind == "join":
@@ -333,9 +338,24 @@ class Node:
             self.counters["messages_bad"] += 1
             self.notify("warning", "bad message", peer=link.peer_name or link.address, problem=str(problem))
         else:
-            self.counters["internal_errors"] += 1
-            self.notify("error", "internal error", peer=link.peer_name or link.address, problem=str(problem))
+            self._tell_of(problem, link.peer_name, link.address)
         self.close(link)
+
+    def _tell_of(self, problem: InternalError, peer: str, address: str) -> None:
+        self.counters["internal_errors"] += 1
+        self.notify("error", "internal error", peer=peer or address, problem=str(problem))
+
+    def _end_unsound(self) -> None:
+        """Something was changed by half: serve nobody from it. A newcomer begins from nothing; a member sends what its
+        clients wrote, which is sound, and ends. What the others have is whole: it may come back under its name."""
+        if self.state in (WAITING, JOINING):
+            self.notify("warning", "unsound, beginning again", why=self.replica.unsound)
+            self.joining.begin_again()
+        elif self.state != LEFT:
+            self.pump_all()
+            self.notify("error", "unsound", why=self.replica.unsound)
+            self.become(LEFT)
+            self.effects.append(Exit(1, f"not to be relied on any more, restart it: {self.replica.unsound}"))
 
     def _open(self, link: Link) -> None:
         self.links[link.number] = link
@@ -452,6 +472,9 @@ class Node:
 
     def _settle(self) -> None:
         """Carry out what follows from the new state: the roster's changes, what is to be sent, what is to be folded."""
+        if self.replica.unsound:
+            self._end_unsound()
+            return
         if self.replica.roster_version != self._roster_seen:
             self._roster_seen = self.replica.roster_version
             self._roster_changed()

@@ -11,7 +11,7 @@ DEAD: Final = "presumed dead"
 NODE_STATES: Final = {
     WAITING: (JOINING, SERVING, LEFT),  # for a member that lets it in; SERVING when it begins a group
     JOINING: (WAITING, SERVING, LEFT),  # it is filled by its sponsor
-    SERVING: (LEAVING, DEAD),
+    SERVING: (LEAVING, DEAD, LEFT),  # LEFT where it is not to be relied on any more
     LEAVING: (LEFT, DEAD),
     DEAD: (LEFT,),
     LEFT: (),

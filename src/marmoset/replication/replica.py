@@ -40,13 +40,13 @@ from marmoset.codec.operations import (
     SetRemove,
     width,
 )
-from marmoset.crdts.types import check_operation
 from marmoset.errors import InternalError, PeerError
-from marmoset.ids import Dot, ReplicaId, id_text
+from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
 from marmoset.replication.oplog import LogEntry, OpLog
 from marmoset.replication.roster import Member, Roster
 from marmoset.replication.stability import Stability
+from marmoset.replication.validation import check_batch
 
 LOCAL: Final = LocalContext()
 UNTOUCHED_BY_DEADLINES: Final = (Reset, Expire, Flush, Join, Ready, Leave, Bury)
@@ -96,6 +96,7 @@ class Replica:
         "stability",
         "stability_changed",
         "state",
+        "unsound",
         "wall_ms",
     )
 
@@ -127,6 +128,8 @@ class Replica:
         """Start from nothing under a new id: no keys, no log, no roster. An id is never begun with twice."""
         self.me = me
         self.clock.stamp = 0
+        self.unsound = ""
+        """Why nobody may be served from here any more; empty as long as all is well."""
         self.group = 0
         self.state = 0
         self.next_seq = 1
@@ -286,37 +289,48 @@ class Replica:
 
         Raises:
             PeerError: the batch is not well formed; nothing was changed.
+            InternalError: it breaks a rule that only shows while it is applied. Unless it says that nothing was
+                changed, half of it is: `unsound` says so from now on, and nobody may be served any more.
         """
         verdict = self.judge(batch)
         if verdict is not None:
             return verdict
         operations = decode_operations(batch.operations)
-        for operation in operations:
-            check_operation(operation)
-            if isinstance(operation, Bury) and operation.replica == self.me:
-                return OWN_BURIAL
-            if isinstance(operation, Join) and (
-                operation.replica in self.seen or operation.replica in self.roster.graves
-            ):
-                raise PeerError(f"a join of {id_text(operation.replica)}, which was a member before")
+        if any(isinstance(operation, Bury) and operation.replica == self.me for operation in operations):
+            return OWN_BURIAL
         if self._applied_local:
             raise InternalError("a batch arrives while a local one is open", changed=False)
-        origin = batch.origin
-        last = batch.last
-        if sum(map(width, operations)) != batch.count:
-            raise PeerError("a batch that does not have the number of operations that it names")
-        after = {**self.contexts[origin], **dict(batch.raised)}
+        after = {**self.contexts[batch.origin], **dict(batch.raised)}
         for replica in batch.dropped:
             after.pop(replica, None)
-        after[origin] = last
+        after[batch.origin] = batch.last
+        context = Context(after, self.roster.joins)
+        check_batch(batch, operations, context, (self.seen, self.roster.graves))
+        done = 0
+        try:
+            if effective:
+                seq = batch.first
+                for operation in operations:
+                    if not isinstance(operation, (Join, Ready, Leave, Bury)):
+                        self.keyspace.effect(operation, (batch.origin, seq), batch.stamp, context)
+                    seq += width(operation)
+                    done += 1
+            self._take_in(batch, operations, framed, after)
+        except Exception as problem:
+            if done or not isinstance(problem, InternalError) or problem.changed:
+                self.become_unsound(f"half of a batch was applied: {problem!r}")
+                raise InternalError(self.unsound) from problem
+            raise
+        return APPLIED
+
+    def become_unsound(self, why: str) -> None:
+        """Remember that a rule was broken in the middle of a change: what is here is not to be relied on any more."""
+        self.unsound = self.unsound or why
+
+    def _take_in(self, batch: Batch, operations: list[AnyOperation], framed: bytes, after: VersionVector) -> None:
+        """What else follows from a batch whose operations on keys are done."""
+        origin, last = batch.origin, batch.last
         self.clock.merge(batch.stamp)
-        if effective:
-            context = Context(after, self.roster.joins)
-            seq = batch.first
-            for operation in operations:
-                if not isinstance(operation, (Join, Ready, Leave, Bury)):
-                    self.keyspace.effect(operation, (origin, seq), batch.stamp, context)
-                seq += width(operation)
         self.seen[origin] = last
         self.log.append(LogEntry(origin, batch.first, last, batch.stamp, operations, framed))
         self._effect_roster(operations, origin, batch.first, after)
@@ -325,7 +339,6 @@ class Replica:
         self.stability.learn(origin, after, batch.state, batch.stamp)
         self._learn_self()
         self.counters["batches_remote"] += 1
-        return APPLIED
 
     def _effect_roster(
         self, operations: list[AnyOperation], origin: ReplicaId, first: int, after: VersionVector
@@ -385,6 +398,8 @@ class Replica:
         if not leaving and not self.has_all(report.own.vector):
             raise InternalError("a report is counted before what its sender had has come", changed=False)
         believable = latest_stamp(self.wall_ms() + self.clock_skew_max_ms)
+        if not leaving and not all(self.has_all(row.vector) for row in report.rows):
+            raise PeerError("a report of more than its sender has")
         for row in (report.own, *report.rows):
             if row.clock <= believable:
                 self.clock.merge(row.clock)
@@ -456,7 +471,11 @@ class Replica:
             seq = entry.first
             for operation in entry.operations:
                 if not isinstance(operation, (Join, Ready, Leave, Bury)):
-                    self.keyspace.fold(operation, (entry.origin, seq))
+                    try:
+                        self.keyspace.fold(operation, (entry.origin, seq))
+                    except Exception as problem:
+                        self.become_unsound(f"half of a batch was folded: {problem!r}")
+                        raise InternalError(self.unsound) from problem
                 seq += width(operation)
                 budget -= _weight(operation)
             self.counters["batches_folded"] += 1
