@@ -109,7 +109,7 @@ def test_a_member_that_is_killed_is_noticed_buried_and_replaced_under_its_name(t
         cluster.wait_rest(30)
         buried_s = time.monotonic() - killed
         assert 15 < buried_s, "not before its time"
-        assert all("eve" not in standings(node) for node in cluster.nodes)
+        wait_until(lambda: all("eve" not in standings(node) for node in cluster.nodes), "it is forgotten", 5)
         again = cluster.start("eve")
         whole(cluster)
         assert again.redis.dbsize() == 2000
