@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-traces clean sim sim-mutants fuzz
+.PHONY: help demo test check format bench bench-traces clean sim sim-membership sim-mutants fuzz
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -60,6 +60,9 @@ FUZZ_COUNT ?= 1000000
 
 fuzz: $(READY) ## FUZZ_COUNT spoilt packets and frames for the codecs and for live nodes, fresh ones every time
 	$(BIN)/python -m marmoset.sim.fuzz --count $(FUZZ_COUNT) --seed $(SIM_SEED) $(ARGS)
+
+sim-membership: $(READY) ## what failure detection does at a thousand members: the tables of docs/membership.md
+	$(BIN)/python -m marmoset.sim.swim_experiments $(ARGS)
 
 clean: ## remove the environment and everything that the tools left behind
 	rm -rf $(VENV) build dist src/*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -42,6 +42,7 @@ IMPURE: Final = frozenset(
         "sim/command",
         "sim/fuzz",
         "sim/mutants",
+        "sim/swim_experiments",
         "__init__",
         "__main__",
     ]
