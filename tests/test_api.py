@@ -405,3 +405,34 @@ def test_an_amount_that_peers_would_refuse_is_refused_here(shared: marmoset.Data
         with pytest.raises(UsageError, match="64 bits"):
             add(10**400)
     assert shared.counter(key).value == 0
+
+
+def test_a_database_that_was_presumed_dead_comes_back_by_itself_and_its_views_stay_valid() -> None:
+    with (
+        marmoset.open(name="a", **QUICK) as first,
+        marmoset.open(name="b", join=[first.address], **QUICK) as second,
+        marmoset.open(name="c", join=[first.address], **QUICK) as third,
+    ):
+        view, acknowledged = third.set("s"), []
+        until(lambda: len(third.members()) == 3 == len(first.members()) == len(second.members()))
+        before = third.status()["id"]
+        node = first._runtime.node
+        for number in range(200):
+            if number == 50:
+                with first._store.lock:
+                    node.bury("c", force=True)
+                first.set("other").add("x")  # a turn of the loop sends it
+            try:
+                view.add(str(number))
+                acknowledged.append(str(number))
+            except NotServingError as refusal:
+                assert str(refusal).startswith("LOADING")
+                time.sleep(0.01)
+        until(lambda: third.status()["state"] == "serving" and third.status()["id"] != before)
+        view.add("after")
+        until(lambda: set(first.set("s")) == set(second.set("s")) == {*acknowledged, "after"} == set(view))
+        assert len(acknowledged) >= 50 and third.report() == [] and third.replay() == third.dismiss() == 0
+        with pytest.raises(UsageError, match="in the report"):
+            third.replay("nothing")
+        with third.batch(), pytest.raises(UsageError, match="batch"):
+            third.replay()

@@ -294,6 +294,28 @@ class Config:
         "who may bury; `one` lets a single node decide, and two halves of a cut may then bury each other",
         choices=("majority", "one"),
     )
+    rejoin: str = _option(
+        TEXT,
+        "rehabilitate",
+        "what a node does that was presumed dead and comes back; `wipe` drops what it wrote alone",
+        choices=("rehabilitate", "wipe"),
+    )
+    grave_memory: int = _option(
+        DURATION,
+        30 * DAY,
+        "how long it is remembered up to where the group has the writes of a member that was presumed dead",
+        low=MINUTE,
+        high=365 * DAY,
+        outside="who comes back later has to ask an operator about what is not idempotent (shorter)",
+    )
+    rehabilitation_memory: int = _option(
+        SIZE,
+        64 * MIB,
+        "bytes of keys changed since a member was presumed dead; past it every key counts as changed for its return",
+        low=64 * KIB,
+        high=64 * GIB,
+        outside="whatever a returning member overwrote has to be replayed by hand (less)",
+    )
     replicas_max: int = _option(
         NUMBER,
         64,

@@ -10,20 +10,17 @@ Nothing here knows members or time. Costs are those of the types; `keys`, `scan`
 
 from collections.abc import Iterator
 from random import Random
-from typing import Final, final
+from typing import Any, Final, final
 from zlib import crc32
 
 from marmoset.clocks import Context, VersionVector, upto
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
-    Bury,
     Expire,
     Flush,
-    Join,
-    Leave,
-    Ready,
     Reset,
+    RosterOperation,
 )
 from marmoset.crdts import types
 from marmoset.crdts.deadline import Deadlines
@@ -77,12 +74,18 @@ class Keyspace:
     def __init__(self, split_above: int) -> None:
         self.split_above = split_above
         self.watchers: dict[bytes, list[Watch]] = {}
-        self.garbage: list[dict[bytes, Value]] = []
-        """Shards that FLUSHALL replaced; freed in slices by `collect_garbage`."""
+        self.garbage: list[dict[bytes, Any]] = []
+        """Shards that FLUSHALL or `clear` replaced; freed in slices by `collect_garbage`."""
+        self.shards: list[Slots] = []
         self.clear()
 
     def clear(self) -> None:
-        """Start from nothing. O(n)."""
+        """Start from nothing. What was there is freed by `collect_garbage`. O(shards)."""
+        for watches in self.watchers.values():
+            for watch in watches:
+                watch.touched = True
+        for slots in self.shards:
+            self.garbage += [table for table in (slots.values, slots.windows) if table]
         self.shards = [Slots(self.split_above) for _ in range(SHARDS)]
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
         self.deadlines = Deadlines(SHARDS)
@@ -222,7 +225,7 @@ class Keyspace:
         if isinstance(operation, Flush):
             self._flush(dot, context)
             return
-        assert not isinstance(operation, (Join, Ready, Leave, Bury))
+        assert not isinstance(operation, RosterOperation)
         key = operation.key
         shard = crc32(key) & MASK
         if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
@@ -290,7 +293,7 @@ class Keyspace:
                     self.shards[crc32(key) & MASK].fold(key, operation, dot)
         if isinstance(operation, Flush):
             return
-        assert not isinstance(operation, (Join, Ready, Leave, Bury))
+        assert not isinstance(operation, RosterOperation)
         key = operation.key
         if isinstance(operation, Expire):
             self.deadlines.fold(crc32(key) & MASK, key, dot)

@@ -39,6 +39,7 @@ OPERATION_FIELDS: dict[str, st.SearchStrategy[object]] = {
     "values": st.lists(scalars, min_size=1, max_size=3),
     "ranges": st.lists(st.tuples(ids, seqs, seqs), min_size=1, max_size=3),
     "element": dots,
+    "seqs": st.lists(st.tuples(seqs, seqs), min_size=1, max_size=3),
     "keep_deadline": st.booleans(),
     "deadline_ms": st.integers(0, (1 << 46) - 1),
     "replica": ids,
@@ -71,12 +72,18 @@ roster_rows = st.builds(
 )
 
 MESSAGE_FIELDS: dict[str, st.SearchStrategy[object]] = {
-    **{name: counts for name in ("protocol", "role", "wall_ms", "final_seq", "stamp", "state", "counter", "echo_ms")},
+    **{
+        name: counts
+        for name in ("protocol", "role", "wall_ms", "final_seq", "buried", "stamp", "state", "counter", "echo_ms")
+    },
     **{name: counts for name in ("shards", "keys")},
     **{name: texts for name in ("cluster", "name", "address", "code", "reason")},
     **{name: ids for name in ("replica", "origin")},
-    **{name: vectors for name in ("vector", "raised", "peers", "graves", "unreachable")},
-    **{name: id_lists for name in ("line", "dropped", "direct", "origins")},
+    **{name: vectors for name in ("vector", "raised", "peers", "flushes", "unreachable")},
+    **{name: id_lists for name in ("line", "dropped", "direct", "origins", "blind")},
+    "graves": st.lists(st.tuples(ids, counts, counts), max_size=3),
+    "resubmitted": st.lists(st.tuples(ids, counts, st.lists(st.tuples(seqs, seqs), max_size=2)), max_size=3),
+    **{name: st.lists(st.tuples(raw_bytes, st.lists(dots, min_size=1)), max_size=3) for name in ("ended", "grown")},
     "answer": st.booleans(),
     "operations": raw_operations,
     "own": known_rows,

@@ -25,6 +25,7 @@ from marmoset.codec.operations import (
     MapRemove,
     Ready,
     Reset,
+    Resubmit,
     SequenceInsert,
     SetAdd,
     SetRemove,
@@ -46,6 +47,7 @@ def test_every_operation_on_one_kind_is_in_the_table() -> None:
         Ready,
         Leave,
         Bury,
+        Resubmit,
     }
 
 

@@ -231,13 +231,15 @@ def test_of_two_links_both_sides_keep_the_one_that_the_lower_id_opened() -> None
     assert first in alone.closed and alone.node.linked[lower].number == third, "of the same side's, the later one"
 
 
-def test_a_refused_member_that_the_others_buried_takes_no_more_writes() -> None:
+def test_a_refused_member_that_the_others_buried_takes_no_more_writes_and_joins_anew() -> None:
     alone = Alone()
     link = alone.let_in(50)
     alone.hear(link, Refuse("presumed dead", "you were gone", 3))
     assert alone.node.state == "presumed dead" and link in alone.closed
-    assert str(alone.node.refusal(write=True)).startswith("MISCONF")
+    assert str(alone.node.refusal(write=True)).startswith("LOADING")
     assert alone.node.refusal(write=False) is None
+    alone.run(10)
+    assert alone.node.state == "waiting" and alone.dialled == ["127.0.0.1:50"]
 
 
 def test_only_a_member_can_say_that_we_are_dead() -> None:

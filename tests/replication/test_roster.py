@@ -93,7 +93,7 @@ def test_the_burial_of_somebody_who_left_does_nothing() -> None:
     assert table.counted() == [1, 3], "it left, whatever is known of its burial"
     table.take_effect({1: {3: 5}, 3: {3: 5}})
     assert table.state(2) == "left" and not table.presumed_dead(2)
-    table.forget(2, 9)
+    table.forget(2, 9, 0)
     assert table.graves == {}
 
 
@@ -109,8 +109,8 @@ def test_only_the_buried_leave_a_gravestone() -> None:
     table = roster(1, 2, 3)
     table.bury(2, (1, 5))
     table.left[3] = (3, 4)
-    table.forget(2, 17)
-    table.forget(3, 4)
+    table.forget(2, 17, 5000)
+    table.forget(3, 4, 5000)
     assert table.graves == {2: 17}
     assert list(table.members) == [1]
     assert table.presumed_dead(2) and not table.presumed_dead(3)

@@ -130,6 +130,36 @@ class Database(Generic[T]):
         with self._store.lock:
             return self._runtime.node.members()
 
+    def report(self) -> list[dict[str, str | int]]:
+        """What this node wrote, was then presumed dead, and could not submit by itself when it came back: a row for
+        each operation, with `id`, `key`, `operation`, `stamp_ms`, `written_by` and `reason`. O(rows)."""
+        self._store.check()
+        with self._store.lock:
+            rehabilitating = self._runtime.node.rehabilitating
+            return rehabilitating.rows(len(rehabilitating.report))
+
+    def replay(self, *ids: str) -> int:
+        """Submit operations of the report after all, the first thousand where none is named; how many were.
+
+        What somebody else has submitted meanwhile is left out: nothing is submitted twice.
+
+        Raises:
+            UsageError: an id is not in the report; nothing was changed.
+            NotServingError: the node takes no writes now.
+        """
+        with self._store.writing():
+            return self._runtime.node.rehabilitating.replay(list(ids))
+
+    def dismiss(self, *ids: str) -> int:
+        """Take operations out of the report, all where none is named; how many were there.
+
+        Raises:
+            UsageError: an id is not in the report; nothing was changed.
+        """
+        self._store.check()
+        with self._store.lock:
+            return self._runtime.node.rehabilitating.dismiss(list(ids))
+
     def close(self) -> None:
         """Leave the group and end the node; more than once does no harm.
 

@@ -111,6 +111,19 @@ class Store(Generic[T]):
             finally:
                 self._in_batch = False
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """For what the node writes by itself: admitted as a write, and sent at the next turn of the loop."""
+        self.check()
+        with self.lock:
+            if self._in_batch:
+                raise UsageError("this is not possible inside of a batch; nothing was changed")
+            self._admit(write=True)
+            try:
+                yield
+            finally:
+                self._runtime.want_turn_from_thread()
+
     def _close_batch(self) -> None:
         """Close the open batch between two writes. The next write asks for the turn that sends both."""
         self._node.replica.commit()

@@ -43,11 +43,16 @@ class Hello(Message, tag=1, frozen=True):
 
 
 class Refuse(Message, tag=2, frozen=True):
-    """Why the sender will not go on with this link; it closes behind this. `final_seq` is the proof of a burial."""
+    """Why the sender will not go on with this link; it closes behind this.
+
+    `final_seq` is the proof of a burial: how far the group has the operations of `buried`, who is whom it speaks to or
+    one of its line of sponsors. Both are 0 where there is no gravestone.
+    """
 
     code: Text
     reason: Annotated[str, msgspec.Meta(max_length=4096)]
     final_seq: Count
+    buried: Count = 0
 
 
 class Batch(Message, tag=3, frozen=True):
@@ -139,14 +144,19 @@ class RosterRow(Message, frozen=True):
 
 
 class SnapshotBegin(Message, tag=10, frozen=True):
-    """The tables as they stand just behind the newcomer's join; its log follows, then the values."""
+    """The tables as they stand just behind the newcomer's join; its log follows, then the values.
+
+    A gravestone is (replica, final seq, when, in milliseconds since 1970); what was resubmitted is (replica, when,
+    ranges of seqs).
+    """
 
     group: Id
     replica: Id
     vector: Vector
     stamp: Count
     roster: Annotated[list[RosterRow], msgspec.Meta(max_length=4096)]
-    graves: Vector
+    graves: Annotated[list[tuple[Id, Count, Count]], msgspec.Meta(max_length=1 << 20)]
+    resubmitted: Annotated[list[tuple[Id, Count, list[tuple[Seq, Seq]]]], msgspec.Meta(max_length=1 << 20)]
     contexts: Annotated[list[tuple[Id, Vector]], msgspec.Meta(max_length=4096)]
     known: Annotated[list[KnownRow], msgspec.Meta(max_length=4096)]
     shards: Count
@@ -166,6 +176,18 @@ class SnapshotEnd(Message, tag=12, frozen=True):
     """All values were sent; what was logged since the join follows as batches."""
 
 
+Dots = list[tuple[bytes, Annotated[list[WireDot], msgspec.Meta(min_length=1)]]]
+
+
+class SnapshotChanges(Message, tag=13, frozen=True):
+    """What the sponsor remembers of changes since there are gravestones, in parts; the last has `blind` and flushes."""
+
+    ended: Dots
+    grown: Dots
+    flushes: Vector
+    blind: Ids
+
+
 AnyMessage = (
     Hello
     | Refuse
@@ -179,6 +201,7 @@ AnyMessage = (
     | SnapshotBegin
     | SnapshotPart
     | SnapshotEnd
+    | SnapshotChanges
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

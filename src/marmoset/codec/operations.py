@@ -203,6 +203,13 @@ class Bury(Operation, tag=35, frozen=True):
     replica: Id
 
 
+class Resubmit(Operation, tag=36, frozen=True):
+    """Operations of a replica that was presumed dead are in this batch again: (first seq, count), never twice."""
+
+    replica: Id
+    seqs: Annotated[list[tuple[Seq, Seq]], msgspec.Meta(min_length=1)]
+
+
 AnyOperation = (
     Reset
     | Assign
@@ -225,9 +232,10 @@ AnyOperation = (
     | Ready
     | Leave
     | Bury
+    | Resubmit
 )
 
-RosterOperation = Join | Ready | Leave | Bury
+RosterOperation = Join | Ready | Leave | Bury | Resubmit
 """Operations on the roster; all others touch the keyspace."""
 
 

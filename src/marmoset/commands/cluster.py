@@ -1,8 +1,10 @@
 """MARMOSET (floor 8): what no Redis has, in one container command."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from marmoset.commands.database import text
+from marmoset.commands.parsing import integer
 from marmoset.commands.table import KEYLESS, command, container
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap, SplitSet
@@ -14,6 +16,7 @@ from marmoset.resp.replies import OK, Reply
 if TYPE_CHECKING:
     from marmoset.session import Session
 
+REPORT_ROWS = 1000
 SHOWN_MAX = 100
 """How many elements of a hidden collection CONFLICTS shows."""
 
@@ -84,6 +87,32 @@ def keyring(session: "Session", args: list[bytes]) -> Reply:
     return [_table(row) for row in keys.rows()]
 
 
+def report(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET REPORT [count]: what this node wrote while it was presumed dead and could not submit."""
+    if len(args) > 3:
+        raise CommandError(SYNTAX)
+    count = integer(args[2]) if len(args) == 3 else REPORT_ROWS
+    return [_table(row) for row in session.database.node.rehabilitating.rows(max(0, count))]
+
+
+def replay(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET REPLAY ALL | id …: submit rows of the report after all; how many were."""
+    return _with_rows(session.database.node.rehabilitating.replay, args)
+
+
+def dismiss(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET DISMISS ALL | id …: take rows out of the report; how many were."""
+    return _with_rows(session.database.node.rehabilitating.dismiss, args)
+
+
+def _with_rows(action: Callable[[list[str]], int], args: list[bytes]) -> int:
+    is_all = len(args) == 3 and args[2].upper() == b"ALL"
+    try:
+        return action([] if is_all else [arg.decode("utf-8", "replace") for arg in args[2:]])
+    except UsageError as problem:
+        raise CommandError(f"ERR {problem}") from problem
+
+
 def leave(session: "Session", args: list[bytes]) -> Reply:
     """MARMOSET LEAVE: the process ends once every reachable member knows it."""
     session.database.node.leave()
@@ -106,6 +135,12 @@ MARMOSET = container(
             "O(members)", "Presumes a member dead: unreachable, and by a majority, unless FORCE."),
     command("keyring [RELOAD]", keyring, -2, "loading", KEYLESS,
             "O(keys)", "The keys by id: which one seals, how many links use it. RELOAD reads the file again."),
+    command("report [count]", report, -2, "loading", KEYLESS,
+            "O(rows)", "What this node wrote, was then presumed dead, and could not submit: 1000 rows, or `count`."),
+    command("replay ALL|id [id ...]", replay, -3, "write no_multi", KEYLESS,
+            "O(rows)", "Submits operations of the report after all, never twice; ALL does 1000 at a time."),
+    command("dismiss ALL|id [id ...]", dismiss, -3, "loading", KEYLESS,
+            "O(rows)", "Takes operations out of the report."),
     command("leave", leave, 2, "loading", KEYLESS,
             "O(members)", "Leaves the group and ends the process."),
 )

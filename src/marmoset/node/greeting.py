@@ -6,7 +6,8 @@ from marmoset.codec.messages import PROTOCOL_VERSION, ROLE_MEMBER, ROLE_NEWCOMER
 from marmoset.errors import PeerError
 from marmoset.ids import id_text, new_replica_id
 from marmoset.node.links import FILLING, Link, judge
-from marmoset.node.states import DEAD, LEAVING
+from marmoset.node.rehabilitating import proof
+from marmoset.node.states import LEAVING
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node
@@ -30,7 +31,7 @@ class Greeting:
                 node.config.cluster,
                 replica.group,
                 replica.me or new_replica_id(node.rng),
-                node.config.name,
+                node.name,
                 node.address,
                 ROLE_NEWCOMER if link.state == FILLING else ROLE_MEMBER,
                 node.time.wall_ms(),
@@ -70,7 +71,13 @@ class Greeting:
             code, reason = verdict
             if code not in ("not yet", "left", "presumed dead"):
                 node.notify("warning", "refused a link", peer=hello.name, code=code, reason=reason)
-            node.refuse(link, code, reason, node.replica.roster.graves.get(hello.replica, 0))
+            if code == "presumed dead":
+                node.refuse(link, code, reason, *proof(node, hello.replica, hello.line))
+            elif code == "not yet" and node.is_member() and node.rehabilitating.believes_stranger(hello.replica):
+                link.refused = True  # it may know us by our gravestone: let it say so
+                node.send(link, Refuse(code, reason, 0))
+            else:
+                node.refuse(link, code, reason)
         elif hello.role == ROLE_NEWCOMER:
             node.sponsoring.handle_newcomer(link, hello)
         else:
@@ -96,9 +103,8 @@ class Greeting:
     def handle_refuse(self, link: Link, refusal: Refuse) -> None:
         """The other side will not go on with this link."""
         node = self._node
-        if refusal.code == "presumed dead" and link.peer in node.replica.roster.members and node.is_member():
-            node.become(DEAD)
-            node.notify("error", "presumed dead", by=link.peer_name, reason=refusal.reason)
+        if refusal.code == "presumed dead" and node.is_member() and node.rehabilitating.believes(link.peer):
+            node.rehabilitating.begin(link, refusal)
         elif refusal.code == "presumed dead" and link.peer in node.replica.roster.members and node.joining.is_unsure:
             node.joining.handle_buried()
         elif refusal.code == "left" and node.state == LEAVING:

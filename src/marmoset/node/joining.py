@@ -23,6 +23,7 @@ from marmoset.codec.messages import (
     Resume,
     Resumed,
     SnapshotBegin,
+    SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
 )
@@ -66,6 +67,14 @@ class Joining:
         self._dialling = self.addresses[self._next % len(self.addresses)]
         self._next += 1
         node.dial(self._dialling)
+
+    def begin_anew(self, addresses: list[str]) -> None:
+        """Join again, by other addresses, after the replica was wiped."""
+        self.addresses = [address for address in addresses if address != self._node.address] or self.addresses
+        self._next = self._failures = 0
+        self._dialling, self._link, self.sink, self._ready, self._unsure_ms = "", None, None, None, None
+        self._name_refused_ms = None
+        self.attempt()
 
     def _again(self) -> None:
         """Begin from nothing after a pause."""
@@ -141,6 +150,8 @@ class Joining:
         if code != "name":
             self._name_refused_ms = None
             return
+        if node.rehabilitating.handle_name_taken():
+            return
         now = node.time.monotonic_ms()
         if self._name_refused_ms is None:
             self._name_refused_ms = now
@@ -195,6 +206,8 @@ class Joining:
             raise PeerError(f"{type(message).__name__} before a snapshot has begun")
         elif isinstance(message, Batch):
             sink.log(message, data)
+        elif isinstance(message, SnapshotChanges):
+            sink.changes(message)
         elif isinstance(message, SnapshotPart):
             sink.part(message)
         elif isinstance(message, SnapshotEnd):
@@ -215,7 +228,7 @@ class Joining:
             node.pump_all()
         if node.replica.is_known_to(self._sponsor, self._ready):
             self.sink, self._failures, self._name_refused_ms, self._unsure_ms = None, 0, None, None
-            node.become("serving")
+            node.rehabilitating.handle_born()
 
     @property
     def progress(self) -> str:

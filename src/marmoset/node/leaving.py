@@ -12,7 +12,7 @@ from marmoset.codec.operations import Leave
 from marmoset.ids import ReplicaId
 from marmoset.membership.gossip import UNREACHABLE
 from marmoset.node.effects import Exit
-from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, SERVING, WAITING
+from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, REHABILITATING, SERVING, WAITING
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node
@@ -31,8 +31,14 @@ class Leaving:
     def begin(self) -> None:
         """Begin to leave; an `Exit` follows. Asking again changes nothing."""
         node = self._node
-        if node.state in (WAITING, JOINING, DEAD):
-            self._exit(0, "stopped" if node.state == DEAD else "left before it was a member")
+        if node.state == REHABILITATING:
+            node.rehabilitating.leaves = True
+        elif node.state in (WAITING, JOINING, DEAD):
+            left = node.rehabilitating.operations_left
+            if node.rehabilitating.is_under_way:
+                self._exit(1, f"stopped before it could submit {left} operations that only this node had")
+            else:
+                self._exit(0, "left before it was a member")
         elif node.state == SERVING:
             node.become(LEAVING)
             node.replica.submit_roster([*node.sponsoring.let_go(), Leave()])

@@ -10,7 +10,7 @@ verdict; the node only carries verdicts out. A refusal goes with a code of this 
 | `clock` | wall clocks too far apart | says so, tries again |
 | `not yet` | not ready, a stranger, or a burial that has not taken effect | tries again |
 | `left` | everything that it wrote is here, its leave too | a leaver counts it as told |
-| `presumed dead` | the others have buried it | stops taking writes |
+| `presumed dead` | the others have buried it | rehabilitates |
 | `name` | a member with this name answers | gives up |
 | `full` | `replicas_max` is reached | tries again slowly |
 | `majority` | a predecessor cannot be buried without a majority | tries again |
@@ -70,6 +70,7 @@ class Link:
         "paused",
         "peer",
         "peer_name",
+        "refused",
         "snapshot",
         "state",
         "stream",
@@ -90,6 +91,8 @@ class Link:
         self.stream: Stream | None = None
         self.snapshot: SnapshotSource | None = None
         self.paused = False
+        self.refused = False
+        """We have refused it, and wait for what the other side says; nothing else that comes is looked at."""
         self.whole = False
         """Nothing is to be left out on this link's stream: leaving out made it wait for too long."""
 
@@ -123,8 +126,10 @@ def judge(hello: Hello, replica: Replica, cluster: str, offset_ms: int, clock_sk
         return None
     if peer in roster.buried:
         return "not yet", "its burial has not yet taken effect"
-    if peer in roster.left or peer in replica.recently_forgotten:
+    if peer in roster.left or replica.recently_forgotten.get(peer, False):
         return "left", "it has left"
+    if peer in replica.recently_forgotten:
+        return "presumed dead", f"{hello.name} ({id_text(peer)}) was presumed dead, and its gravestone is gone"
     knows_me = any(entry[0] == replica.me for entry in hello.vector)
     if peer not in roster.members and not knows_me:
         if replica.is_of_the_dead(hello.line):

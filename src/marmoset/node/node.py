@@ -20,6 +20,7 @@ from marmoset.codec.messages import (
     Hello,
     Refuse,
     SnapshotBegin,
+    SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
     decode,
@@ -31,6 +32,7 @@ from marmoset.ids import ReplicaId, id_text, new_replica_id
 from marmoset.keyspace import Keyspace
 from marmoset.membership.gossip import Membership
 from marmoset.node import reports
+from marmoset.node.addresses import is_loopback, own_address
 from marmoset.node.budget import LogBudget
 from marmoset.node.burying import Burying
 from marmoset.node.dialling import Dialling
@@ -40,8 +42,9 @@ from marmoset.node.joining import Joining
 from marmoset.node.leaving import Leaving
 from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
 from marmoset.node.meeting import Meeting
+from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
-from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, SERVING, WAITING
+from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, REHABILITATING, SERVING, WAITING
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.expiry import remove_passed
 from marmoset.replication.replica import Replica
@@ -60,6 +63,7 @@ COUNTERS: Final = (
     "joins",
     "links_refused",
     "messages_bad",
+    "rehabilitations",
 )
 
 
@@ -77,6 +81,8 @@ class Node:
         self.fold_budget = FOLD_BUDGET
         self.snapshot_step_elements = STEP_ELEMENTS
         """How much is done in one slice; the simulator makes them small."""
+        self.name = config.name
+        """Under which it is a member: another one where the name was taken while it was presumed dead."""
         self.address = own_address(config)
         self.wall_clock = WallClock(config.clock_skew_max)
         self.replica = Replica(
@@ -87,6 +93,7 @@ class Node:
             frame_bytes_max=config.frame_bytes_max,
             batch_operations_max=config.batch_operations_max,
             clock_skew_max_ms=config.clock_skew_max,
+            memory_bytes_max=config.rehabilitation_memory,
         )
         self.membership = self._new_membership()
         self.links: dict[int, Link] = {}
@@ -102,6 +109,7 @@ class Node:
         self.joining = Joining(self)
         self.sponsoring = Sponsoring(self)
         self.burying = Burying(self)
+        self.rehabilitating = Rehabilitating(self)
         self._timers: dict[int, str] = {}
         self._next_token = 1
         self._armed: set[str] = set()
@@ -153,7 +161,7 @@ class Node:
         self.state = state
         self._roster_seen = -1
         if state == SERVING:
-            self.notify("info", "serving", name=self.config.name, id=id_text(self.replica.me), address=self.address)
+            self.notify("info", "serving", name=self.name, id=id_text(self.replica.me), address=self.address)
 
     def refusal(self, write: bool) -> str | None:
         """The error text with which a command must be refused now, or None. O(1)."""
@@ -169,10 +177,12 @@ class Node:
                 if self.state == WAITING
                 else ("LOADING marmoset is loading the dataset in memory")
             )
+        if self.state == REHABILITATING:
+            return "LOADING marmoset was presumed dead, and is submitting what only this node has"
         if not write and self.state != LEFT:
             return None
         if self.state == DEAD:
-            return "MISCONF this node was presumed dead by the others; restart it to rejoin, its data can still be read"
+            return "LOADING marmoset was presumed dead by the others and is about to join anew"
         return "LOADING marmoset is leaving its group"
 
     def leave(self) -> None:
@@ -186,7 +196,7 @@ class Node:
 
     def is_member(self) -> bool:
         """Whether the node takes part in its group: links are kept, batches are folded."""
-        return self.state in (SERVING, LEAVING)
+        return self.state in (SERVING, REHABILITATING, LEAVING)
 
     def give_up(self, why: str) -> None:
         """End without having become a member."""
@@ -278,6 +288,8 @@ class Node:
             self.joining.handle_timer()
         elif kind == "sponsor":
             self.sponsoring.handle_timer()
+        elif kind == "rehabilitate":
+            self.rehabilitating.handle_timer()
         self._settle()
 
     def end_turn(self) -> None:
@@ -321,10 +333,10 @@ class Node:
         """Send frames."""
         self.effects.append(Send(link.number, data))
 
-    def refuse(self, link: Link, code: str, reason: str, final_seq: int = 0) -> None:
+    def refuse(self, link: Link, code: str, reason: str, final_seq: int = 0, buried: ReplicaId = 0) -> None:
         """Tell the other side why this link ends, and end it."""
         self.counters["links_refused"] += 1
-        self.send(link, Refuse(code, reason, final_seq))
+        self.send(link, Refuse(code, reason, final_seq, buried))
         self.close(link)
 
     def close(self, link: Link) -> None:
@@ -377,6 +389,8 @@ class Node:
             self.greeting.handle_hello(link, message)
         elif isinstance(message, Refuse):
             self.greeting.handle_refuse(link, message)
+        elif link.refused:
+            return
         elif link.state == FILLING:
             self.joining.handle_message(link, message, data)
         elif link.state != LINKED:
@@ -384,7 +398,7 @@ class Node:
                 raise PeerError(f"{type(message).__name__} on a link that is {link.state}")
         elif isinstance(message, Gossip):
             self.meeting.handle_gossip(link, message)
-        elif isinstance(message, (SnapshotBegin, SnapshotPart, SnapshotEnd)):
+        elif isinstance(message, (SnapshotBegin, SnapshotChanges, SnapshotPart, SnapshotEnd)):
             raise PeerError("a snapshot that nobody asked for")
         else:
             self._handle_stream(link, message, data)
@@ -430,7 +444,9 @@ class Node:
         if verdict == GO_ON:
             return
         if verdict == REFUSE:
-            self.refuse(link, "presumed dead", "what it brought comes from somebody who was presumed dead")
+            why = "what it brought comes from somebody who was presumed dead"
+            line = [] if link.stream is None else link.stream.line
+            self.refuse(link, "presumed dead", why, *proof(self, link.peer, line))
         elif verdict == NOT_YET:
             self.refuse(link, "not yet", "a stranger that did not bring its own join")
         elif verdict == PAUSE:
@@ -449,7 +465,9 @@ class Node:
         self.meeting.handle_interval()
         self.budget.handle_interval()
         self.burying.handle_interval()
-        if self.replica.keyspace.garbage:
+        self.rehabilitating.handle_interval()
+        self.replica.forget_graves(self.wall_ms() - self.config.grave_memory)
+        if self.replica.keyspace.garbage or self.replica.memory.garbage:
             self.arm("fold", FOLD_DELAY_MS)
         self.sponsoring.handle_interval()
         if self.state == SERVING and remove_passed(self.replica, EXPIRE_KEYS):
@@ -465,7 +483,8 @@ class Node:
     def _fold(self) -> None:
         # a newcomer folds nothing before it is complete: garbage of an earlier attempt may have set the timer
         more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
-        if self.replica.keyspace.collect_garbage(GARBAGE_ENTRIES) or more:
+        garbage = self.replica.memory.collect_garbage()
+        if self.replica.keyspace.collect_garbage(GARBAGE_ENTRIES) or garbage or more:
             self.arm("fold", 1)
 
     # -- after every event
@@ -520,8 +539,7 @@ class Node:
 
     def _refuse_buried(self, link: Link) -> None:
         if self.replica.presumed_dead(link.peer):
-            final = self.replica.roster.graves.get(link.peer, 0)
-            self.refuse(link, "presumed dead", f"{link.peer_name} was presumed dead", final)
+            self.refuse(link, "presumed dead", f"{link.peer_name} was presumed dead", *proof(self, link.peer, []))
         else:
             self.refuse(link, "not yet", "its burial has not yet taken effect")
 
@@ -578,21 +596,3 @@ class Node:
             assert (link.state == LINKED) == (link.stream is not None) or link.state == SPONSORING
         for peer, link in self.linked.items():
             assert link.peer == peer and self.links.get(link.number) is link
-
-
-def own_address(config: Config) -> str:
-    """The address at which others reach this node.
-
-    Raises:
-        UsageError: the node listens everywhere, which is no address.
-    """
-    if not config.advertise and config.bind in ("0.0.0.0", "::", ""):
-        raise UsageError(
-            f"--bind {config.bind} listens everywhere: give --advertise HOST, where other nodes reach this one"
-        )
-    return config.address
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    return host == "localhost" or host == "::1" or host.startswith("127.")

@@ -16,7 +16,7 @@ def status(node: "Node") -> dict[str, str | int]:
     keyspace, log, roster = replica.keyspace, replica.log, replica.roster
     held = sum(link.stream.held_bytes for link in node.linked.values() if link.stream is not None)
     return {
-        "name": node.config.name,
+        "name": node.name,
         "id": id_text(replica.me),
         "version": VERSION,
         "state": node.state,
@@ -37,6 +37,8 @@ def status(node: "Node") -> dict[str, str | int]:
         "keys_with_deadline": keyspace.deadlines.count,
         "held_bytes": held,
         "joining": node.joining.progress,
+        "rehabilitating": node.rehabilitating.operations_left,
+        "report": len(node.rehabilitating.report),
         **{name: count for name, count in sorted({**replica.counters, **node.counters}.items())},
     }
 

@@ -56,7 +56,7 @@ class Sponsoring:
             node.refuse(link, "not yet", "this id was offered before")
         elif len(roster.present()) >= node.config.replicas_max:
             node.refuse(link, "full", f"the group has {node.config.replicas_max} members, as replicas_max allows")
-        elif hello.name == node.config.name:
+        elif hello.name == node.name:
             node.refuse(
                 link, "name", f"the name {hello.name!r} is in use at {node.address}; choose another with --name"
             )

@@ -8,12 +8,14 @@ SERVING: Final = "serving"
 LEAVING: Final = "leaving"
 LEFT: Final = "left"
 DEAD: Final = "presumed dead"
+REHABILITATING: Final = "rehabilitating"
 NODE_STATES: Final = {
     WAITING: (JOINING, SERVING, LEFT),  # for a member that lets it in; SERVING when it begins a group
-    JOINING: (WAITING, SERVING, LEFT),  # it is filled by its sponsor
+    JOINING: (WAITING, SERVING, REHABILITATING, LEFT),  # it is filled by its sponsor
+    REHABILITATING: (SERVING, DEAD, LEFT),  # a member that submits what only it had, and does not serve yet
     SERVING: (LEAVING, DEAD, LEFT),  # LEFT where it is not to be relied on any more
     LEAVING: (LEFT, DEAD),
-    DEAD: (LEFT,),
+    DEAD: (WAITING, LEFT),  # what is to be kept is gathered; then it is wiped and joins anew
     LEFT: (),
 }
 """The states of a node, and which may follow."""

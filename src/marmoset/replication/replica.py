@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
-from marmoset.clocks import Context, HybridClock, LocalContext, VersionVector, latest_stamp, upto
+from marmoset.clocks import Context, HybridClock, LocalContext, VersionVector, latest_stamp, stamp_ms, upto
 from marmoset.codec.frames import frames
 from marmoset.codec.messages import Batch, Report, decode_operations, encode, encode_operations
 from marmoset.codec.operations import (
@@ -27,29 +27,23 @@ from marmoset.codec.operations import (
     Flush,
     Join,
     Leave,
-    MapAssign,
-    MapRemove,
     Ready,
     Reset,
+    Resubmit,
     RosterOperation,
-    ScoreAssign,
-    ScoreRemove,
-    SequenceInsert,
-    SequenceRemove,
-    SetAdd,
-    SetRemove,
     width,
 )
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
-from marmoset.replication.oplog import LogEntry, OpLog
+from marmoset.replication.memory import ChangeMemory
+from marmoset.replication.oplog import LogEntry, OpLog, weight
 from marmoset.replication.roster import Member, Roster
 from marmoset.replication.stability import Stability
 from marmoset.replication.validation import check_batch
 
 LOCAL: Final = LocalContext()
-UNTOUCHED_BY_DEADLINES: Final = (Reset, Expire, Flush, Join, Ready, Leave, Bury)
+UNTOUCHED_BY_DEADLINES: Final = (Reset, Expire, Flush, Join, Ready, Leave, Bury, Resubmit)
 """Operations that do not build on what a key holds."""
 FORGOTTEN_MAX: Final = 1024
 OPEN_BYTES_MAX: Final = 1 << 20
@@ -86,6 +80,7 @@ class Replica:
         "listener",
         "log",
         "me",
+        "memory",
         "name",
         "next_seq",
         "parting_index",
@@ -110,6 +105,7 @@ class Replica:
         frame_bytes_max: int,
         batch_operations_max: int,
         clock_skew_max_ms: int = 10_000,
+        memory_bytes_max: int = 64 << 20,
     ) -> None:
         self.keyspace = keyspace
         self.wall_ms = wall_ms
@@ -121,6 +117,7 @@ class Replica:
         self.listener: Callable[[AnyOperation, Dot, int], None] | None = None
         """Told of every operation of our own as it is made, with its dot and stamp; for the simulator and tests."""
         self.clock = HybridClock()
+        self.memory = ChangeMemory(memory_bytes_max)
         self.counters: dict[str, int] = {"batches_local": 0, "batches_remote": 0, "batches_folded": 0, "forgotten": 0}
         self.begin(0)
 
@@ -144,8 +141,11 @@ class Replica:
         self.parting_index: int | None = None
         """Where my own leave stands in the log. What comes behind it is passed on to nobody: the others do not wait for
         me any more, and may have presumed dead, and forgotten, whom I still hear."""
-        self.recently_forgotten: dict[ReplicaId, None] = {}
-        """The last `FORGOTTEN_MAX` replicas that were forgotten: what is still under way of them is not news."""
+        self.recently_forgotten: dict[ReplicaId, bool] = {}
+        """The last `FORGOTTEN_MAX` replicas that were forgotten, and whether they had left: what is still under way of
+        them is not news."""
+        self.memory.clear()
+        self.memory.blind.clear()
         self._open: list[AnyOperation] = []
         self._open_bytes = 0
         self._open_stamp = 0
@@ -192,6 +192,8 @@ class Replica:
         self.next_seq += width(operation)
         if self.keyspace.tracking:
             self._open.append(operation)
+        elif self.roster.graves or self.roster.dead:  # it is stable at once
+            self._remember(operation, dot)
         if self.listener is not None:
             self.listener(operation, dot, self._open_stamp)
         return dot
@@ -200,6 +202,37 @@ class Replica:
         """Before a write to a key whose deadline has passed: reset what is observed of the old, in the same batch."""
         if not isinstance(operation, UNTOUCHED_BY_DEADLINES) and self.keyspace.is_left_over(operation.key):
             self.submit(Reset(operation.key))
+
+    def claim(self, operation: Resubmit) -> None:
+        """Put into the open batch that it has operations of somebody who was buried. O(ranges of that one)."""
+        if not self._applied_local:
+            self._open_stamp = self.clock.tick(self.wall_ms())
+            self._applied_local = True
+        self.next_seq += 1
+        if self.keyspace.tracking:
+            self._open.append(operation)
+        else:
+            self.roster.claims.add(operation.replica, operation.seqs, stamp_ms(self._open_stamp))
+
+    def _remember(self, operation: AnyOperation, dot: Dot) -> None:
+        """Write down what has become stable, for those who were buried without having it."""
+        memory = self.memory
+        memory.record(operation, dot)
+        if memory.is_full:
+            memory.overflow(self.roster.gone())
+
+    @property
+    def is_remembering(self) -> bool:
+        """Whether changes are written down: somebody was buried for whom that is of use. O(graves) at most."""
+        roster, blind = self.roster, self.memory.blind
+        return any(r not in blind for r in roster.dead) or any(r not in blind for r in roster.graves)
+
+    def forget_graves(self, before_ms: int) -> None:
+        """Drop gravestones older than a moment, and with the last what was remembered for them. O(graves)."""
+        if self.roster.forget_graves(before_ms):
+            self.memory.blind &= self.roster.gone()
+            if not self.is_remembering:
+                self.memory.clear()
 
     def end_of_command(self, size_bytes: int = 0) -> None:
         """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1).
@@ -311,7 +344,7 @@ class Replica:
             if effective:
                 seq = batch.first
                 for operation in operations:
-                    if not isinstance(operation, (Join, Ready, Leave, Bury)):
+                    if not isinstance(operation, RosterOperation):
                         self.keyspace.effect(operation, (batch.origin, seq), batch.stamp, context)
                     seq += width(operation)
                     done += 1
@@ -364,6 +397,9 @@ class Replica:
                 self.roster.left[origin] = dot
                 if origin == self.me:
                     self.parting_index = self.log.next_index - 1
+            elif isinstance(operation, Resubmit):
+                self.roster.claims.add(operation.replica, operation.seqs, stamp_ms(self.clock.stamp))
+                continue
             else:
                 continue
             self.roster_version += 1
@@ -440,6 +476,11 @@ class Replica:
         """See `Roster.is_of_the_dead`."""
         return self.roster.is_of_the_dead(line)
 
+    def final_seq(self, replica: ReplicaId) -> int:
+        """How far the group has the operations of somebody whose burial has taken effect: no more will come. O(1)."""
+        final = self.roster.graves.get(replica)
+        return self.seen.get(replica, 0) if final is None else final
+
     def frontier(self) -> VersionVector:
         """The vector up to which everything is causally stable, as known here. O(replicas squared)."""
         return self.stability.frontier(self.counted(), self.roster.joins)
@@ -466,18 +507,21 @@ class Replica:
 
     def fold_slice(self, budget: int) -> bool:
         """Fold stable batches, touching about `budget` elements; True while some are left. O(budget)."""
+        remembering = self.is_remembering
         while self._folding and budget > 0:
             entry = self._folding.popleft()
             seq = entry.first
             for operation in entry.operations:
-                if not isinstance(operation, (Join, Ready, Leave, Bury)):
+                if not isinstance(operation, RosterOperation):
                     try:
                         self.keyspace.fold(operation, (entry.origin, seq))
                     except Exception as problem:
                         self.become_unsound(f"half of a batch was folded: {problem!r}")
                         raise InternalError(self.unsound) from problem
+                    if remembering:
+                        self._remember(operation, (entry.origin, seq))
                 seq += width(operation)
-                budget -= _weight(operation)
+                budget -= weight(operation)
             self.counters["batches_folded"] += 1
         if not self._folding:
             self.stability_changed = True  # somebody may be ready to be forgotten
@@ -508,9 +552,9 @@ class Replica:
             self.keyspace.tracking = False
 
     def _forget(self, replica: ReplicaId) -> None:
-        self.roster.forget(replica, self.seen[replica])
+        self.recently_forgotten[replica] = replica in self.roster.left
+        self.roster.forget(replica, self.seen[replica], stamp_ms(self.clock.stamp))
         self.roster_version += 1
-        self.recently_forgotten[replica] = None
         if len(self.recently_forgotten) > FORGOTTEN_MAX:
             del self.recently_forgotten[next(iter(self.recently_forgotten))]
         self.seen.pop(replica, None)
@@ -540,6 +584,7 @@ class Replica:
         self.log._check()
         self.roster._check()
         self.keyspace._check()
+        self.memory._check()
         assert set(self.seen) == set(self.roster.members), "the vector and the roster name different replicas"
         assert set(self.contexts) == set(self.roster.members)
         assert set(self.stability.known) == set(self.roster.members)
@@ -550,22 +595,3 @@ class Replica:
             assert all(seq <= self.seen.get(r, seq) for r, seq in vector.items()), f"{replica} is known to have more"
         if not self.keyspace.tracking:
             assert not self.log.entries and not self.keyspace.window_entries
-
-
-def _weight(operation: AnyOperation) -> int:
-    """About how many elements folding an operation touches. O(1)."""
-    kind = type(operation)
-    if kind is SetAdd or kind is SetRemove:
-        assert isinstance(operation, (SetAdd, SetRemove))
-        return len(operation.elements)
-    if isinstance(operation, (MapAssign, ScoreAssign)):
-        return len(operation.pairs)
-    if kind is SequenceInsert:
-        assert isinstance(operation, SequenceInsert)
-        return len(operation.values)
-    if kind is SequenceRemove:
-        assert isinstance(operation, SequenceRemove)
-        return sum(count for _, _, count in operation.ranges)
-    if isinstance(operation, (MapRemove, ScoreRemove)):
-        return len(operation.fields)
-    return 1000 if kind is Flush else 1

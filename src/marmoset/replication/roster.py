@@ -17,6 +17,7 @@ from typing import Final, final
 
 from marmoset.clocks import VersionVector, upto
 from marmoset.ids import Dot, ReplicaId
+from marmoset.replication.claims import Claims
 
 MEMBER_STATES: Final = (
     # (buried, left, born) -> state
@@ -45,7 +46,7 @@ class Member:
 class Roster:
     """All replicas that are not forgotten, with the dots of their joins, leaves and burials."""
 
-    __slots__ = ("buried", "dead", "graves", "joins", "left", "members")
+    __slots__ = ("buried", "claims", "dead", "graves", "graves_ms", "joins", "left", "members")
 
     def __init__(self) -> None:
         self.members: dict[ReplicaId, Member] = {}
@@ -57,6 +58,9 @@ class Roster:
         """Those of the buried whose burials have taken effect here."""
         self.graves: dict[ReplicaId, int] = {}
         """Buried and forgotten: replica to its final seq."""
+        self.graves_ms: dict[ReplicaId, int] = {}
+        """When they were forgotten, in milliseconds since 1970."""
+        self.claims = Claims()
 
     def add(self, member: Member) -> None:
         """Effect of a join, or the first member of all. O(1)."""
@@ -71,13 +75,30 @@ class Roster:
         self.buried.setdefault(replica, dot)
         return True
 
-    def forget(self, replica: ReplicaId, final_seq: int) -> None:
+    def forget(self, replica: ReplicaId, final_seq: int, now_ms: int) -> None:
         """Take out a replica that is gone and of whom everything is stable. O(1)."""
         if replica in self.buried and replica not in self.left:
             self.graves[replica] = final_seq
+            self.graves_ms[replica] = now_ms
         self.dead.discard(replica)
         for table in (self.members, self.joins, self.left, self.buried):
             table.pop(replica, None)
+
+    def forget_graves(self, before_ms: int) -> bool:
+        """Drop gravestones and claims that are older than a moment; whether any gravestone was. O(graves)."""
+        self.claims.forget_before(before_ms)
+        old = [replica for replica, since in self.graves_ms.items() if since < before_ms]
+        for replica in old:
+            del self.graves[replica], self.graves_ms[replica]
+        return bool(old)
+
+    def gone(self) -> set[ReplicaId]:
+        """Everybody who was buried, from the moment that counts on: with a gravestone, or to get one. O(graves)."""
+        return self.graves.keys() | self.dead
+
+    def first_dead(self, line: Iterable[ReplicaId]) -> ReplicaId:
+        """The first of a line whose burial has taken effect here; 0 where there is none. O(length of the line)."""
+        return next((replica for replica in line if self.presumed_dead(replica)), 0)
 
     def state(self, replica: ReplicaId) -> str:
         """One of `MEMBER_STATES`."""
@@ -154,4 +175,6 @@ class Roster:
     def _check(self) -> None:
         for table in (self.joins, self.left, self.buried):
             assert all(replica in self.members for replica in table), "a fact about somebody who is not in the roster"
+        assert self.graves.keys() == self.graves_ms.keys()
+        self.claims._check()
         assert self.dead <= self.buried.keys() - self.left.keys()

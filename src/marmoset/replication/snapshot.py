@@ -13,6 +13,7 @@ A source holds references to the batches of the log and the encoded parts of one
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Final, final
 
 import msgspec
@@ -24,13 +25,14 @@ from marmoset.codec.messages import (
     KnownRow,
     RosterRow,
     SnapshotBegin,
+    SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
     decode_operations,
     encode,
     vector_pairs,
 )
-from marmoset.codec.operations import KIND_MAP, KIND_SET, KIND_SORTED_SET, width
+from marmoset.codec.operations import KIND_MAP, KIND_SET, KIND_SORTED_SET, Flush, width
 from marmoset.crdts.exports import (
     AnyEntry,
     DeadlineEntry,
@@ -45,6 +47,7 @@ from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
 from marmoset.ids import ReplicaId
 from marmoset.keyspace import SHARDS, shard_of
+from marmoset.replication.memory import PARTS
 from marmoset.replication.oplog import LogEntry
 from marmoset.replication.replica import Replica
 from marmoset.replication.roster import Member
@@ -61,7 +64,7 @@ _KINDS: Final = {SetEntry: KIND_SET, MapEntry: KIND_MAP, SortedSetEntry: KIND_SO
 class SnapshotSource:
     """The sponsor's side: a snapshot for one newcomer, made step by step."""
 
-    __slots__ = ("_log", "_queue", "_shard", "_step_elements", "join_index", "replica")
+    __slots__ = ("_changes", "_log", "_queue", "_shard", "_step_elements", "join_index", "replica")
 
     def __init__(self, replica: Replica, newcomer: ReplicaId, step_elements: int = STEP_ELEMENTS) -> None:
         """Right behind the join, with no batch open. O(replicas squared + log)."""
@@ -71,9 +74,10 @@ class SnapshotSource:
         self._queue: deque[bytes] = deque()
         self._shard = 0
         self._step_elements = step_elements
+        self._changes: Iterator[SnapshotChanges] | None = _changes(replica) if replica.roster.gone() else None
         self._put(_begin(replica, newcomer))
 
-    def _put(self, message: SnapshotBegin | SnapshotPart | SnapshotEnd) -> None:
+    def _put(self, message: SnapshotBegin | SnapshotChanges | SnapshotPart | SnapshotEnd) -> None:
         self._queue.append(frames(encode(message), self.replica.frame_bytes_max))
 
     def step(self) -> list[bytes]:
@@ -82,11 +86,20 @@ class SnapshotSource:
         if not self._queue and self._log:
             for _ in range(min(len(self._log), 256)):
                 self._queue.append(self._log.popleft().framed)
+        if not self._queue and self._changes is not None:
+            self._give_changes(self._changes)
         if not self._queue and self._shard < SHARDS:
             self._read()
         frames_now = list(self._queue)
         self._queue.clear()
         return frames_now
+
+    def _give_changes(self, changes: Iterator[SnapshotChanges]) -> None:
+        message = next(changes, None)
+        if message is None:
+            self._changes = None
+        else:
+            self._put(message)
 
     def _read(self) -> None:
         """Read shards at this instant until a step is full."""
@@ -112,7 +125,7 @@ class SnapshotSource:
     @property
     def is_done(self) -> bool:
         """Whether everything was given."""
-        return self._shard == SHARDS and not self._queue and not self._log
+        return self._shard == SHARDS and not self._queue and not self._log and self._changes is None
 
     @property
     def progress(self) -> float:
@@ -146,7 +159,8 @@ def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
             )
             for r, member in sorted(roster.members.items())
         ],
-        vector_pairs(roster.graves),
+        [(r, final_seq, roster.graves_ms[r]) for r, final_seq in sorted(roster.graves.items())],
+        roster.claims.rows(),
         [(r, vector_pairs(vector)) for r, vector in sorted(replica.contexts.items())],
         [
             KnownRow(r, stability.states[r], stability.clocks.get(r, 0), vector_pairs(vector))
@@ -155,6 +169,17 @@ def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
         SHARDS,
         len(replica.keyspace),
     )
+
+
+def _changes(replica: Replica) -> Iterator[SnapshotChanges]:
+    """What is remembered of changes, part by part: each as it stands when it is asked for, which is after the join, so
+    nothing that was folded before that is missing (4.6)."""
+    memory = replica.memory
+    for number in range(PARTS):
+        ended, grown = memory.part(number)
+        if ended or grown:
+            yield SnapshotChanges(ended, grown, [], [])
+    yield SnapshotChanges([], [], vector_pairs(memory.flushes), sorted(memory.blind))
 
 
 def _check_lines(sponsors: dict[ReplicaId, ReplicaId]) -> None:
@@ -211,7 +236,10 @@ class SnapshotSink:
                 replica.roster.buried[row.replica] = row.buried
             if row.dead:
                 replica.roster.dead.add(row.replica)
-        replica.roster.graves.update(message.graves)
+        for r, final_seq, since_ms in message.graves:
+            replica.roster.graves[r], replica.roster.graves_ms[r] = final_seq, since_ms
+        for r, since_ms, seqs in message.resubmitted:
+            replica.roster.claims.add(r, seqs, since_ms)
         contexts = {r: dict(pairs) for r, pairs in message.contexts}
         known = [(row.replica, dict(row.vector), row.state, row.clock) for row in message.known if row.replica != me]
         replica.take_over(vector, contexts, known)
@@ -228,6 +256,16 @@ class SnapshotSink:
             raise PeerError("a batch in a snapshot's log that its vector does not cover")
         framed = frames(data, self.replica.frame_bytes_max)
         self.replica.log.append(LogEntry(batch.origin, batch.first, batch.last, batch.stamp, operations, framed))
+
+    def changes(self, message: SnapshotChanges) -> None:
+        """Remember what the sponsor does. O(dots)."""
+        memory = self.replica.memory
+        memory.take_over(message.ended, message.grown)
+        for replica, seq in message.flushes:
+            memory.record(Flush(), (replica, seq))
+        memory.blind |= set(message.blind)
+        if memory.is_full:
+            memory.overflow(self.replica.roster.gone())
 
     def part(self, message: SnapshotPart) -> None:
         """Put values in. O(entries).

@@ -13,6 +13,7 @@ from marmoset.codec.operations import (
     AnyOperation,
     Inside,
     Join,
+    Resubmit,
     RosterOperation,
     SequenceAssign,
     SequenceInsert,
@@ -47,7 +48,7 @@ def check_batch(
             for dot in _named(inner):
                 if not context.covers(dot):
                     raise PeerError("an operation on an element that its origin did not have")
-        elif isinstance(operation, RosterOperation):
+        elif isinstance(operation, RosterOperation) and not isinstance(operation, Resubmit):
             roster += 1
             if isinstance(operation, Join):
                 joins += 1

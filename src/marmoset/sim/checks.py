@@ -80,7 +80,7 @@ def check_node(cluster: Cluster, host: Host, keys: list[bytes]) -> None:
         return
     node._check()
     check_bounds(cluster, host, node)
-    if node.state not in ("serving", "leaving"):
+    if node.state not in ("serving", "rehabilitating", "leaving"):
         return
     check_knowledge(cluster.history, host, node)
     if node.state == "serving":
@@ -164,7 +164,7 @@ def check_values(cluster: Cluster) -> None:
     """Every node shows exactly what is specified for what it has; nodes that have the same show the same."""
     computed: dict[tuple[tuple[int, int], ...], Shown] = {}
     for host in cluster.hosts:
-        if host.node is None or host.witness is None or host.node.state not in ("serving", "leaving"):
+        if host.node is None or host.witness is None or host.node.state not in ("serving", "rehabilitating", "leaving"):
             continue
         vector = tuple(sorted((r, seq) for r, seq in host.witness.vector.items() if seq))
         if vector not in computed:

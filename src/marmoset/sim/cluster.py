@@ -55,6 +55,7 @@ class Cluster:
             split_above=knobs.split_above,
             presumed_dead_quorum=knobs.quorum,
             presumed_dead_after=knobs.presumed_dead_after_ms,
+            rehabilitation_memory=knobs.rehabilitation_memory,
             replicas_max=256,
         )
         rng = Random(f"{self.seed} host {number}")
@@ -71,6 +72,7 @@ class Cluster:
         node.fold_budget = self.knobs.fold_budget
         node.pump_bytes = self.knobs.pump_bytes
         node.snapshot_step_elements = self.knobs.snapshot_step_elements
+        node.rehabilitating.submit_operations = self.knobs.submit_operations
 
     def addresses(self, without: Host | None = None) -> tuple[str, ...]:
         """Addresses to join by: a few hosts that are up, or any."""

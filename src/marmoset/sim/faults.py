@@ -5,16 +5,19 @@ together again: a member is taken away only while those that stay are more than 
 anybody knows.
 """
 
+from contextlib import suppress
 from random import Random
 from typing import Final, final
 
+from marmoset.errors import UsageError
+from marmoset.ids import id_text
 from marmoset.node import Exit, Notify
 from marmoset.node.links import SPONSORING
 from marmoset.sim.burials import AUTOMATIC, check_burial
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.history import Breach
 from marmoset.sim.host import Host
-from marmoset.sim.profiles import Knobs
+from marmoset.sim.profiles import HOUR_MS, Knobs
 from marmoset.sim.world import US_PER_MS
 
 SKEW_MS_MAX: Final = 3000
@@ -34,6 +37,8 @@ class Faults:
         self.knobs = knobs
         self.rng = rng
         self.counts = cluster.counts
+        self._away: list[Host] = []
+        """Who is made an exile just now, and is no part of any majority."""
 
     def one(self) -> str:
         """Do something; what it was."""
@@ -58,6 +63,8 @@ class Faults:
             return self._crash_sponsor()
         if name == "join":
             return self._join()
+        if name == "exile":
+            return self._exile()
         return self._slow(name) if name in ("pause", "sleep", "lag") else self._clock(name)
 
     # -- the network
@@ -94,16 +101,24 @@ class Faults:
 
     # -- members
 
-    def _spare(self) -> list[Host]:
-        """Hosts that can be taken away with a majority staying, of everybody that anyone counts or is letting in."""
-        serving = [host for host in self.cluster.hosts if host.is_serving]
-        if len(serving) < 2:
+    def _spare(self, count: int = 1) -> list[Host]:
+        """Hosts so many of which can be taken away with a majority staying, of everybody that anyone counts or is
+        letting in."""
+        serving = [host for host in self.cluster.hosts if host.is_serving and not self._is_away(host)]
+        if len(serving) <= count:
             return []
         nodes = [host.node for host in self.cluster.hosts if host.node is not None]
         electorate = {replica for node in nodes for replica in node.replica.roster.electorate()}
         joining = sum(node.state in ("waiting", "joining") for node in nodes)
-        is_safe = 2 * (len(serving) - 1) > len(electorate) + joining
+        is_safe = 2 * (len(serving) - count) > len(electorate) + joining
         return serving if is_safe or self.knobs.quorum == "one" else []
+
+    def _is_away(self, host: Host) -> bool:
+        """Whether a host is cut off to be buried, or was buried and does not know it yet."""
+        assert host.node is not None
+        me = host.node.replica.me
+        rosters = [other.node.replica.roster for other in self.cluster.hosts if other.node is not None]
+        return host in self._away or any(me in roster.buried or me in roster.graves for roster in rosters)
 
     def _take_away(self, name: str) -> str:
         spare = self._spare()
@@ -162,6 +177,48 @@ class Faults:
             return ""
         return self.cluster.add_host().name
 
+    def _exile(self) -> str:
+        """Somebody cannot be heard, or is stopped, goes on writing, is buried, and comes back; sometimes two of them,
+        who hear each other."""
+        rng, cluster = self.rng, self.cluster
+        count = rng.choice([1, 1, 2])
+        spare = [] if self._away else [host for host in self._spare(count) if not host.is_stopped]
+        if len(spare) < max(2, count):
+            return ""
+        away = rng.sample(spare, count)
+        names = [host.name for host in away]
+        pairs = [(a, b.name) for a in names for b in cluster.hosts if b.name not in names]
+        stopped = count == 1 and rng.random() < 0.3
+        if stopped:
+            away[0].stop()
+        else:
+            cluster.network.cut([*pairs, *((b, a) for a, b in pairs)])
+        self._away = away
+        runs = [host.run for host in away]
+        silent_us = self.knobs.unreachable_after_ms * US_PER_MS + rng.randint(0, 1_000_000)
+
+        def bury() -> None:
+            judges = [host for host in cluster.hosts if host.is_serving and not host.is_stopped and host not in away]
+            for victim in away:
+                if judges and victim.node is not None:
+                    judge = rng.choice(judges)
+                    assert judge.node is not None
+                    with suppress(UsageError):
+                        judge.node.bury(id_text(victim.node.replica.me), force=False)
+                    judge.settle()
+
+        def heal() -> None:
+            self._away = []
+            cluster.network.cuts.difference_update([*pairs, *((b, a) for a, b in pairs)])
+            for host, run in zip(away, runs, strict=True):
+                if stopped and host.run == run and host.is_stopped:
+                    host.go_on()
+
+        cluster.world.after(silent_us, bury)
+        more_ms = self.knobs.presumed_dead_after_ms if self.knobs.presumed_dead_after_ms < HOUR_MS else 0
+        cluster.world.after(silent_us + rng.randint(100_000, 3_000_000 + more_ms * US_PER_MS), heal)
+        return " and ".join(names)
+
     # -- hosts
 
     def _slow(self, name: str) -> str:
@@ -215,20 +272,12 @@ def watch_exit(cluster: Cluster, host: Host, effect: Exit) -> None:
 
 
 def watch_notice(cluster: Cluster, host: Host, notice: Notify) -> None:
-    """A node says something: it is traced; nobody that is alive may be presumed dead here."""
+    """A node says something: it is traced and counted."""
     cluster.trace.line(cluster.world.now_us, f"{host.name} says {notice.level} {notice.event} {notice.fields}")
     if notice.event == "presumed dead":
         if not cluster.knobs.may_bury_the_living:
             raise Breach(f"{host.name} is alive and was presumed dead by {notice.fields.get('by')}")
         cluster.counts["buried_alive"] += 1
-        run = host.run
-
-        def restart() -> None:
-            if host.run == run:
-                host.crash()
-                cluster.restart(host)
-
-        cluster.world.after(0, restart)
     if notice.event == "link lost":
         cluster.counts["links_lost"] += 1
     elif notice.event == "serving":

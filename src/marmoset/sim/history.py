@@ -13,6 +13,7 @@ Cost: O(replicas) for each arrival.
 """
 
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import final
 
 from marmoset.clocks import VersionVector, stamp_ms
@@ -42,6 +43,8 @@ class History:
         self.expiries: list[tuple[Record, int]] = []
         """Resets that a passed deadline made, with that deadline."""
         self.names: dict[ReplicaId, str] = {}
+        self.exiles = 0
+        """How often somebody was told that it was presumed dead."""
         self._seqs: dict[ReplicaId, list[int]] = {}
         self._of: dict[ReplicaId, list[int]] = {}
         self._whole: dict[ReplicaId, list[tuple[int, int]]] = {}
@@ -115,7 +118,11 @@ class History:
 class Witness:
     """Beside one node, from its start to its end."""
 
-    def __init__(self, history: History, replica: Replica, name: str) -> None:
+    def __init__(
+        self, history: History, replica: Replica, name: str, is_resubmitting: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.is_resubmitting = is_resubmitting
+        """Whether the node is submitting what it wrote in a former life."""
         self.history = history
         self.replica = replica
         self.name = name
@@ -140,7 +147,7 @@ class Witness:
         if self._shared is None:
             self._shared = dict(self.vector)
         record = Record(operation, dot, stamp, self._shared)
-        if isinstance(operation, Reset) and not self.in_command:
+        if isinstance(operation, Reset) and not self.in_command and not self.is_resubmitting():
             ends = deadlines_of(self.history.known_to(self.vector, [operation.key]))
             if operation.key not in ends:
                 raise Breach(f"{self.name} removes {operation.key!r}, which has no deadline")

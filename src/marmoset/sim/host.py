@@ -112,7 +112,8 @@ class Host:
         self.clients = Clients()
         self.node = Node(self.config, self.time, Random(self.rng.getrandbits(64)))
         self.prepare(self.node)
-        self.witness = Witness(self.history, self.node.replica, self.name)
+        node = self.node
+        self.witness = Witness(self.history, node.replica, self.name, lambda: node.state == "rehabilitating")
         self.node.start()
         self.settle()
 

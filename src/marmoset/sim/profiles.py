@@ -29,6 +29,7 @@ FAULTS: Final = (
     "jump",
     "far_jump",
     "sleep",
+    "exile",
 )
 """What can be done to a cluster; see `faults`."""
 
@@ -49,7 +50,7 @@ class Profile:
 
 
 _CUTS: Final = {"cut_one_way": 2, "cut_group": 3, "cut_node": 3, "cut_ring": 1, "heal": 6}
-_CHURN: Final = {"crash": 3, "power_off": 1, "crash_sponsor": 2, "restart": 6, "join": 3, "leave": 2}
+_CHURN: Final = {"crash": 3, "power_off": 1, "crash_sponsor": 2, "restart": 6, "join": 3, "leave": 2, "exile": 3}
 _SLOW: Final = {"pause": 4, "lag": 2}
 _SLEEP: Final = {"sleep": 1}
 _CLOCKS: Final = {"skew": 3, "jump": 3, "far_jump": 1}
@@ -62,14 +63,8 @@ PROFILES: Final[dict[str, Profile]] = {
     "churn": Profile(
         {**_CHURN},
         required=(
-            *_ALWAYS,
-            "leaves",
-            "crashes",
-            "restarts",
-            "burials",
-            "burials_automatic",
-            "sponsors_lost",
-            "forgotten",
+            *(*_ALWAYS, "leaves", "crashes", "restarts", "burials", "burials_automatic", "sponsors_lost", "forgotten"),
+            *("buried_alive", "rehabilitations", "operations_resubmitted", "operations_reported"),
         ),
         buries=True,
     ),
@@ -82,7 +77,7 @@ PROFILES: Final[dict[str, Profile]] = {
         required=(
             *_ALWAYS,
             *("cuts", "heals", "leaves", "crashes", "restarts", "burials", "forgotten", "pauses", "clock_changes"),
-            *("burials_automatic", "buried_alive"),
+            *("burials_automatic", "buried_alive", "rehabilitations", "operations_resubmitted"),
         ),
         buries=True,
     ),
@@ -128,6 +123,8 @@ class Knobs:
     check_gap_ms: int
     liveness_ms: int
     quorum: str
+    rehabilitation_memory: int
+    submit_operations: int
     sealed: bool
     """Whether links are encrypted; drawn apart from the other knobs."""
     presumed_dead_after_ms: int
@@ -136,7 +133,9 @@ class Knobs:
     @property
     def may_bury_the_living(self) -> bool:
         """Whether somebody may be out of reach for as long as it takes to be presumed dead."""
-        return self.presumed_dead_after_ms < HOUR_MS and not set(self.weights).isdisjoint((*_CUTS, *_SLOW, *_SLEEP))
+        return self.presumed_dead_after_ms < HOUR_MS and not set(self.weights).isdisjoint(
+            ("exile", *_CUTS, *_SLOW, *_SLEEP)
+        )
 
 
 def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
@@ -192,6 +191,8 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         check_gap_ms=rng.choice([100, 300]) if nodes < 20 else 2000,
         liveness_ms=60_000 * scale,
         quorum="one" if nodes == 2 else "majority",
+        rehabilitation_memory=rng.choice([1500, 64 << 20, 64 << 20]),
+        submit_operations=rng.choice([1, 5, 500]),
         sealed=nodes < 20 and Random(f"sealed {seed} {profile}").random() < SEALED_SHARE,
         presumed_dead_after_ms=rng.choice([3000, 6000, 12_000]) * scale if chosen.buries and nodes > 2 else HOUR_MS,
         weights=_some(rng, chosen.weights, profile),

@@ -16,11 +16,14 @@ from typing import Final, TextIO, final
 
 from marmoset.errors import UsageError
 from marmoset.ids import id_text
+from marmoset.node import Notify
 from marmoset.sim import checks
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.faults import Faults, watch_exit, watch_notice
 from marmoset.sim.history import Breach
+from marmoset.sim.host import Host
 from marmoset.sim.profiles import HOUR_MS, Knobs, draw
+from marmoset.sim.returns import Returns
 from marmoset.sim.trace import Trace
 from marmoset.sim.workload import Workload
 from marmoset.sim.world import US_PER_MS
@@ -73,7 +76,8 @@ class Simulation:
         self.trace = Trace(trace_file)
         self.cluster = Cluster(seed, knobs, self.trace)
         self.cluster.on_exit = watch_exit
-        self.cluster.on_notify = watch_notice
+        self.returns = Returns()
+        self.cluster.on_notify = self._notified
         self.rng = Random(f"{seed} simulation")
         self.workload = Workload(knobs, Random(f"{seed} workload"))
         self.faults = Faults(self.cluster, knobs, Random(f"{seed} faults"))
@@ -105,6 +109,10 @@ class Simulation:
             self.cluster.world.now_us // US_PER_MS,
             details,
         )
+
+    def _notified(self, cluster: Cluster, host: Host, notice: Notify) -> None:
+        watch_notice(cluster, host, notice)
+        self.returns.handle_notice(cluster, host, notice)
 
     def _counts(self) -> dict[str, int]:
         cluster, counts = self.cluster, self.cluster.counts
@@ -216,6 +224,7 @@ class Simulation:
             for host in cluster.hosts:
                 checks.check_node(cluster, host, [])
             checks.check_rest(cluster)
+            self.returns.check_rest(cluster)
         return problem
 
     def _help(self) -> None:

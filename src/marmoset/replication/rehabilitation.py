@@ -1,0 +1,411 @@
+"""Rehabilitation: what becomes of the writes of a replica that was buried while it could not be heard (floor 5).
+
+DESIGN.md 4.6 is the rule. An `Exile` is what the refused replica keeps of its former life: exactly its own operations
+above the final seq that it was told as proof, what it held of others, what it had observed, and the sequences that its
+insertions were made in. `Rehabilitation` submits them once the node is a member again, under its new id:
+
+| what | submitted |
+| --- | --- |
+| adds, increments | always |
+| insertions | always, behind their nearest surviving left neighbour (`places`) |
+| removals of, and assignments to, elements that are submitted here themselves | always |
+| other removals from, and assignments to, sequences | where no other has overwritten or removed at the key since |
+| all other overwrites and removals | where no other has changed the key since |
+| a reset of what is not there | is done already |
+| FLUSHALL | never: it concerns every key |
+| without a gravestone | adds to sets alone |
+
+Sequences are told apart because their removals name elements, so that they take nothing which their origin had not
+observed; any other removal would, being submitted by a replica that has everything.
+
+*Since* is judged by dots: `ChangeMemory` has what is stable, the log is looked through for the rest, batch by batch as
+it grows, and `Observed.covers` says whether the returner had seen it. Everything else goes into the report.
+
+*At most once.* Each batch of the old life becomes one batch of the new one, with a `Resubmit` in it that names the old
+dots: all or nothing, everywhere. A replica that is buried again before it was done begins anew with what it kept, and
+leaves out what is claimed; what was not claimed, nobody has. Whoever holds the same operation in a report sees the
+claim, and drops it.
+
+Nothing here waits or sends: `step` does a slice of about so many operations and is called until it says that it is
+done. The replica must have no open batch.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, final
+
+import msgspec
+
+from marmoset.clocks import upto
+from marmoset.codec.operations import (
+    AnyOperation,
+    Flush,
+    Inside,
+    Reset,
+    Resubmit,
+    RosterOperation,
+    SequenceAssign,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    width,
+)
+from marmoset.crdts import sequence as sequences
+from marmoset.ids import Dot, ReplicaId
+from marmoset.keyspace import shard_of
+from marmoset.replication import report as reasons
+from marmoset.replication.claims import Ranges
+from marmoset.replication.memory import ChangeMemory, Observed, adds
+from marmoset.replication.oplog import LogEntry
+from marmoset.replication.places import Renamed, find_sequence, place
+from marmoset.replication.replica import Replica
+from marmoset.replication.report import Report, Row
+
+UNLIMITED: Final = 1 << 62
+NO_DOT: Final = (0, 0)
+DONE_ALREADY: Final = "done already"
+
+
+@final
+class Exile:
+    """What a refused replica keeps. Gathered by `gather`, in slices, before anything is wiped."""
+
+    __slots__ = (
+        "_entries",
+        "awaited",
+        "final_seq",
+        "held",
+        "is_proven",
+        "joins",
+        "keeps_own",
+        "lost",
+        "me",
+        "name",
+        "names",
+        "observed",
+        "own",
+        "sequences",
+    )
+
+    def __init__(self, replica: Replica, buried: ReplicaId, final_seq: int, *, keeps_own: bool = True) -> None:
+        """`buried` is whose final seq was told: its own, or that of a sponsor in its line. O(log + replicas).
+
+        Where it is a sponsor whose final seq is below the join that leads here, nobody ever had anything of us. In any
+        other case without a gravestone of our own nothing is proven. `keeps_own` is False where all that it wrote was
+        submitted for a former life, which is not done yet and will be submitted again.
+        """
+        roster = replica.roster
+        self.me = replica.me
+        self.name = replica.name
+        self.keeps_own = keeps_own
+        self.awaited = buried or replica.me
+        """Whose burial has to have taken effect before it is known what others changed."""
+        self.joins = dict(roster.joins)
+        if buried == self.me:
+            self.final_seq = final_seq
+            self.is_proven = final_seq > 0
+        else:
+            line = [self.me, *roster.line(self.me)]
+            child = next((r for r in line if self.joins.get(r, NO_DOT)[0] == buried), 0)
+            self.final_seq = 0
+            self.is_proven = bool(buried and child) and self.joins[child][1] > final_seq
+        self.names = {r: member.name for r, member in roster.members.items()}
+        self.observed = Observed(
+            dict(replica.seen),
+            frozenset(r for r in (*replica.recently_forgotten, *replica.memory.origins) if r not in replica.seen),
+        )
+        self.own: list[LogEntry] = []
+        self.held: list[LogEntry] = []
+        self.sequences: dict[tuple[bytes, tuple[bytes, ...]], sequences.Sequence] = {}
+        self.lost = max(0, replica.next_seq - 1 - self.final_seq) if self.is_proven and keeps_own else 0
+        """How many of its own operations above the final seq are no longer in its log."""
+        self._entries = deque(replica.log.entries.values())
+
+    def gather(self, replica: Replica, budget: int) -> bool:
+        """Keep what is to be kept of some more batches; True while there are others. O(budget)."""
+        while self._entries and budget > 0:
+            entry = self._entries.popleft()
+            budget -= len(entry.operations)
+            if entry.origin != self.me:
+                self.held.append(entry)
+            elif entry.last > self.final_seq and self.keeps_own:
+                self.own.append(entry)
+                self.lost -= entry.last - entry.first + 1
+            else:
+                continue
+            for operation in entry.operations:
+                key, path, inner = _parts(operation)
+                if isinstance(inner, SequenceInsert) and (key, path) not in self.sequences:
+                    found = find_sequence(replica.keyspace, key, path)
+                    if found is not None:
+                        self.sequences[key, path] = found
+        return bool(self._entries)
+
+
+def _parts(operation: AnyOperation) -> tuple[bytes, tuple[bytes, ...], AnyOperation]:
+    """Key, path inside it, and what is done there."""
+    if isinstance(operation, Inside):
+        return operation.key, tuple(operation.path), operation.operation
+    key = b"" if isinstance(operation, (Flush, RosterOperation)) else operation.key
+    return key, (), operation
+
+
+def _with(operation: AnyOperation, inner: AnyOperation) -> AnyOperation:
+    """The same place, with something else done there."""
+    return msgspec.structs.replace(operation, operation=inner) if isinstance(operation, Inside) else inner
+
+
+@final
+class Rehabilitation:
+    """The return of one node, from its new birth to the moment at which it serves again."""
+
+    __slots__ = (
+        "_cursor",
+        "_queue",
+        "_recent",
+        "_unread",
+        "counters",
+        "exiles",
+        "lineage",
+        "renamed",
+        "replica",
+        "report",
+    )
+
+    def __init__(self, replica: Replica, exiles: Sequence[Exile], report: Report, renamed: Renamed) -> None:
+        """`exiles` are the former lives, the oldest first: what one did is nothing that others did. O(log)."""
+        self.replica = replica
+        self.exiles = exiles
+        self.lineage = frozenset([replica.me, *(exile.me for exile in exiles)])
+        self.report = report
+        self.renamed = renamed
+        self.counters = {"submitted": 0, "withheld": 0, "done_already": 0, "held": 0}
+        self._recent = ChangeMemory(UNLIMITED)
+        """What is not stable yet, and so not in the replica's own memory."""
+        self._unread = deque(replica.unfolded())
+        self._cursor = replica.log.next_index
+        self._queue = deque((exile, entry) for exile in exiles for entry in exile.own)
+
+    # -- slices
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a burial is not known to have taken effect here yet: what others changed may not be remembered."""
+        roster = self.replica.roster
+        awaited = [exile.awaited for exile in self.exiles]
+        return any(r in roster.members and not roster.presumed_dead(r) for r in awaited)
+
+    @property
+    def operations_left(self) -> int:
+        """How many operations are not yet looked at. O(batches)."""
+        return sum(len(entry.operations) for _, entry in self._queue)
+
+    def step(self, budget: int) -> bool:
+        """Do about so many operations; True while there is more to do. O(budget), and one batch at least."""
+        if self.is_waiting:
+            return True
+        budget -= self._look(budget)
+        if self._unread:
+            return True
+        while self._queue and budget > 0:
+            exile, entry = self._queue.popleft()
+            budget -= len(entry.operations)
+            self._submit_batch(exile, entry)
+        if self._queue:
+            return True
+        for exile in self.exiles:
+            exile.own.clear()
+            self.counters["held"] += sort_held(exile, self.replica, self.report)
+        return False
+
+    def _look(self, budget: int) -> int:
+        """Note what batches that are not folded have changed; how many operations those had."""
+        log, looked = self.replica.log, 0
+        while self._cursor < log.next_index:
+            entry = log.entries.get(self._cursor)
+            self._cursor += 1
+            if entry is not None:  # else it is stable already
+                self._unread.append(entry)
+        while self._unread and looked < budget:
+            entry = self._unread.popleft()
+            seq = entry.first
+            for operation in entry.operations:
+                self._recent.record(operation, (entry.origin, seq))
+                seq += width(operation)
+            looked += len(entry.operations)
+        return looked
+
+    # -- submitting
+
+    def _submit_batch(self, exile: Exile, entry: LogEntry) -> None:
+        """One batch of the old life, as one batch of the new."""
+        replica = self.replica
+        claimed: Ranges = []
+        seq = entry.first
+        for operation in entry.operations:
+            dot = (exile.me, seq)
+            seq += width(operation)
+            if isinstance(operation, Resubmit):
+                replica.claim(operation)
+            elif isinstance(operation, RosterOperation) or replica.roster.claims.covers(dot) or dot in self.report:
+                continue
+            elif self._submit(exile, operation, dot, entry.stamp):
+                claimed.append((dot[1], width(operation)))
+        if claimed:
+            replica.claim(Resubmit(exile.me, claimed))
+        replica.commit()
+
+    def _submit(self, exile: Exile, operation: AnyOperation, dot: Dot, stamp: int) -> bool:
+        """Submit one operation, or put it, or what is left of it, into the report; whether it is wholly done."""
+        _, _, inner = _parts(operation)
+        if isinstance(inner, SetAdd) or (exile.is_proven and adds(operation)):
+            self._do(exile, operation, dot)
+            return True
+        rest: AnyOperation | None = operation
+        if isinstance(inner, (SequenceRemove, SequenceAssign)):
+            rest = self._do_own(exile, operation, inner)
+        if rest is None:
+            return True
+        reason = self._objection(exile, rest)
+        if reason is None:
+            self._do(exile, rest, dot)
+            return True
+        if reason == DONE_ALREADY:
+            self.counters["done_already"] += 1
+            return True
+        self.counters["withheld"] += 1
+        self.report.put(Row(dot, rest, stamp, reason, exile.name, exile))
+        return False
+
+    def _objection(self, exile: Exile, operation: AnyOperation) -> str | None:
+        """Why an overwrite or a removal is not submitted; None where it may be."""
+        key, _, inner = _parts(operation)
+        if not exile.is_proven:
+            return reasons.NO_GRAVESTONE
+        if isinstance(inner, Flush):
+            return reasons.FLUSHING
+        if isinstance(operation, Reset) and self._is_absent(key):
+            return DONE_ALREADY
+        if exile.awaited in self.replica.memory.blind or not self.replica.presumed_dead(exile.awaited):
+            return reasons.UNKNOWN
+        sequence = isinstance(inner, (SequenceRemove, SequenceAssign))
+        return reasons.CHANGED if self._is_changed(exile, key, ends_only=sequence) else None
+
+    def _do(self, exile: Exile, operation: AnyOperation, dot: Dot) -> None:
+        do(self.replica, exile, self.renamed, operation, dot)
+        self.counters["submitted"] += 1
+
+    def _do_own(
+        self, exile: Exile, operation: AnyOperation, inner: SequenceRemove | SequenceAssign
+    ) -> AnyOperation | None:
+        """Do what an operation does to elements that were submitted here themselves; what is left of it."""
+        first = exile.final_seq + 1 if exile.is_proven else UNLIMITED
+        if isinstance(inner, SequenceAssign):
+            if inner.element[0] != exile.me or inner.element[1] < first:
+                return operation
+            self._do(exile, operation, NO_DOT)
+            return None
+        ours: list[tuple[int, int, int]] = []
+        others: list[tuple[int, int, int]] = []
+        for replica, seq, count in inner.ranges:
+            known = min(count, max(0, first - seq)) if replica == exile.me else count
+            if known:
+                others.append((replica, seq, known))
+            if known < count:
+                ours.append((replica, seq + known, count - known))
+        if ours:
+            self._do(exile, _with(operation, SequenceRemove(inner.key, ours)), NO_DOT)
+        return _with(operation, SequenceRemove(inner.key, others)) if others else None
+
+    def _is_absent(self, key: bytes) -> bool:
+        keyspace = self.replica.keyspace
+        slots = keyspace.shards[shard_of(key)]
+        return key not in slots.values and key not in slots.beside and keyspace.deadline_ms(key) is None
+
+    def _is_changed(self, exile: Exile, key: bytes, *, ends_only: bool) -> bool:
+        """Whether somebody else has changed a key, and the replica had not seen it."""
+        return any(
+            dot[0] not in self.lineage and not exile.observed.covers(dot)
+            for memory in (self.replica.memory, self._recent)
+            for dots in ((memory.ends(key),) if ends_only else (memory.ends(key), memory.growths(key)))
+            for dot in dots
+        )
+
+
+def sort_held(exile: Exile, replica: Replica, report: Report) -> int:
+    """Put what nobody else can bring any more into the report, and keep what its origin, a member, may still bring; how
+    many operations were put there. O(what is held)."""
+    waiting: list[LogEntry] = []
+    found = 0
+    for entry in exile.held:
+        fate = fate_of(entry, replica, exile)
+        if fate is None:
+            continue
+        if not fate:
+            waiting.append(entry)
+            continue
+        seq = entry.first
+        for operation in entry.operations:
+            dot = (entry.origin, seq)
+            seq += width(operation)
+            if not isinstance(operation, RosterOperation) and not replica.roster.claims.covers(dot):
+                found += 1
+                report.put(Row(dot, operation, entry.stamp, fate, exile.names.get(entry.origin, "?"), exile))
+    exile.held = waiting
+    return found
+
+
+def fate_of(entry: LogEntry, replica: Replica, exile: Exile) -> str | None:
+    """What becomes of a batch of somebody else: a reason for the report, None where the group has it, and an empty text
+    where its origin is a member and may still bring it. O(line of sponsors)."""
+    origin = entry.origin
+    if replica.presumed_dead(origin):
+        return reasons.NOT_OURS if entry.last > replica.final_seq(origin) else None
+    if origin in replica.seen:
+        return "" if entry.last > replica.seen[origin] else None
+    while (join := exile.joins.get(origin)) is not None:  # did the group ever meet it?
+        sponsor, seq = join
+        if replica.presumed_dead(sponsor):
+            return reasons.NEVER_MET if seq > replica.final_seq(sponsor) else None
+        if sponsor in replica.seen:
+            return reasons.NEVER_MET if seq > replica.seen[sponsor] else None
+        origin = sponsor
+    return None  # it has left, and is forgotten
+
+
+def do(replica: Replica, exile: Exile, renamed: Renamed, operation: AnyOperation, dot: Dot) -> None:
+    """Submit an operation of the old life: neighbours and elements under the names that they have now."""
+    key, path, inner = _parts(operation)
+    if isinstance(inner, SequenceInsert):
+        here = find_sequence(replica.keyspace, key, path)
+        left, right = place(exile.sequences.get((key, path)), here, inner.left, renamed)
+        new = replica.submit(_with(operation, SequenceInsert(inner.key, left, right, inner.values)))
+        renamed.add(dot, len(inner.values), new)
+        return
+    if isinstance(inner, SequenceAssign):
+        element = renamed.find(inner.element) or inner.element
+        if element[1] > _known_upto(replica, element[0]):
+            return
+        inner = SequenceAssign(inner.key, element, inner.value)
+    elif isinstance(inner, SequenceRemove):
+        named = [each for old in inner.ranges for each in renamed.ranges(*old)]
+        known = [(r, seq, min(count, _known_upto(replica, r) - seq + 1)) for r, seq, count in named]
+        known = [each for each in known if each[2] > 0]
+        if not known:
+            return
+        inner = SequenceRemove(inner.key, known)
+    replica.submit(_with(operation, inner))
+
+
+def _known_upto(replica: Replica, origin: ReplicaId) -> int:
+    """How far the replica has what an origin made, its own open batch included: what it names it has to have."""
+    return replica.next_seq - 1 if origin == replica.me else upto(replica.seen, origin, replica.roster.joins)
+
+
+def replay(replica: Replica, row: Row, renamed: Renamed) -> bool:
+    """Submit an operation of a report after all, in the open batch, with its claim; False where somebody else has."""
+    if replica.roster.claims.covers(row.dot):
+        return False
+    do(replica, row.exile, renamed, row.operation, row.dot)
+    replica.claim(Resubmit(row.dot[0], [(row.dot[1], width(row.operation))]))
+    return True
