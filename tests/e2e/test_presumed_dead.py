@@ -5,8 +5,10 @@ writes and on keys that several change and delete, and afterwards asks every nod
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +46,10 @@ class Ledger:
 
     def write(self, node: NodeProcess, number: int) -> None:
         """One write of every type, each on its own key and on a key that all share."""
-        name, client = node.name, node.redis
+        self.put(node.redis, node.name, number)
+
+    def put(self, client: Any, name: str, number: int) -> None:
+        """The same through a client or a pipeline."""
         client.set(f"own:{name}:{number}", number)
         client.incr("hits")
         client.incr(f"hits:{name}")
@@ -61,20 +66,35 @@ class Ledger:
         """A text for each round of each node."""
         return {f"{name}:{number}" for name, numbers in self.rounds.items() for number in numbers}
 
-    def check(self, node: NodeProcess) -> None:
-        """Every acknowledged write is here."""
+    def check(self, node: NodeProcess, reported: Sequence[Mapping[str, str]] = ()) -> None:
+        """Every acknowledged write is here, or in a report: what adds is here in any case."""
         client, expected = node.redis, self.everything()
         assert client.smembers("members") == expected
         assert set(client.lrange("list", 0, -1)) == expected and client.llen("list") == len(expected)
-        assert set(client.zrange("scores", 0, -1)) == expected
-        assert client.hgetall("hash") == {text: text.split(":")[1] for text in expected} | {"total": str(len(expected))}
         assert int(client.get("hits")) == len(expected)
+        hash_ = client.hgetall("hash")
+        assert hash_.pop("total") == str(len(expected))
+        assert all(hash_[text] == text.split(":")[1] for text in hash_)
+        told = {(row["key"], word) for row in reported for word in row["operation"].split() if ":" in word}
+        assert hash_.keys() | {word for key, word in told if key == "hash"} == expected
+        assert set(client.zrange("scores", 0, -1)) | {word for key, word in told if key == "scores"} == expected
         for name, numbers in self.rounds.items():
             assert int(client.get(f"hits:{name}")) == len(numbers)
             assert client.lrange(f"list:{name}", 0, -1) == [f"{name}:{number}" for number in numbers]
             for number in numbers:
                 assert client.get(f"own:{name}:{number}") == str(number)
                 assert client.ttl(f"own:{name}:{number}") > 3000
+
+
+def report(node: NodeProcess) -> list[dict[str, str]]:
+    """What a node could not submit when it came back."""
+    return [as_dict(row) for row in node.call("MARMOSET", "REPORT")]
+
+
+def come_back(cluster: Cluster, *nodes: NodeProcess) -> None:
+    """Wait until nodes that were presumed dead serve again, under new ids."""
+    wait_until(lambda: all(n.status()["state"] == "serving" and n.status()["id"] != n.id for n in nodes), "back", 60)
+    whole(cluster)
 
 
 def whole(cluster: Cluster) -> None:
@@ -115,6 +135,133 @@ def test_a_member_that_is_killed_is_noticed_buried_and_replaced_under_its_name(t
         assert again.redis.dbsize() == 2000
         assert all(again.redis.get(f"key:{number}") == "w" * 100 for number in range(2000))
         print(f"known everywhere after {known_s:.2f} s, logs empty after {buried_s:.2f} s")
+
+
+@needs_hosts
+def test_halves_of_five_that_both_write_are_one_again_with_everything(hosts: Hosts) -> None:
+    nodes = hosts.grow("n1", "n2", "n3", "n4", "n5")
+    ledger = Ledger()
+    for number in range(5):
+        for node in nodes:
+            ledger.write(node, number)
+    whole(hosts)
+    hosts.cut([1, 2, 3], [4, 5])
+    for number in range(5, 30):
+        for node in nodes:
+            ledger.write(node, number)
+    wait_until(lambda: all(not {"n4", "n5"} & standings(n).keys() for n in nodes[:3]), "the three bury the two", 60)
+    for number in range(30, 40):
+        for node in nodes:
+            ledger.write(node, number)
+    for node in nodes[3:]:
+        assert set(standings(node).values()) == {"member"}, "a minority buries nobody"
+    hosts.heal()
+    come_back(hosts, *nodes[3:])
+    reported = [row for node in nodes[3:] for row in report(node)]
+    for node in nodes:
+        ledger.check(node, reported)
+
+
+def prepare(node: NodeProcess) -> None:
+    """Values that one side or both will remove or change."""
+    client = node.redis
+    for key in ("deleted", "flushed", "ours"):
+        client.set(key, "old")
+        client.sadd(f"set:{key}", "old", "kept")
+    client.rpush("queue", *range(10))
+    client.hset("profile", mapping={"city": "Turin", "age": "35"})
+
+
+def conflict(ours: Any, theirs: Any) -> None:
+    """What both sides do to the same keys while they cannot hear each other."""
+    theirs.delete("deleted", "set:deleted")
+    theirs.set("flushed", "theirs")
+    theirs.lpop("queue", 3)
+    theirs.hdel("profile", "age")
+    ours.set("deleted", "ours")
+    ours.sadd("set:deleted", "ours")
+    ours.set("flushed", "ours")
+    ours.delete("ours")
+    ours.srem("set:ours", "old")
+    ours.rpush("queue", "ours")
+    ours.hset("profile", "city", "Rome")
+    ours.zadd("exiles", {"ours": 1})
+
+
+def check_conflicts(nodes: list[NodeProcess], reported: list[dict[str, str]]) -> None:
+    """What the others removed stays away unless the returner added it itself; what it overwrote there is reported."""
+    for node in nodes:
+        client = node.redis
+        assert client.get("deleted") is None and client.get("flushed") == "theirs"
+        assert client.smembers("set:deleted") == {"ours"} and client.smembers("set:flushed") == {"old", "kept"}
+        assert client.get("ours") is None and client.smembers("set:ours") == {"kept"}
+        assert client.lrange("queue", 0, -1) == [*map(str, range(3, 10)), "ours"]
+        assert client.hgetall("profile") == {"city": "Turin"}
+        assert client.zrange("exiles", 0, -1) == ["ours"]
+    assert sorted(row["key"] for row in reported if row["key"] in ("deleted", "flushed", "profile")) == [
+        "deleted",
+        "flushed",
+        "profile",
+    ]
+    assert all(row["operation"] and row["reason"] and int(row["stamp_ms"]) > 0 for row in reported)
+
+
+@needs_hosts
+def test_one_that_was_cut_off_for_too_long_comes_back_with_everything(hosts: Hosts) -> None:
+    nodes = hosts.grow("n1", "n2", "n3", "n4", "n5")
+    exile = nodes[4]
+    ledger = Ledger()
+    for number in range(5):
+        for node in nodes:
+            ledger.write(node, number)
+    prepare(nodes[0])
+    whole(hosts)
+    hosts.cut([5], [1, 2, 3, 4])
+    for number in range(5, 30):
+        for node in nodes:
+            ledger.write(node, number)
+    conflict(exile.redis, nodes[0].redis)
+    wait_until(lambda: all("n5" not in standings(n) for n in nodes[:4]), "the four bury the one", 60)
+    for number in range(30, 50):
+        for node in nodes:
+            ledger.write(node, number)
+    hosts.heal()
+    come_back(hosts, exile)
+    reported = report(exile)
+    for node in nodes:
+        ledger.check(node, reported)
+    check_conflicts(nodes, reported)
+
+
+def test_one_that_was_stopped_for_too_long_comes_back_with_everything(tmp_path: Path) -> None:
+    """What clients have sent to it while it stands still is done, and acknowledged, before it hears that it is dead."""
+    with Cluster(tmp_path, OPTIONS) as cluster, ThreadPoolExecutor(1) as client:
+        nodes = cluster.grow("n1", "n2", "n3", "n4", "n5")
+        exile = nodes[4]
+        ledger = Ledger()
+        for number in range(5):
+            for node in nodes:
+                ledger.write(node, number)
+        prepare(nodes[0])
+        whole(cluster)
+        requests = exile.client(socket_timeout=120).pipeline(transaction=False)
+        requests.connection = requests.connection_pool.get_connection()  # connected before it stands still
+        exile.pause()
+        for number in range(5, 15):
+            ledger.put(requests, exile.name, number)
+        conflict(requests, nodes[0].redis)
+        answers = client.submit(requests.execute)
+        for number in range(5, 25):
+            for node in nodes[:4]:
+                ledger.write(node, number)
+        wait_until(lambda: all("n5" not in standings(n) for n in nodes[:4]), "the four bury the one", 60)
+        exile.resume()
+        answers.result()  # raises where anything was not acknowledged
+        come_back(cluster, exile)
+        reported = report(exile)
+        for node in nodes:
+            ledger.check(node, reported)
+        check_conflicts(nodes, reported)
 
 
 @needs_hosts
