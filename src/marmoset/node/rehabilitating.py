@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from marmoset.codec.messages import Refuse
 from marmoset.errors import UsageError
-from marmoset.ids import Dot, ReplicaId, parse_id
+from marmoset.ids import Dot, ReplicaId, id_text, parse_id
 from marmoset.membership.gossip import ALIVE
 from marmoset.node.states import DEAD, LEAVING, REHABILITATING, SERVING, WAITING
 from marmoset.replication.places import Renamed
@@ -78,7 +78,14 @@ class Rehabilitating:
         node, replica = self._node, self._node.replica
         was_leaving = node.state == LEAVING
         node.become(DEAD)
-        node.notify("error", "presumed dead", by=link.peer_name, reason=refusal.reason, final_seq=refusal.final_seq)
+        node.notify(
+            "error",
+            "presumed dead",
+            by=link.peer_name,
+            reason=refusal.reason,
+            buried=id_text(refusal.buried) if refusal.buried else "",
+            final_seq=refusal.final_seq,
+        )
         if was_leaving:
             return
         roster = replica.roster

@@ -32,7 +32,7 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetAdd,
 )
-from marmoset.ids import ReplicaId
+from marmoset.ids import ReplicaId, id_text
 from marmoset.node import Node, Notify
 from marmoset.replication.report import CHANGED
 from marmoset.sim.cluster import Cluster
@@ -99,20 +99,21 @@ class Returns:
         assert node is not None and witness is not None
         me, final_seq = node.replica.me, notice.fields["final_seq"]
         assert isinstance(final_seq, int)
+        is_known = notice.fields["buried"] == id_text(me)
+        cluster.history.exiles += 1
+        self.all.append(Return(host, node, dict(witness.vector), final_seq if is_known else 0, is_proven=is_known))
         teller = next(other for other in cluster.hosts if other.name == notice.fields["by"])
-        assert teller.node is not None
+        if teller.node is None or teller.node.replica.me not in node.replica.roster.members:
+            return  # it has ended, or begun anew, since it said so
         theirs = teller.node.replica
         if not theirs.presumed_dead(me) and not theirs.is_of_the_dead(node.replica.roster.line(me)):
             raise Breach(f"{host.name} is alive, and {teller.name} says without reason that it was presumed dead")
-        is_known = theirs.presumed_dead(me)
         for other in cluster.hosts:
             if other.witness is None or other.node is None or other.node.replica.me not in theirs.roster.present():
                 continue
             has = other.witness.vector.get(me, 0)
             if has > (final_seq if is_known else 0):
                 raise Breach(f"{teller.name} tells {host.name} a final seq of {final_seq}, {other.name} has {has}")
-        cluster.history.exiles += 1
-        self.all.append(Return(host, node, dict(witness.vector), final_seq if is_known else 0, is_proven=is_known))
 
     def _done(self, cluster: Cluster, host: Host) -> None:
         node, witness, history = host.node, host.witness, cluster.history
