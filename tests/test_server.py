@@ -21,6 +21,9 @@ class Session:
     def __init__(self) -> None:
         self.closing = False
         self.closed = False
+        self.delay_ms = 0
+        self.on_ready: Callable[[], None] = lambda: None
+        self.is_blocked = False
         self.pieces: list[int] = []
         self._rest = b""
 
@@ -35,6 +38,11 @@ class Session:
                 until = time.perf_counter() + 0.001
                 while time.perf_counter() < until:
                     pass
+            elif line == b"later":
+                self.delay_ms = 300
+                answers.append(b"slowed\n")
+            elif line == b"wait":
+                self.is_blocked = True
             elif line == b"quit":
                 self.closing = True
                 answers.append(b"bye\n")
@@ -42,6 +50,11 @@ class Session:
             else:
                 answers.append(line + b"\n")
         return b"".join(answers)
+
+    def resume(self) -> bytes:
+        self.delay_ms = 0
+        blocked, self.is_blocked = self.is_blocked, False
+        return b"waited\n" if blocked else b""
 
     def close(self) -> None:
         self.closed = True
@@ -130,6 +143,56 @@ def test_a_long_pipeline_and_half_a_request_hold_nobody_else_up() -> None:
             assert not busy_reader.at_eof()
             for each in (half, busy, writer):
                 each.close()
+
+    run(test)
+
+
+def test_a_deferred_answer_holds_up_its_own_client_alone_and_keeps_the_order() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            reader, writer = await served.connect()
+            writer.write(b"first\nwait\n")
+            assert await reader.readline() == b"first\n"
+            writer.write(b"behind\n" + b"and more\n" * 20_000)
+            other_reader, other = await served.connect()
+            other.write(b"hello\n")
+            assert await other_reader.readline() == b"hello\n"
+            await asyncio.sleep(0.1)
+            assert sum(served.sessions[0].pieces) == len(b"first\nwait\n"), "nothing runs meanwhile"
+            served.sessions[0].on_ready()
+            assert await reader.readline() == b"waited\n"
+            assert await reader.readline() == b"behind\n"
+            for _ in range(20_000):
+                assert await reader.readline() == b"and more\n"
+            writer.write(b"wait\n")
+            await until(lambda: served.sessions[0].is_blocked)
+            writer.close()
+            await until(lambda: served.sessions[0].closed)
+            served.sessions[0].on_ready()
+            await asyncio.sleep(0.05)
+            other.close()
+
+    run(test)
+
+
+def test_answers_that_are_held_back_come_later_and_nothing_overtakes_them() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            reader, writer = await served.connect()
+            began = time.perf_counter()
+            writer.write(b"later\n")
+            await asyncio.sleep(0.05)
+            writer.write(b"behind\nquit\n")
+            other_reader, other = await served.connect()
+            other.write(b"hello\n")
+            assert await other_reader.readline() == b"hello\n"
+            assert time.perf_counter() - began < 0.28
+            assert await reader.readline() == b"slowed\n"
+            assert time.perf_counter() - began >= 0.29
+            assert await reader.readline() == b"behind\n"
+            assert await reader.readline() == b"bye\n" and await reader.read() == b""
+            writer.close()
+            other.close()
 
     run(test)
 

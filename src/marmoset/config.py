@@ -333,6 +333,22 @@ class Config:
         high=1024 * GIB,
         outside="a short cut already stops writes (less), or a long one takes all memory (more)",
     )
+    budget_grace: int = _option(
+        DURATION,
+        30 * SECOND,
+        "time past `log_budget` after which members that are unreachable or make no progress are buried sooner",
+        low=SECOND,
+        high=30 * DAY,
+        outside="a burst of writes costs a member its place (shorter), or writes are refused for long (longer)",
+    )
+    write_delay_max: int = _option(
+        DURATION,
+        100,
+        "longest delay of a client's writes while a slow member catches up, from three quarters of `log_budget` on",
+        low=0,
+        high=10 * SECOND,
+        outside="clients time out (longer)",
+    )
     batch_bytes_max: int = _option(
         SIZE,
         64 * MIB,

@@ -9,6 +9,10 @@ A connection is one `Session` and one transport: bytes in, bytes out. What this 
   above `client_output_bytes_max`.
 - Connections above `maxclients` are told so, in Redis's words, and closed.
 
+- While a slow member catches up, the answers to writes are held back for a moment: see `marmoset.node.budget`.
+- A client whose reply is deferred or held back is read from no further than `SLICE_BYTES_MAX`, and what it has sent
+  runs behind that reply.
+
 Half a command waits in its session and holds nobody else up.
 """
 
@@ -37,9 +41,20 @@ class Conversation(Protocol):
 
     closing: bool
     """The connection is to be closed after the answers."""
+    delay_ms: int
+    """For how long the answers of the last `receive` or `resume` are to be held back."""
+    on_ready: Callable[[], None]
+    """Called when `resume` has something to give."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether an answer is deferred: nothing may be received until `resume` has given it."""
 
     def receive(self, data: bytes) -> bytes:
         """Run the requests that `data` completes; their answers."""
+
+    def resume(self) -> bytes:
+        """The answer that was deferred, if it is there, and those to what came behind it."""
 
     def close(self) -> None:
         """The connection is gone."""
@@ -81,6 +96,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_at",
+        "_held",
         "_number",
         "_paused",
         "_peer",
@@ -101,6 +117,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting = b""  # requests of a long pipeline that have not run, from `_at`
         self._at = 0
         self._slice = SLICE_BYTES_FIRST
+        self._held: bytes | None = None  # answers to writes that are slowed down, and nothing runs until they are given
         self._paused = False  # answers wait unread
         self._pumping = False  # a call of `_pump` is due
 
@@ -121,6 +138,7 @@ class ClientConnection(asyncio.Protocol):
         server.clients[self._number] = self
         with server.runtime.lock:
             self._session = server.new_session(self._number, self._peer)
+            self._session.on_ready = self._wake
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
@@ -129,7 +147,9 @@ class ClientConnection(asyncio.Protocol):
         if self._waiting:  # what the transport had read before it was paused
             self._waiting = self._waiting[self._at :] + data
             self._at = 0
-        elif len(data) < SLICE_BYTES_MIN and not self._paused:
+            if len(self._waiting) > SLICE_BYTES_MAX:
+                self._hold_reading()
+        elif len(data) < SLICE_BYTES_MIN and not self._paused and not self._is_waiting:
             self._run(data)
         else:
             self._waiting = data
@@ -170,28 +190,69 @@ class ClientConnection(asyncio.Protocol):
 
     def _run(self, data: bytes) -> None:
         """Run the requests in `data`, whole ones and the end of one that had begun, and write their answers."""
-        session, transport = self._session, self._transport
-        assert session is not None and transport is not None
-        runtime = self._server.runtime
+        session, runtime = self._session, self._server.runtime
+        assert session is not None
         with runtime.lock:
             answers = session.receive(data)
             runtime.want_turn()
-        if answers:
+        self._answer(answers)
+
+    def _wake(self) -> None:
+        """What was deferred is there. Called on the loop, under the lock, in the middle of something else."""
+        self._server.runtime.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        session, runtime = self._session, self._server.runtime
+        if session is None or self._held is not None:  # `_release` comes back to it
+            return
+        with runtime.lock:
+            answers = session.resume()
+            runtime.want_turn()
+        self._answer(answers)
+        if not self._pumping and not self._paused:
+            self._pump()
+
+    def _answer(self, answers: bytes) -> None:
+        session, transport, runtime = self._session, self._transport, self._server.runtime
+        assert session is not None and transport is not None
+        if answers and session.delay_ms:
+            self._held = answers
+            runtime.call_later(session.delay_ms, self._release)
+        elif answers:
             transport.write(answers)
             limit = runtime.config.client_output_bytes_max
             if self._paused and transport.get_write_buffer_size() > limit:
                 log("warning", "client dropped", {"client": self._peer, "why": f"{limit} bytes of answers unread"})
                 transport.abort()
-        if session.closing:
+        if session.closing and self._held is None:
             self._waiting = b""
             transport.close()
 
+    def _release(self) -> None:
+        """The time is up for which answers were held back."""
+        held, self._held = self._held, None
+        session, transport = self._session, self._transport
+        if session is None or transport is None:
+            return
+        transport.write(held or b"")
+        if session.closing:
+            self._waiting = b""
+            transport.close()
+            return
+        self._resume()
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether nothing of this client may run for now. O(1)."""
+        return self._held is not None or self._session is None or self._session.is_blocked
+
     def _pump(self) -> None:
-        """Run waiting requests slice by slice until none is left, answers pile up, or the time is used up."""
+        """Run waiting requests slice by slice until none is left, answers pile up, one is deferred, or the time is used
+        up."""
         self._pumping = False
         began = perf_counter()
         until = began + TURN_S
-        while self._waiting and not self._paused:
+        while self._waiting and not self._paused and not self._is_waiting:
             end = self._at + self._slice
             piece = self._waiting[self._at : end]
             self._at = end
@@ -209,7 +270,7 @@ class ClientConnection(asyncio.Protocol):
                 self._pumping = True
                 self._server.runtime.call_soon(self._pump)
                 return
-        if not self._paused:
+        if not self._paused and len(self._waiting) <= SLICE_BYTES_MAX:
             self._resume_reading()
 
     def _hold_reading(self) -> None:

@@ -1,23 +1,28 @@
 """One client's conversation (floor 8): bytes in, bytes out.
 
 A session holds what belongs to one connection: its parser, protocol version and name, its open transaction and watched
-keys. It runs whole requests in one pass from received bytes to reply bytes. A fault of the protocol answers and closes;
-an error of a command answers and goes on; an unexpected exception is our own bug: it is answered, told to the node's
-log, and the connection lives.
+keys, and what its last write was. It runs whole requests in one pass from received bytes to reply bytes. A fault of
+the protocol answers and closes; an error of a command answers and goes on; an unexpected exception is our own bug: it
+is answered, told to the node's log, and the connection lives.
 
 Life of a transaction: `queue` is None outside of one, a list of requests inside. What is refused before it runs
 (unknown, wrong number of arguments, too large) makes EXEC refuse the whole.
+
+A command that has to wait answers with a `Deferred`: the session is then blocked, keeps the requests behind it, and
+calls `on_ready` once `resume` has something to give. Inside a transaction nothing waits.
 
 Sizes. What a command writes is measured by what was sent for it; a command that can write more than it was sent asks
 `Database.charge` before it begins. Nothing may make a batch of more than `batch_bytes_max`, and what would is refused
 whole. Requests that came in few bytes are not measured one by one: each is charged the mean.
 """
 
+from collections.abc import Callable
 from typing import Final, cast, final
 
 from marmoset.commands import COMMANDS
 from marmoset.commands.database import PER_VALUE_BYTES, Database, request_bytes
 from marmoset.commands.table import Command
+from marmoset.ids import Dot
 from marmoset.keyspace import Watch
 from marmoset.node import Node
 from marmoset.replication.expiry import observe_time
@@ -25,7 +30,7 @@ from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
-from marmoset.resp.replies import NULL_ARRAY, QUEUED, ErrorReply, Raw, Reply, encode, error
+from marmoset.resp.replies import NULL_ARRAY, QUEUED, Deferred, ErrorReply, Raw, Reply, encode, error
 
 _SERVING: Final = "serving"
 
@@ -76,7 +81,10 @@ class Session:
     """The conversation with one client of one node."""
 
     __slots__ = (
+        "_behind",
+        "_deferred",
         "_failed",
+        "_fault",
         "_lookup",
         "_parser",
         "_queued_bytes",
@@ -87,11 +95,15 @@ class Session:
         "commands",
         "commands_table",
         "database",
+        "delay_ms",
+        "in_transaction",
         "last_command",
+        "last_write",
         "library",
         "library_version",
         "name",
         "number",
+        "on_ready",
         "peer",
         "protocol",
         "queue",
@@ -105,6 +117,14 @@ class Session:
         self.closing = False
         self.commands = 0
         self.commands_table = COMMANDS
+        self.on_ready: Callable[[], None] = _nothing
+        """Called when a deferred reply is there, for the shell to call `resume`; not from within `receive`."""
+        self.delay_ms = 0
+        """For how long the replies that were given last are to be held back, since they wrote."""
+        self.last_write: Dot | None = None
+        """Everything of this node up to here was written when this client's last write was done."""
+        self.in_transaction = False
+        """Whether EXEC is running commands."""
         self.last_command: Command | None = None
         self.name = b""
         self.library = b""
@@ -112,6 +132,9 @@ class Session:
         self.protocol = 2
         self.queue: list[tuple[Command, list[bytes]]] | None = None
         self._failed = False
+        self._fault: str | None = None
+        self._deferred: Deferred | None = None
+        self._behind: list[list[bytes]] = []
         self._queued_bytes = 0
         self._watch: Watch | None = None
         self._watched: dict[bytes, bool] = {}  # in the order in which they were named; whether they were there
@@ -122,7 +145,8 @@ class Session:
     # -- bytes
 
     def receive(self, data: bytes) -> bytes:
-        """Run the requests that `data` completes; their replies. O(requests)."""
+        """Run the requests that `data` completes; their replies. Not while the session is blocked. O(requests)."""
+        assert self._deferred is None
         requests: list[list[bytes]] = []
         fault: str | None = None
         size = len(data) + self._parser.held_bytes
@@ -134,7 +158,18 @@ class Session:
         if self.database.keyspace.deadlines.count:
             observe_time(self.database.replica)
         out: list[bytes] = []
-        for args in requests:
+        self._fault = fault
+        self._run_all(requests, size, out)
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _run_all(self, requests: list[list[bytes]], size: int, out: list[bytes]) -> None:
+        """Run requests up to one whose reply is deferred, and append their replies."""
+        before = self.last_write
+        self._run_until_deferred(requests, size, out)
+        self.delay_ms = self.database.node.budget.delay_ms if self.last_write is not before else 0
+
+    def _run_until_deferred(self, requests: list[list[bytes]], size: int, out: list[bytes]) -> None:
+        for at, args in enumerate(requests):
             reply = self.run(args, size)
             kind = type(reply)
             if kind is Raw:
@@ -144,17 +179,42 @@ class Session:
             elif kind is bytes:
                 bulk = cast("bytes", reply)
                 out.append(b"$%d\r\n%b\r\n" % (len(bulk), bulk))
+            elif kind is Deferred:
+                self._deferred = deferred = cast("Deferred", reply)
+                self._behind = requests[at + 1 :]
+                deferred.when_ready(self.on_ready)
+                return
             else:
                 encode(reply, self.protocol, out)
             if self.closing:
-                break
-        if fault is not None and not self.closing:
-            out.append(error(f"ERR {fault}"))
+                return
+        if self._fault is not None:
+            out.append(error(f"ERR {self._fault}"))
             self.closing = True
-        return out[0] if len(out) == 1 else b"".join(out)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a reply is deferred: nothing may be received before `resume` has given it. O(1)."""
+        return self._deferred is not None
+
+    def resume(self) -> bytes:
+        """The reply that was deferred, if it is there now, and those to what came behind it. O(requests)."""
+        deferred = self._deferred
+        if deferred is None or not deferred.is_ready:
+            return b""
+        behind, self._deferred, self._behind = self._behind, None, []
+        out: list[bytes] = []
+        encode(deferred.reply, self.protocol, out)
+        if self.database.keyspace.deadlines.count:
+            observe_time(self.database.replica)
+        self._run_all(behind, -1, out)
+        return b"".join(out)
 
     def close(self) -> None:
         """The connection is gone."""
+        deferred, self._deferred = self._deferred, None
+        if deferred is not None and not deferred.is_ready and deferred.abandon is not None:
+            deferred.abandon()
         self.drop_queue()
         self.clients.remove(self)
 
@@ -197,7 +257,9 @@ class Session:
                 database.replica.cut()
         database.written_bytes = size
         reply = self._call(command, args)
-        database.replica.end_of_command(database.written_bytes)
+        replica = database.replica
+        replica.end_of_command(database.written_bytes)
+        self.last_write = (replica.me, replica.next_seq - 1)
         return reply
 
     def _call(self, command: Command, args: list[bytes]) -> Reply:
@@ -257,7 +319,7 @@ class Session:
         if touched:
             return NULL_ARRAY
         if not any(command.is_write for command, _ in queue):
-            return [self._call(command, args) for command, args in queue]
+            return self._call_all(queue)
         database = self.database
         refusal = database.node.refusal(True)
         if refusal is not None:
@@ -265,9 +327,18 @@ class Session:
         if size > OWN_BATCH_BYTES:
             database.replica.cut()
         database.written_bytes = size
-        replies = [self._call(command, args) for command, args in queue]
-        database.replica.end_of_command(database.written_bytes)
+        replies = self._call_all(queue)
+        replica = database.replica
+        replica.end_of_command(database.written_bytes)
+        self.last_write = (replica.me, replica.next_seq - 1)
         return replies
+
+    def _call_all(self, queue: list[tuple[Command, list[bytes]]]) -> list[Reply]:
+        self.in_transaction = True
+        try:
+            return [self._call(command, args) for command, args in queue]
+        finally:
+            self.in_transaction = False
 
     def watch(self, keys: list[bytes]) -> None:
         """WATCH: the next EXEC runs only if none of the keys is touched until then. O(keys)."""
@@ -306,6 +377,10 @@ class Session:
             f"cmd={command} user=default resp={self.protocol} tot-cmds={self.commands} "
             f"lib-name={self.library.decode('latin-1')} lib-ver={self.library_version.decode('latin-1')}"
         ).encode("latin-1")
+
+
+def _nothing() -> None:
+    """For a session whose shell does not want to know."""
 
 
 _LOOKUP: Final[dict[bytes, Command]] = {

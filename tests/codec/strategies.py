@@ -79,7 +79,7 @@ MESSAGE_FIELDS: dict[str, st.SearchStrategy[object]] = {
     **{name: counts for name in ("shards", "keys")},
     **{name: texts for name in ("cluster", "name", "address", "code", "reason")},
     **{name: ids for name in ("replica", "origin")},
-    **{name: vectors for name in ("vector", "raised", "peers", "flushes", "unreachable")},
+    **{name: vectors for name in ("vector", "raised", "peers", "flushes", "unreachable", "stalled")},
     **{name: id_lists for name in ("line", "dropped", "direct", "origins", "blind")},
     "graves": st.lists(st.tuples(ids, counts, counts), max_size=3),
     "resubmitted": st.lists(st.tuples(ids, counts, st.lists(st.tuples(seqs, seqs), max_size=2)), max_size=3),

@@ -70,7 +70,6 @@ DIFFERENCES = [
         b"OK",
         "the table has the commands that are there, not all of Redis",
     ),
-    Difference("WAIT 0 0", b"ERR unknown command", b"0", "there are no replicas in Redis's sense"),
     Difference(
         "SHUTDOWN NOSUCH",
         b"ERR use MARMOSET LEAVE",

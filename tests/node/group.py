@@ -206,9 +206,12 @@ class Alone:
         answer: bool = False,
         wall_ms: int | None = None,
         unreachable: list[tuple[int, int]] | None = None,
+        stalled: list[tuple[int, int]] | None = None,
     ) -> Gossip:
         wall = self.time.wall if wall_ms is None else wall_ms
-        return Gossip(replica, counter, wall, [], [(replica, counter)], unreachable or [], self.time.now, answer)
+        return Gossip(
+            replica, counter, wall, [], [(replica, counter)], unreachable or [], stalled or [], self.time.now, answer
+        )
 
     def events(self, event: str) -> list[dict[str, object]]:
         return [notice.fields for notice in self.notices if notice.event == event]

@@ -199,7 +199,7 @@ def test_a_machine_that_was_suspended_has_found_nothing() -> None:
     trial.pass_by(3, [(60, HOUR_MS)])
     assert trial.alone.node.wall_clock.held_since_ms is None, "confirmed by the second"
     assert not trial.buried
-    assert trial.alone.node.burying.evidence() and trial.alone.node.burying.evidence()[0][1] < 3500
+    assert trial.alone.node.burying.evidence()[0] and trial.alone.node.burying.evidence()[0][0][1] < 3500
     trial.pass_by(3, [(60, HOUR_MS)])
     assert trial.buried
 

@@ -96,7 +96,8 @@ class Report(Message, tag=4, frozen=True):
 class Gossip(Message, tag=5, frozen=True):
     """A meeting: own id and clock, version vector, what the sender knows of everyone. Symmetrical: it is answered.
 
-    `unreachable` says for how many milliseconds, without a break, the sender has found members unreachable.
+    `unreachable` says for how many milliseconds, without a break, the sender has found members unreachable, `stalled`
+    for how many they have lacked something and taken nothing.
     """
 
     replica: Id
@@ -105,6 +106,7 @@ class Gossip(Message, tag=5, frozen=True):
     vector: Vector
     peers: Vector
     unreachable: Vector
+    stalled: Vector
     echo_ms: Count
     answer: bool
 

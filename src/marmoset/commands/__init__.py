@@ -14,9 +14,23 @@ from marmoset.commands import (
     sortedsets,
     strings,
     transactions,
+    waiting,
 )
 from marmoset.commands.table import Command
 
-GROUPS: Final = (connection, server, keys, expiry, strings, sets, sortedsets, hashes, lists, transactions, cluster)
+GROUPS: Final = (
+    connection,
+    server,
+    keys,
+    expiry,
+    strings,
+    sets,
+    sortedsets,
+    hashes,
+    lists,
+    transactions,
+    waiting,
+    cluster,
+)
 COMMANDS: Final[dict[str, Command]] = {command.name: command for group in GROUPS for command in group.TABLE}
 """Every command by its name in lower case."""

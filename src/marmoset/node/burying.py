@@ -13,6 +13,9 @@ Everybody in a majority comes to the same conclusion at about the same time. So 
 id of those in touch goes first, and the others `STAGGER_INTERVALS` after one another; two that log the same burial do
 no harm.
 
+When the log has outgrown its budget for `budget_grace`, that is how long it takes; and a member that can be reached but
+is *stalled* is buried as well: it lacks something, and for as long it has not been known to take anything.
+
 An unborn newcomer is its sponsor's to bury, alone; as soon as that one is gone too, it is buried like a member.
 """
 
@@ -31,16 +34,19 @@ FRESH_MS_MIN: Final = 2000
 FRESH_INTERVALS: Final = 5
 """Evidence older than this counts no more."""
 STAGGER_INTERVALS: Final = 3
+MISSED_MS_MIN: Final = 1000
+"""Whoever looks less often than this has slept, and knows nothing of anybody's progress."""
 
 
 @final
 class _Evidence:
     """What one member found, and the moment after which it found it."""
 
-    __slots__ = ("found", "made_ms")
+    __slots__ = ("made_ms", "stalled", "unreachable")
 
-    def __init__(self, found: dict[ReplicaId, int], made_ms: int) -> None:
-        self.found = found
+    def __init__(self, unreachable: dict[ReplicaId, int], stalled: dict[ReplicaId, int], made_ms: int) -> None:
+        self.unreachable = unreachable
+        self.stalled = stalled
         self.made_ms = made_ms
 
 
@@ -53,6 +59,9 @@ class Burying:
         self._evidence: dict[ReplicaId, _Evidence] = {}
         self._ripe_ms: dict[ReplicaId, int] = {}
         """Since when everything that is needed to bury somebody is there."""
+        self._progress: dict[ReplicaId, tuple[int, int]] = {}
+        """How much of others' operations those are known to have that lack something, and since when no more."""
+        self._looked_ms: int | None = None
         self._void_ms: int | None = None
         """When the wall clock was last held: what was found before does not count."""
 
@@ -67,22 +76,52 @@ class Burying:
         found_ms = node.membership.unreachable_ms(replica, now)
         return found_ms if self._void_ms is None else min(found_ms, now - self._void_ms)
 
-    def evidence(self) -> list[tuple[ReplicaId, int]]:
-        """What a meeting tells of members that are unreachable, in the order of ids. O(members)."""
-        found = ((replica, self.unreachable_ms(replica)) for replica in sorted(self._node.membership.contacts))
-        return [(replica, found_ms) for replica, found_ms in found if found_ms]
+    def stalled_ms(self, replica: ReplicaId) -> int:
+        """For how long a member has lacked something and taken nothing; only looked at past half of the budget."""
+        progress = self._progress.get(replica)
+        return 0 if progress is None or self._looked_ms is None else self._looked_ms - progress[1]
 
-    def handle_evidence(self, peer: ReplicaId, found: list[tuple[ReplicaId, int]], made_ms: int) -> None:
+    def _look_at_progress(self, now_ms: int) -> None:
+        """Note who takes something of what it lacks. O(1) within half of the budget, else O(members squared)."""
+        node, looked_ms = self._node, self._looked_ms
+        self._looked_ms = now_ms
+        slept = looked_ms is not None and now_ms - looked_ms > max(MISSED_MS_MIN, 3 * node.config.gossip_interval)
+        if slept or not node.budget.is_past_half:
+            self._progress = {}
+        if not node.budget.is_past_half:
+            return
+        known, before = node.replica.stability.known, self._progress
+        self._progress = {}
+        for replica in node.budget.lacking():
+            taken = sum(seq for origin, seq in known.get(replica, {}).items() if origin != replica)
+            since = before.get(replica)
+            self._progress[replica] = since if since is not None and since[0] == taken else (taken, now_ms)
+
+    def evidence(self) -> tuple[list[tuple[ReplicaId, int]], list[tuple[ReplicaId, int]]]:
+        """What a meeting tells of members that are unreachable and of those that are stalled. O(members)."""
+        followed = sorted(self._node.membership.contacts)
+        unreachable = ((replica, self.unreachable_ms(replica)) for replica in followed)
+        stalled = ((replica, self.stalled_ms(replica)) for replica in followed)
+        return [each for each in unreachable if each[1]], [each for each in stalled if each[1]]
+
+    def handle_evidence(
+        self,
+        peer: ReplicaId,
+        unreachable: list[tuple[ReplicaId, int]],
+        stalled: list[tuple[ReplicaId, int]],
+        made_ms: int,
+    ) -> None:
         """A member has answered with what it found, after the moment `made_ms` of our clock. O(found)."""
         if 0 <= made_ms <= self._node.time.monotonic_ms():
-            self._evidence[peer] = _Evidence(dict(found), made_ms)
+            self._evidence[peer] = _Evidence(dict(unreachable), dict(stalled), made_ms)
 
-    def said_ms(self, peer: ReplicaId, replica: ReplicaId) -> int | None:
-        """For how long a member says that another one is unreachable; None when it has not said anything lately."""
+    def said(self, peer: ReplicaId, replica: ReplicaId) -> tuple[int, int] | None:
+        """For how long a member says that another one is unreachable, and stalled; None when it has not said anything
+        lately."""
         evidence = self._evidence.get(peer)
         if evidence is None or self._node.time.monotonic_ms() - evidence.made_ms > self._fresh_ms:
             return None
-        return evidence.found.get(replica, 0)
+        return evidence.unreachable.get(replica, 0), evidence.stalled.get(replica, 0)
 
     @property
     def _fresh_ms(self) -> int:
@@ -90,9 +129,16 @@ class Burying:
 
     # -- the rule
 
-    def limit_ms(self, replica: ReplicaId) -> int:
+    @property
+    def limit_ms(self) -> int:
         """For how long a member has to be unreachable before it is buried."""
-        return self._node.config.presumed_dead_after
+        config = self._node.config
+        limit = config.presumed_dead_after
+        return min(limit, config.budget_grace) if self._node.budget.is_outgrown else limit
+
+    def _is_enough(self, unreachable_ms: int, stalled_ms: int) -> bool:
+        node = self._node
+        return unreachable_ms >= self.limit_ms or (node.budget.is_outgrown and stalled_ms >= node.config.budget_grace)
 
     def in_touch(self) -> list[ReplicaId]:
         """The members that are linked and alive, in the order of ids. O(members)."""
@@ -120,13 +166,15 @@ class Burying:
         return [
             replica
             for replica in self._node.replica.roster.present()
-            if self.unreachable_ms(replica) >= self.limit_ms(replica) and self.is_ours_to_bury(replica)
+            if self._is_enough(self.unreachable_ms(replica), self.stalled_ms(replica))
+            and replica != self._node.replica.me
+            and self.is_ours_to_bury(replica)
         ]
 
     def witnesses(self, replica: ReplicaId) -> list[ReplicaId]:
-        """The members in touch that have found somebody unreachable for long enough, and lately. O(members)."""
-        limit_ms = self.limit_ms(replica)
-        return [peer for peer in self.in_touch() if (self.said_ms(peer, replica) or 0) >= limit_ms]
+        """The members in touch that have found somebody gone for long enough, and lately. O(members)."""
+        said = ((peer, self.said(peer, replica)) for peer in self.in_touch() if peer != replica)
+        return [peer for peer, found in said if found is not None and self._is_enough(*found)]
 
     def is_provable(self, replica: ReplicaId) -> bool:
         """Whether the witnesses against a member are enough. O(members)."""
@@ -138,6 +186,7 @@ class Burying:
     def handle_interval(self) -> None:
         """Bury whom it is time to bury. Called once in a gossip interval, behind the ticks of liveness. O(members)."""
         node, now = self._node, self._node.time.monotonic_ms()
+        self._look_at_progress(now)
         for peer in [peer for peer in self._evidence if peer not in node.replica.roster.members]:
             del self._evidence[peer]
         due = self.due() if node.state == SERVING else []
@@ -169,6 +218,7 @@ class Burying:
                 "buried a member that is presumed dead",
                 name=roster.members[replica].name,
                 id=id_text(replica),
+                early=node.budget.is_outgrown,
                 unreachable_ms=self.unreachable_ms(replica),
                 witnesses=self.names(self.witnesses(replica)),
             )

@@ -45,6 +45,7 @@ from marmoset.node.meeting import Meeting
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
 from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, REHABILITATING, SERVING, WAITING
+from marmoset.node.waiting import Waiting
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.expiry import remove_passed
 from marmoset.replication.replica import Replica
@@ -110,6 +111,7 @@ class Node:
         self.sponsoring = Sponsoring(self)
         self.burying = Burying(self)
         self.rehabilitating = Rehabilitating(self)
+        self.waiting = Waiting(self)
         self._timers: dict[int, str] = {}
         self._next_token = 1
         self._armed: set[str] = set()
@@ -290,11 +292,13 @@ class Node:
             self.sponsoring.handle_timer()
         elif kind == "rehabilitate":
             self.rehabilitating.handle_timer()
+        elif kind == "wait":
+            self.waiting.handle_timer()
         self._settle()
 
     def end_turn(self) -> None:
         """Clients have run commands: close the open batch and send what was logged. Called once a turn of the loop."""
-        if self.replica.commit() or self.replica.log.next_index != self._pumped_index:
+        if self.replica.commit() or self.replica.log.next_index != self._pumped_index or self.waiting.is_asking:
             self._settle()
 
     # -- inside
@@ -467,6 +471,7 @@ class Node:
         self.burying.handle_interval()
         self.rehabilitating.handle_interval()
         self.replica.forget_graves(self.wall_ms() - self.config.grave_memory)
+        self.waiting.handle_interval()
         if self.replica.keyspace.garbage or self.replica.memory.garbage:
             self.arm("fold", FOLD_DELAY_MS)
         self.sponsoring.handle_interval()
@@ -500,6 +505,9 @@ class Node:
         if self._streams_changed:
             self._ask_for_streams()
         self.pump_all()
+        if self.waiting.is_asking:
+            self.waiting.ask()
+        self.waiting.check()
         if self.replica.stability_changed:
             if self.replica.keyspace.tracking and self.is_member():
                 self.arm("fold", FOLD_DELAY_MS)

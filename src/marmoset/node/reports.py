@@ -31,7 +31,7 @@ def status(node: "Node") -> dict[str, str | int]:
         "operations": replica.seen.get(replica.me, 0),
         "log_batches": len(log),
         "log_bytes": log.size_bytes,
-        "log_budget": node.config.log_budget,
+        **node.budget.status(),
         "folding_batches": replica.folding_batches,
         "window_entries": keyspace.window_entries + keyspace.deadlines.entries,
         "keys_with_deadline": keyspace.deadlines.count,

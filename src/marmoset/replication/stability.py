@@ -31,6 +31,11 @@ class Stability:
         self._changes: dict[ReplicaId, int] = {}
         self._change = 0
 
+    @property
+    def changes(self) -> int:
+        """Grows with whatever becomes known of anybody."""
+        return self._change
+
     def learn(self, member: ReplicaId, vector: VersionVector, state: int, clock: int) -> bool:
         """Take note of a state of a member's vector; False if it is not later than what was known. O(replicas)."""
         old = self.states.get(member, -1)

@@ -21,6 +21,8 @@ class ProtocolError(Exception):
 
 SYNTAX: Final = "ERR syntax error"
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
+TIMEOUT_NEGATIVE: Final = "ERR timeout is negative"
+TIMEOUT_NOT_AN_INTEGER: Final = "ERR timeout is not an integer or out of range"
 NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
 NOT_POSITIVE: Final = "ERR value is out of range, must be positive"
 NOT_A_FLOAT: Final = "ERR value is not a valid float"

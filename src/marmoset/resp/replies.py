@@ -5,7 +5,7 @@ A reply is a plain Python value: `int`, `bytes` (a bulk string), `str` (a simple
 sets, doubles and booleans: they become flat arrays, arrays, bulk strings and integers, as Redis does it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast, final
 
 
@@ -61,6 +61,32 @@ class NullArray:
     """The absence of an array: `*-1` in RESP2, null in RESP3."""
 
     __slots__ = ()
+
+
+@final
+class Deferred:
+    """A reply that is not there yet. Its client's later requests wait for it, so that replies keep their order; nobody
+    else does. Whoever makes one completes it, unless `abandon`, if it is set, is called because the client is gone."""
+
+    __slots__ = ("_on_ready", "abandon", "is_ready", "reply")
+
+    def __init__(self) -> None:
+        self.reply: Reply = None
+        self.is_ready = False
+        self.abandon: Callable[[], None] | None = None
+        self._on_ready: Callable[[], None] | None = None
+
+    def complete(self, reply: "Reply") -> None:
+        """The reply is there."""
+        assert not self.is_ready
+        self.reply = reply
+        self.is_ready = True
+        if self._on_ready is not None:
+            self._on_ready()
+
+    def when_ready(self, on_ready: Callable[[], None]) -> None:
+        """Have `on_ready` called when the reply is there; not if it is already."""
+        self._on_ready = on_ready
 
 
 Reply = object

@@ -178,6 +178,10 @@ class Runtime:
         """Run `callback` at the next round of the loop."""
         self._loop.call_soon(callback)
 
+    def call_later(self, delay_ms: int, callback: Callable[[], None]) -> None:
+        """Run `callback` after a delay."""
+        self._loop.call_later(delay_ms / 1000, callback)
+
     def _end_turn(self) -> None:
         with self.lock:
             self._turn_wanted = False

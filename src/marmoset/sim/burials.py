@@ -36,7 +36,10 @@ def check_burial(cluster: Cluster, host: Host, notice: Notify) -> None:
         return
     for other in [each for each in cluster.hosts if each.name in names]:
         fresh_ms = 0 if other is host else FRESH_MS
-        if _slept(other, cluster.world.now_us, cluster.knobs.presumed_dead_after_ms, fresh_ms):
+        limit_ms = cluster.knobs.presumed_dead_after_ms
+        if notice.fields["early"]:
+            limit_ms = min(limit_ms, cluster.knobs.budget_grace_ms)
+        if _slept(other, cluster.world.now_us, limit_ms, fresh_ms):
             raise Breach(f"{host.name} buries {buried} on the word of {other.name}, which was asleep (4.3)")
 
 

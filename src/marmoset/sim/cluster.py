@@ -56,6 +56,7 @@ class Cluster:
             presumed_dead_quorum=knobs.quorum,
             presumed_dead_after=knobs.presumed_dead_after_ms,
             rehabilitation_memory=knobs.rehabilitation_memory,
+            budget_grace=knobs.budget_grace_ms,
             replicas_max=256,
         )
         rng = Random(f"{self.seed} host {number}")

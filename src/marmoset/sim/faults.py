@@ -285,4 +285,5 @@ def watch_notice(cluster: Cluster, host: Host, notice: Notify) -> None:
     elif "witnesses" in notice.fields:
         cluster.counts["burials"] += 1
         cluster.counts["burials_automatic"] += notice.event == AUTOMATIC
+        cluster.counts["burials_early"] += notice.event == AUTOMATIC and bool(notice.fields["early"])
         check_burial(cluster, host, notice)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from marmoset.codec.operations import Bury
 from marmoset.ids import ReplicaId
 from marmoset.membership import gossip
-from marmoset.node import burying, node
+from marmoset.node import burying, node, waiting
 from marmoset.replication import roster
 from marmoset.sim.hunting import Mutant, Patch
 
@@ -17,7 +17,7 @@ def _burial_by_minority() -> list[Patch]:
 
 def _touch_is_evidence() -> list[Patch]:
     """Whoever is in touch counts as a witness, asked or not."""
-    return [(burying.Burying, "said_ms", lambda self, peer, replica: self._node.config.presumed_dead_after)]
+    return [(burying.Burying, "said", lambda self, peer, replica: (self._node.config.presumed_dead_after, 0))]
 
 
 def _sleeper_blames_others() -> list[Patch]:
@@ -48,6 +48,22 @@ def _newcomers_of_the_dead_stay() -> list[Patch]:
     ]
 
 
+def _full_log_buries_nobody() -> list[Patch]:
+    """Operations on the roster count against the budget, as writes do."""
+    interval: Any = burying.Burying.handle_interval
+
+    def handle(self: Any) -> None:
+        if not self._node.budget.is_used_up:
+            interval(self)
+
+    return [(burying.Burying, "handle_interval", handle)]
+
+
+def _wait_believes_links() -> list[Patch]:
+    """WAIT counts whoever is linked: what was sent to them will have arrived."""
+    return [(waiting.Waiting, "known_by", lambda self, dot: len(self._node.linked))]
+
+
 def _id_offered_twice() -> list[Patch]:
     """A newcomer that was let in by one sponsor tries the next one under the same id."""
     begin = node.Node.become_replica
@@ -73,5 +89,9 @@ MUTANTS_MEMBERSHIP: Final[tuple[Mutant, ...]] = (
         nodes=6,
         steps=1000,
     ),
+    Mutant(
+        "full log buries nobody", "4.3", "operations on the roster count against the budget", _full_log_buries_nobody
+    ),
+    Mutant("WAIT believes links", "4", "WAIT counts what was sent", _wait_believes_links),
     Mutant("an id offered twice", "4.1", "a retry under the same id", _id_offered_twice, "churn"),
 )

@@ -126,6 +126,7 @@ class Simulation:
         counts["transactions"] = self.workload.transactions
         counts["watches_touched"] = self.workload.watches_touched
         counts["writes_refused"] = self.workload.refused
+        counts["waits_answered"] = sum(waiter.replies for waiter in self.workload.waiters)
         counts["keys_checked"] = self._checked
         counts["expiries"] = len(cluster.history.expiries)
         for host in cluster.hosts:

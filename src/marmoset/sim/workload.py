@@ -39,6 +39,7 @@ from marmoset.sim.history import Breach
 from marmoset.sim.host import Host
 from marmoset.sim.profiles import Knobs
 from marmoset.sim.specification import Plain, plain
+from marmoset.sim.waits import Waiter
 
 LETTERS: Final = [b"s", b"h", b"l", b"u", b"z"]
 """Strings, hashes, lists, sets, sorted sets: the first letter of a key says what it mostly holds."""
@@ -95,6 +96,7 @@ class Workload:
         self.refused = 0
         self.transactions = 0
         self.watches_touched = 0
+        self.waiters: list[Waiter] = []
         self._numbers = 0
 
     def client(self, host: Host) -> Client:
@@ -123,9 +125,18 @@ class Workload:
             return self._transaction(client)
         if dice < 0.82:
             return self._watched_begin(client)
-        if dice < 0.88:
+        if dice < 0.87:
             return self._pair(client)
+        if dice < 0.88:
+            return self._wait(host)
         return self._steps(client) if dice < 0.94 else self._word(client, hosts)
+
+    def _wait(self, host: Host) -> bytes:
+        rng = self.rng
+        self._numbers += 1
+        waiter = Waiter(host, self._numbers)
+        self.waiters.append(waiter)
+        return waiter.begin(self._key(b"s"), rng.choice([1, 2, 3, 99]), rng.choice([1, 50, 1000]), self.knobs.turn_us)
 
     # -- conversation
 
