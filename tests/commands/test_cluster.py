@@ -43,6 +43,13 @@ def test_members_and_frontier_have_a_row_for_each(group: Group) -> None:
     assert {each["state"] for each in rows} == {"alive"}
     (_, *frontier) = group.members[1]("MARMOSET", "FRONTIER")
     assert len(frontier) == 3
+    assert {"lag_operations", "lag_ms", "reported_ms_ago"} <= row(frontier[0]).keys()
+
+
+def test_why_is_about_members_and_keys(group: Group) -> None:
+    (_, *lines) = group.members[1]("MARMOSET", "WHY", "n0")
+    assert any(line[1].startswith(b"roster: member") for line in lines)  # type: ignore[index]
+    assert fault(group.members[1]("MARMOSET", "WHY", "nosuch")).startswith(b"ERR neither a member nor a key")
 
 
 def test_in_resp3_they_are_maps(group: Group) -> None:

@@ -40,6 +40,14 @@ def frontier(session: "Session", args: list[bytes]) -> Reply:
     return [_table(row) for row in session.database.node.frontier()]
 
 
+def why(session: "Session", args: list[bytes]) -> Reply:
+    """MARMOSET WHY name-or-key."""
+    try:
+        return [line.encode() for line in session.database.node.why(args[2])]
+    except UsageError as problem:
+        raise CommandError(f"ERR {problem}") from problem
+
+
 def conflicts(session: "Session", args: list[bytes]) -> Reply:
     """MARMOSET CONFLICTS key: what else the key holds, of other types, created concurrently."""
     return [
@@ -129,6 +137,8 @@ MARMOSET = container(
             "O(members)", "Every member as this node sees it."),
     command("frontier", frontier, 2, "loading", KEYLESS,
             "O(members squared)", "How far everything is stable, and who lacks what."),
+    command("why name-or-key", why, 3, "loading", KEYLESS,
+            "O(members squared + log)", "Why a member is where it is; who has to speak for a key's metadata to go."),
     command("conflicts key", conflicts, 3, "loading", KEYLESS,
             "O(elements shown)", "What a key holds beside what it shows."),
     command("bury name [FORCE]", bury, -3, "loading", KEYLESS,

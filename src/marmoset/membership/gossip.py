@@ -132,6 +132,14 @@ class Membership:
             return 0
         return self._ticked_ms - contact.unreachable_since_ms
 
+    def explain(self, replica: ReplicaId, now_ms: int) -> list[str]:
+        """What speaks for the state of a member, for people."""
+        contact = self.contacts.get(replica)
+        if contact is None:
+            return ["it is not followed"]
+        told = [self.state(replica, now_ms), f"heard of {self.silent_ms(replica, now_ms) / 1000:.1f} s ago"]
+        return [*told, f"its counter was {contact.counter}"]
+
     def is_heard_since(self, replica: ReplicaId, moment_ms: int) -> bool:
         """Whether a member was heard of after a moment."""
         contact = self.contacts.get(replica)

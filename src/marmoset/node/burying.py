@@ -222,6 +222,7 @@ class Burying:
                 unreachable_ms=self.unreachable_ms(replica),
                 witnesses=self.names(self.witnesses(replica)),
             )
+            node.explaining.note(replica, f"buried on the word of {', '.join(self.names(self.witnesses(replica)))}")
             node.counters["burials_automatic"] += 1
             self._ripe_ms.pop(replica, None)
         node.replica.submit_roster(self.burials(replicas))

@@ -69,6 +69,7 @@ class Meeting:
         node.wall_ms()  # notice steps, written to or not
         for replica, before, state in node.membership.tick(now):
             member = node.replica.roster.members.get(replica)
+            node.explaining.note(replica, f"liveness: {state}, was {before}")
             name = member.name if member is not None else id_text(replica)
             node.notify("info" if state == ALIVE else "warning", f"member is {state}", name=name, was=before)
         if not node.is_member():

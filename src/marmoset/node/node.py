@@ -37,6 +37,7 @@ from marmoset.node.budget import LogBudget
 from marmoset.node.burying import Burying
 from marmoset.node.dialling import Dialling
 from marmoset.node.effects import Close, Dial, Effect, Exit, Keys, Notify, Send, SetTimer, TimeSource
+from marmoset.node.explaining import Explaining
 from marmoset.node.greeting import Greeting
 from marmoset.node.joining import Joining
 from marmoset.node.leaving import Leaving
@@ -112,6 +113,7 @@ class Node:
         self.burying = Burying(self)
         self.rehabilitating = Rehabilitating(self)
         self.waiting = Waiting(self)
+        self.explaining = Explaining(self)
         self._timers: dict[int, str] = {}
         self._next_token = 1
         self._armed: set[str] = set()
@@ -383,6 +385,7 @@ class Node:
         if self.linked.get(link.peer) is link:
             del self.linked[link.peer]
             self.notify("info", "link lost", peer=link.peer_name)
+            self.explaining.note(link.peer, "link lost")
             self._roster_seen = -1  # it is to be dialled again
         self.joining.handle_closed(link)
         self.sponsoring.handle_closed(link)
@@ -422,6 +425,7 @@ class Node:
         link.stream = stream
         link.become(LINKED)
         self.linked[link.peer] = link
+        self.explaining.note(link.peer, "linked")
         if link.peer in self.replica.roster.members:
             stream.start_sending(from_index)
 
@@ -542,6 +546,7 @@ class Node:
             elif link.stream is not None and link.peer in roster.members and not link.stream.sending:
                 link.stream.start_sending()
         self.report_to_all()
+        self.explaining.handle_roster_changed()
         self.dialling.follow(present)
         self._streams_changed = True
 
@@ -577,6 +582,10 @@ class Node:
     def frontier(self) -> list[dict[str, str | int]]:
         """How far everything is stable, origin by origin. O(members squared)."""
         return reports.frontier(self)
+
+    def why(self, name: bytes) -> list[str]:
+        """Why a member stands where it stands, or what holds a key's metadata; see `Explaining.why`."""
+        return self.explaining.why(name)
 
     def uptime_ms(self) -> int:
         """Time since the node was made."""

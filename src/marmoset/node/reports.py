@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from marmoset.clocks import COUNTER_BITS
-from marmoset.ids import id_text
+from marmoset.clocks import COUNTER_BITS, stamp_ms
+from marmoset.ids import ReplicaId, id_text
 from marmoset.version import VERSION
 
 if TYPE_CHECKING:
@@ -65,25 +65,42 @@ def members(node: "Node") -> list[dict[str, str | int]]:
 
 
 def frontier(node: "Node") -> list[dict[str, str | int]]:
-    """How far each origin is stable, and what each member is known to lack. O(members squared)."""
+    """How far each origin is stable, and what each member is known to lack: how many operations, and how long ago the
+    oldest of them was made. O(members squared + log)."""
     replica = node.replica
     stable, counted = replica.frontier(), set(replica.counted())
+    lags = {
+        r: sum(max(0, seq - replica.stability.known.get(r, {}).get(o, seq)) for o, seq in replica.seen.items())
+        for r in replica.seen
+    }
+    oldest = _oldest_missing_ms(node, {r for r, lag in lags.items() if lag})
     rows: list[dict[str, str | int]] = []
     for origin, seen in sorted(replica.seen.items()):
-        member = replica.roster.members[origin]
-        row = replica.stability.known.get(origin, {})
-        lacks = sum(max(0, seq - row.get(r, seq)) for r, seq in replica.seen.items())
         clock = replica.stability.clocks.get(origin, 0)
-        behind_ms = max(0, (replica.clock.stamp - clock) >> COUNTER_BITS) if origin != replica.me and clock else 0
+        heard_ms = max(0, (replica.clock.stamp - clock) >> COUNTER_BITS) if origin != replica.me and clock else 0
         rows.append(
             {
-                "name": member.name,
+                "name": replica.roster.members[origin].name,
                 "id": id_text(origin),
                 "seen": seen,
                 "stable": stable.get(origin, 0),
                 "counts": int(origin in counted),
-                "lag_operations": lacks,
-                "lag_ms": behind_ms,
+                "lag_operations": lags[origin],
+                "lag_ms": oldest.get(origin, 0),
+                "reported_ms_ago": heard_ms,
             }
         )
     return rows
+
+
+def _oldest_missing_ms(node: "Node", lacking: set[ReplicaId]) -> dict[ReplicaId, int]:
+    """How long ago the oldest batch was made that a member lacks, for those that lack any. O(log x members)."""
+    replica, wall_ms = node.replica, node.wall_ms()
+    found: dict[ReplicaId, int] = {}
+    for entry in replica.log.entries.values():
+        if len(found) == len(lacking):
+            break
+        for r in lacking - found.keys():
+            if not replica.is_known_to(r, (entry.origin, entry.last)):
+                found[r] = max(0, wall_ms - stamp_ms(entry.stamp))
+    return found
