@@ -208,6 +208,12 @@ class Config:
     keyring: str = _option(
         TEXT, "", "file of the keys that links and datagrams are encrypted with; empty means no encryption"
     )
+    bootstrap_expect: int = _option(
+        NUMBER,
+        0,
+        "how many of the join list have to wait before one begins a group, more than half; 0 waits for a member",
+        high=1024,
+    )
     new_group: bool = _option(FLAG, False, "begin a group on an address other than loopback")
 
     log_format: str = _option(TEXT, "human", "form of the log on standard error", choices=("human", "json"))
@@ -546,6 +552,12 @@ def check_together(config: Config) -> None:
         raise UsageError(
             f"bind {config.bind} listens on every address of this machine; "
             "say with advertise at which of them the other nodes reach it"
+        )
+    listed = len(config.join)
+    if config.bootstrap_expect and not listed < 2 * config.bootstrap_expect <= 2 * listed:
+        raise UsageError(
+            f"bootstrap_expect: {config.bootstrap_expect} is not accepted with a join list of {listed}; it takes more "
+            "than half of the list, or two groups could begin, and not more than all of it"
         )
     if config.port and config.port == config.gossip_port:
         raise UsageError(f"port and gossip_port are both {config.port}; clients and nodes need a port each")

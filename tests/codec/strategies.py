@@ -77,7 +77,7 @@ MESSAGE_FIELDS: dict[str, st.SearchStrategy[object]] = {
         for name in ("protocol", "role", "wall_ms", "final_seq", "buried", "stamp", "state", "counter", "echo_ms")
     },
     **{name: counts for name in ("shards", "keys")},
-    **{name: texts for name in ("cluster", "name", "address", "code", "reason")},
+    **{name: texts for name in ("cluster", "name", "address", "code", "reason", "prefers", "voted")},
     **{name: ids for name in ("replica", "origin")},
     **{name: vectors for name in ("vector", "raised", "peers", "flushes", "unreachable", "stalled")},
     **{name: id_lists for name in ("line", "dropped", "direct", "origins", "blind")},
@@ -85,6 +85,8 @@ MESSAGE_FIELDS: dict[str, st.SearchStrategy[object]] = {
     "resubmitted": st.lists(st.tuples(ids, counts, st.lists(st.tuples(seqs, seqs), max_size=2)), max_size=3),
     **{name: st.lists(st.tuples(raw_bytes, st.lists(dots, min_size=1)), max_size=3) for name in ("ended", "grown")},
     "answer": st.booleans(),
+    "asks": st.booleans(),
+    "joins": st.lists(texts, max_size=3),
     "operations": raw_operations,
     "own": known_rows,
     "rows": st.lists(known_rows, max_size=3),

@@ -190,6 +190,17 @@ class SnapshotChanges(Message, tag=13, frozen=True):
     blind: Ids
 
 
+class Waits(Message, tag=14, frozen=True):
+    """The sender waits for a group to begin: its address and join list, whom it prefers and whom it has voted for, both
+    empty at first, and whether it asks for a vote."""
+
+    address: Text
+    joins: Annotated[list[Text], msgspec.Meta(max_length=4096)]
+    prefers: Text
+    voted: Text
+    asks: bool
+
+
 AnyMessage = (
     Hello
     | Refuse
@@ -204,6 +215,7 @@ AnyMessage = (
     | SnapshotPart
     | SnapshotEnd
     | SnapshotChanges
+    | Waits
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

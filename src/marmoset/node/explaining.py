@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, final
 
 from marmoset.clocks import stamp_ms
-from marmoset.codec.operations import AnyOperation, Bury, Flush, Join, Leave, Ready
+from marmoset.codec.operations import AnyOperation, Flush, RosterOperation
 from marmoset.errors import UsageError
 from marmoset.ids import Dot, ReplicaId, id_text, parse_id
 from marmoset.replication.oplog import LogEntry
@@ -255,6 +255,6 @@ class Explaining:
 
 
 def _touches(operation: AnyOperation, key: bytes) -> bool:
-    if isinstance(operation, (Join, Ready, Leave, Bury)):
+    if isinstance(operation, RosterOperation):
         return False
     return isinstance(operation, Flush) or operation.key == key

@@ -63,6 +63,8 @@ class Greeting:
                 node.notify("error", "cannot join", address=link.address, code=verdict[0], reason=verdict[1])
                 node.close(link)
             return
+        if verdict is None and hello.role == ROLE_NEWCOMER and node.bootstrapping.greet(link, hello.address):
+            return
         if verdict is None and not node.keeps_links():
             verdict = ("not yet", f"{config.name} is {node.state}")
         if verdict is None and link.greeted_as != node.replica.me:

@@ -59,6 +59,12 @@ class Joining:
         self._unsure_ms: int | None = None
         self.sink: SnapshotSink | None = None
 
+    def stop(self) -> None:
+        """Try no more: this node begins a group itself."""
+        link, self._link, self._dialling = self._link, None, ""
+        if link is not None:
+            self._node.close(link)
+
     def attempt(self) -> None:
         """Try the next address."""
         node = self._node
@@ -84,7 +90,8 @@ class Joining:
             node.become("waiting")
         if node.state == "waiting":
             node.become_replica()
-            pause = min(node.config.reconnect_max, node.config.reconnect_min << min(self._failures, 16))
+            pause = node.bootstrapping.pause_ms(node.config.reconnect_max)
+            pause = min(pause, node.config.reconnect_min << min(self._failures, 16))
             self._failures += 1
             node.arm("join", max(1, round(pause * node.rng.uniform(0.5, 1.0))))
 

@@ -62,6 +62,7 @@ class Link:
 
     __slots__ = (
         "address",
+        "asked",
         "greeted_as",
         "messages",
         "number",
@@ -90,6 +91,8 @@ class Link:
         self.peer_name = ""
         self.stream: Stream | None = None
         self.snapshot: SnapshotSource | None = None
+        self.asked = False
+        """We have said to a node that waits as we do what there was to say."""
         self.paused = False
         self.refused = False
         """We have refused it, and wait for what the other side says; nothing else that comes is looked at."""

@@ -23,6 +23,7 @@ from marmoset.codec.messages import (
     SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
+    Waits,
     decode,
     encode,
 )
@@ -33,6 +34,7 @@ from marmoset.keyspace import Keyspace
 from marmoset.membership.gossip import Membership
 from marmoset.node import reports
 from marmoset.node.addresses import is_loopback, own_address
+from marmoset.node.bootstrapping import Bootstrapping
 from marmoset.node.budget import LogBudget
 from marmoset.node.burying import Burying
 from marmoset.node.dialling import Dialling
@@ -43,9 +45,10 @@ from marmoset.node.joining import Joining
 from marmoset.node.leaving import Leaving
 from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
 from marmoset.node.meeting import Meeting
+from marmoset.node.refusals import refusal
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
-from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, NODE_STATES, REHABILITATING, SERVING, WAITING
+from marmoset.node.states import JOINING, LEAVING, LEFT, NODE_STATES, REHABILITATING, SERVING, WAITING
 from marmoset.node.waiting import Waiting
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.expiry import remove_passed
@@ -57,16 +60,6 @@ FOLD_BUDGET: Final = 2000
 EXPIRE_KEYS: Final = 1000
 FOLD_DELAY_MS: Final = 5
 GARBAGE_ENTRIES: Final = 5000
-COUNTERS: Final = (
-    "burials_automatic",
-    "frames_bad",
-    "handshakes_failed",
-    "internal_errors",
-    "joins",
-    "links_refused",
-    "messages_bad",
-    "rehabilitations",
-)
 
 
 @final
@@ -102,13 +95,14 @@ class Node:
         self.linked: dict[ReplicaId, Link] = {}
         self.keyring: Keys | None = None
         """For people; set by the shell, which seals and opens."""
-        self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+        self.counters: dict[str, int] = dict.fromkeys(reports.COUNTERS, 0)
         self.greeting = Greeting(self)
         self.meeting = Meeting(self)
         self.leaving = Leaving(self)
         self.budget = LogBudget(self)
         self.dialling = Dialling(self)
         self.joining = Joining(self)
+        self.bootstrapping = Bootstrapping(self)
         self.sponsoring = Sponsoring(self)
         self.burying = Burying(self)
         self.rehabilitating = Rehabilitating(self)
@@ -131,21 +125,26 @@ class Node:
             UsageError: a new group would begin on an address that others can reach, and nobody said that it should.
         """
         config = self.config
+        self.bootstrapping.check_settings()
         self._arm("gossip", self._jittered(config.gossip_interval))
         if self.joining.addresses:
             self.notify("info", "waiting to join", addresses=list(self.joining.addresses))
             self.joining.attempt()
             return
-        if not config.new_group and not is_loopback(config.bind):
+        if not config.new_group and not config.bootstrap_expect and not is_loopback(config.bind):
             raise UsageError(
                 f"no join addresses were given, and {config.bind} is not a loopback address: "
                 "give --join HOST:PORT of a member, or --new-group to begin a new group here"
             )
+        self.begin_group()
+        self._settle()
+
+    def begin_group(self) -> None:
+        """Be the first member of a group."""
         self.become_replica()
         self.replica.begin_group(new_replica_id(self.rng))
         self.notify("info", "began a new group", group=id_text(self.replica.group))
         self.become(SERVING)
-        self._settle()
 
     def become_replica(self) -> None:
         """Take a fresh id and begin from nothing."""
@@ -169,25 +168,7 @@ class Node:
 
     def refusal(self, write: bool) -> str | None:
         """The error text with which a command must be refused now, or None. O(1)."""
-        if self.state == SERVING:
-            if write and self.meeting.is_clock_wrong:
-                return "CLOCK the clock of this node disagrees with a majority of the members; writes are refused"
-            if write and self.budget.is_used_up:
-                return self.budget.refusal()
-            return None
-        if self.state in (WAITING, JOINING):
-            return (
-                "LOADING marmoset is waiting to join its group"
-                if self.state == WAITING
-                else ("LOADING marmoset is loading the dataset in memory")
-            )
-        if self.state == REHABILITATING:
-            return "LOADING marmoset was presumed dead, and is submitting what only this node has"
-        if not write and self.state != LEFT:
-            return None
-        if self.state == DEAD:
-            return "LOADING marmoset was presumed dead by the others and is about to join anew"
-        return "LOADING marmoset is leaving its group"
+        return refusal(self, write)
 
     def leave(self) -> None:
         """Begin to leave; see `Leaving`."""
@@ -331,7 +312,7 @@ class Node:
         """Ask for a link."""
         self.effects.append(Dial(address))
 
-    def send(self, link: Link, message: Hello | Refuse | Gossip) -> None:
+    def send(self, link: Link, message: Hello | Refuse | Gossip | Waits) -> None:
         """Send a message that is not part of a stream."""
         self.effects.append(Send(link.number, frames(encode(message), self.config.frame_bytes_max)))
 
@@ -398,6 +379,8 @@ class Node:
             self.greeting.handle_refuse(link, message)
         elif link.refused:
             return
+        elif isinstance(message, Waits):
+            self.bootstrapping.handle_waits(link, message)
         elif link.state == FILLING:
             self.joining.handle_message(link, message, data)
         elif link.state != LINKED:

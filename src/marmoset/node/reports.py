@@ -1,6 +1,6 @@
 """What a node says of itself to people (floor 7): flat tables of names to text and numbers."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from marmoset.clocks import COUNTER_BITS, stamp_ms
 from marmoset.ids import ReplicaId, id_text
@@ -8,6 +8,18 @@ from marmoset.version import VERSION
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node
+
+COUNTERS: Final = (
+    "burials_automatic",
+    "frames_bad",
+    "handshakes_failed",
+    "internal_errors",
+    "joins",
+    "links_refused",
+    "messages_bad",
+    "rehabilitations",
+)
+"""What a node counts, beside its replica."""
 
 
 def status(node: "Node") -> dict[str, str | int]:

@@ -66,7 +66,10 @@ class Cluster:
         host.on_notify = lambda host, notice: self.on_notify(self, host, notice)
         join = self.addresses()
         self.hosts.append(host)
-        host.start(join)
+        if number < knobs.nodes and knobs.bootstrap_expect:
+            host.start(tuple(f"127.0.0.1:{FIRST_PORT + n}" for n in range(knobs.nodes)), knobs.bootstrap_expect)
+        else:
+            host.start(join)
         return host
 
     def _prepare(self, node: Node) -> None:

@@ -278,6 +278,11 @@ def watch_notice(cluster: Cluster, host: Host, notice: Notify) -> None:
         if not cluster.knobs.may_bury_the_living:
             raise Breach(f"{host.name} is alive and was presumed dead by {notice.fields.get('by')}")
         cluster.counts["buried_alive"] += 1
+    if notice.event == "began a new group":
+        cluster.counts["groups_begun"] += 1
+        cluster.counts["groups_elected"] += bool(host.config.bootstrap_expect)
+        if cluster.counts["groups_begun"] > 1:
+            raise Breach(f"{host.name} begins a second group (4.1)")
     if notice.event == "link lost":
         cluster.counts["links_lost"] += 1
     elif notice.event == "serving":

@@ -101,14 +101,14 @@ class Host:
         """Whether clients get answers here."""
         return self.node is not None and self.node.state == "serving"
 
-    def start(self, join: tuple[str, ...]) -> None:
+    def start(self, join: tuple[str, ...], bootstrap_expect: int = 0) -> None:
         """Start a node here."""
         assert self.node is None
         self.run += 1
         self.nap = None
         self.exited = None
         self.is_silent = False
-        self.config = replace(self.config, join=join)
+        self.config = replace(self.config, join=join, bootstrap_expect=bootstrap_expect)
         self.clients = Clients()
         self.node = Node(self.config, self.time, Random(self.rng.getrandbits(64)))
         self.prepare(self.node)

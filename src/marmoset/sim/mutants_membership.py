@@ -5,7 +5,7 @@ from typing import Any, Final
 from marmoset.codec.operations import Bury
 from marmoset.ids import ReplicaId
 from marmoset.membership import gossip
-from marmoset.node import burying, node, waiting
+from marmoset.node import bootstrapping, burying, node, waiting
 from marmoset.replication import roster
 from marmoset.sim.hunting import Mutant, Patch
 
@@ -64,6 +64,26 @@ def _wait_believes_links() -> list[Patch]:
     return [(waiting.Waiting, "known_by", lambda self, dot: len(self._node.linked))]
 
 
+def _few_are_enough() -> list[Patch]:
+    """A group is begun by whoever waits with one other, whatever `bootstrap_expect` says."""
+
+    def preferred(self: Any) -> str:
+        waiting = self._waiting()
+        return waiting[0] if len(waiting) > 1 else ""
+
+    def begin(self: Any) -> bool:
+        if self.voted not in ("", self._node.address) or self.preferred() != self._node.address:
+            return False
+        self._node.joining.stop()
+        self._node.begin_group()
+        return True
+
+    return [
+        (bootstrapping.Bootstrapping, "preferred", preferred),
+        (bootstrapping.Bootstrapping, "_begin_if_elected", begin),
+    ]
+
+
 def _id_offered_twice() -> list[Patch]:
     """A newcomer that was let in by one sponsor tries the next one under the same id."""
     begin = node.Node.become_replica
@@ -86,6 +106,7 @@ MUTANTS_MEMBERSHIP: Final[tuple[Mutant, ...]] = (
         "its unborn newcomers are not buried with it",
         _newcomers_of_the_dead_stay,
         "churn",
+        budget=120,
         nodes=6,
         steps=1000,
     ),
@@ -93,5 +114,6 @@ MUTANTS_MEMBERSHIP: Final[tuple[Mutant, ...]] = (
         "full log buries nobody", "4.3", "operations on the roster count against the budget", _full_log_buries_nobody
     ),
     Mutant("WAIT believes links", "4", "WAIT counts what was sent", _wait_believes_links),
+    Mutant("few begin a group", "4.1", "two that wait begin a group of many", _few_are_enough),
     Mutant("an id offered twice", "4.1", "a retry under the same id", _id_offered_twice, "churn"),
 )

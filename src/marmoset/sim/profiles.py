@@ -54,7 +54,7 @@ _CHURN: Final = {"crash": 3, "power_off": 1, "crash_sponsor": 2, "restart": 6, "
 _SLOW: Final = {"pause": 4, "lag": 2}
 _SLEEP: Final = {"sleep": 1}
 _CLOCKS: Final = {"skew": 3, "jump": 3, "far_jump": 1}
-_ALWAYS: Final = ("operations", "folds", "elements_dropped", "transactions", "joins", "waits_answered")
+_ALWAYS: Final = ("operations", "folds", "elements_dropped", "transactions", "joins", "waits_answered", "groups_begun")
 
 PROFILES: Final[dict[str, Profile]] = {
     "calm": Profile({}, required=_ALWAYS),
@@ -129,6 +129,8 @@ class Knobs:
     """Whether links are encrypted; drawn apart from the other knobs."""
     presumed_dead_after_ms: int
     budget_grace_ms: int
+    bootstrap_expect: int
+    """How many of the first nodes have to wait before one begins the group by vote; 0 where the first one begins it."""
     weights: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -196,6 +198,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         submit_operations=rng.choice([1, 5, 500]),
         sealed=nodes < 20 and Random(f"sealed {seed} {profile}").random() < SEALED_SHARE,
         presumed_dead_after_ms=rng.choice([3000, 6000, 12_000]) * scale if chosen.buries and nodes > 2 else HOUR_MS,
+        bootstrap_expect=rng.choice([0, nodes // 2 + 1, nodes]) if nodes < 20 else 0,
         budget_grace_ms=rng.choice([1000, 2500]) * scale if chosen.buries and nodes > 2 else HOUR_MS,
         weights=_some(rng, chosen.weights, profile),
     )
