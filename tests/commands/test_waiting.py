@@ -71,6 +71,19 @@ def test_a_client_that_wrote_nothing_has_everything_everywhere() -> None:
     assert group.members[1]("WAIT", 1, 0) == (b":", b"1")
 
 
+def test_what_was_written_under_an_id_that_is_lost_is_known_to_nobody() -> None:
+    group = Group(2)
+    here = group.members[0]
+    told = ready(here)
+    group.cut.update(group.members)
+    here.session.receive(request("SET", "k", "v") + request("WAIT", 1, 0))
+    here.session.last_write = None
+    (waiter,) = here.node.waiting._waiters
+    waiter.dot = (waiter.dot[0] ^ 1, waiter.dot[1])
+    group.run(1000)
+    assert told and here.session.resume() == b":0\r\n"
+
+
 def test_inside_a_transaction_it_answers_at_once_and_counts_what_the_transaction_wrote() -> None:
     group = Group(2)
     here = group.members[0]

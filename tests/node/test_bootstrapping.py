@@ -119,6 +119,18 @@ def test_a_vote_is_given_once_in_a_life() -> None:
     assert alone.node.state == "waiting" and not alone.events(BEGAN)
 
 
+def test_whoever_was_a_member_votes_for_no_other_group() -> None:
+    group = Alike(3, 2)
+    for number in (1, 2, 3):
+        group.wake(number)
+    group.until(group.all_serve(3), 20_000)
+    group.hosts[0].crash()
+    node = group[2]
+    assert not node.bootstrapping.is_on
+    node.state = "waiting"
+    assert not node.bootstrapping.is_on and not node.bootstrapping.greet(next(iter(node.links.values())), group.list[2])
+
+
 def test_another_list_is_said_and_has_no_say() -> None:
     alone = Alone("n2", join=("127.0.0.1:7000", "127.0.0.1:7001"), bootstrap_expect=2)
     link = alone.link()

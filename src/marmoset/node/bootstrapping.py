@@ -42,12 +42,14 @@ class Bootstrapping:
         """Who waits: address to when we heard that, and whom it prefers."""
         self._votes: set[str] = set()
         self._told_split = False
+        self.was_member = False
 
     @property
     def is_on(self) -> bool:
-        """Whether this node waits for a group that is to begin by vote."""
+        """Whether this node waits for a group that is to begin by vote. Who ever was a member does not: its group is
+        somewhere."""
         node = self._node
-        return node.config.bootstrap_expect > 0 and node.state == WAITING
+        return node.config.bootstrap_expect > 0 and node.state == WAITING and not self.was_member
 
     def check_settings(self) -> None:
         """Before anything is sent.

@@ -164,6 +164,7 @@ class Node:
         self.state = state
         self._roster_seen = -1
         if state == SERVING:
+            self.bootstrapping.was_member = True
             self.notify("info", "serving", name=self.name, id=id_text(self.replica.me), address=self.address)
 
     def refusal(self, write: bool) -> str | None:

@@ -87,7 +87,10 @@ class Waiting:
             self._finish([w for w in self._waiters if self.known_by(w.dot) >= w.count])
 
     def handle_interval(self) -> None:
-        """Once in a gossip interval."""
+        """Once in a gossip interval. What was written under an id that this node has lost is known to nobody for good:
+        whoever waits for that is told so."""
+        me = self._node.replica.me
+        self._finish([waiter for waiter in self._waiters if waiter.dot[0] != me])
         self._changes_seen = -1  # the roster may have changed
         self.ask()
 
