@@ -191,6 +191,47 @@ def test_a_witness_that_cannot_be_reached_any_more_does_not_count() -> None:
     assert not trial.buried
 
 
+def test_a_witness_that_has_fallen_silent_does_not_count_though_its_word_is_fresh() -> None:
+    trial = Witnesses()
+    while trial.alone.node.burying.unreachable_ms(60) < 2900:
+        trial.alone.run(100)
+        trial.answer([(60, HOUR_MS)])
+    trial.alone.run(FRESH_MS_MIN - 100)
+    assert trial.alone.node.burying.due() == [60] and trial.alone.node.burying.said(50, 60) == (HOUR_MS, 0)
+    assert not trial.buried
+    trial.pass_by(2, [(60, HOUR_MS)])
+    assert trial.buried
+
+
+def test_who_has_the_higher_id_leaves_it_to_the_other_for_a_while() -> None:
+    trial = Witnesses()
+    while not trial.alone.node.burying._ripe_ms:
+        trial.alone.run(100)
+        trial.answer([(60, HOUR_MS)])
+    assert trial.alone.node.replica.me > 50
+    ripe_ms = trial.alone.time.now
+    while not trial.buried:
+        trial.alone.run(100)
+        trial.answer([(60, HOUR_MS)])
+    assert 3 * 200 - 100 <= trial.alone.time.now - ripe_ms <= 2 * 3 * 200
+
+
+def test_everybody_is_asked_while_a_burial_waits_for_witnesses() -> None:
+    alone = Alone(suspect_after=5000, unreachable_after=6000, presumed_dead_after=4000, gossip_interval=1000)
+    links = [alone.let_in(50 + n, f"m{n}") for n in range(6)]
+    alone.node.handle_closed(alone.let_in(60, "gone"))
+    alone.take()
+    for counter in range(1, 12):
+        alone.run(1000)
+        for n, link in enumerate(links):
+            alone.hear(link, alone.gossip(50 + n, counter, answer=True))
+    assert alone.node.burying.due() == [60]
+    before = [sum(isinstance(m, Gossip) and not m.answer for m in alone.said[link]) for link in links]
+    alone.run(6000)
+    asked = [sum(isinstance(m, Gossip) and not m.answer for m in alone.said[link]) for link in links]
+    assert all(now - then >= 2 for now, then in zip(asked, before, strict=True)), "by chance it would be one each"
+
+
 def test_a_machine_that_was_suspended_has_found_nothing() -> None:
     """Its monotonic clock stood still, but its wall clock is far ahead: a step that others have to confirm."""
     trial = Witnesses()

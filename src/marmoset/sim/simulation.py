@@ -36,6 +36,8 @@ STUCK: Final = 3
 
 REST_POLL_MS: Final = 250
 KEYS_CHECKED: Final = 4
+BEGIN_MS_MAX: Final = 4000
+"""For how long faults happen while a group is to begin by vote, which may need all of the nodes."""
 IDLE_MS_MAX: Final = 120_000
 """Safety is over when no operation was made for so long."""
 
@@ -170,7 +172,8 @@ class Simulation:
         if not self._is_safety:
             return
         cluster = self.cluster
-        done = self.faults.one()
+        begun = cluster.counts["groups_begun"] or cluster.world.now_us < BEGIN_MS_MAX * US_PER_MS
+        done = self.faults.one() if begun else self.faults.let_begin()
         if done:
             self.trace.line(cluster.world.now_us, f"fault {done}")
             self._check_one()
