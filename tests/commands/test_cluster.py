@@ -174,3 +174,14 @@ def test_a_client_can_have_a_member_leave() -> None:
     assert group.members[1]("MARMOSET", "LEAVE") == (b"+", b"OK")
     group.run(15_000)
     assert group.members[1].exited is not None and group.members[1].exited.code == 0
+
+
+def test_a_report_that_is_empty_and_rows_that_are_not_there(group: Group) -> None:
+    ask = group.members[0]
+    assert ask("MARMOSET", "REPORT") == ask("MARMOSET", "REPORT", 5) == (b"*",)
+    assert ask("MARMOSET", "REPLAY", "ALL") == ask("MARMOSET", "DISMISS", "all") == (b":", b"0")
+    for word in ("REPLAY", "DISMISS"):
+        assert b"no operation '000000000000007:1' is in the report" in fault(ask("MARMOSET", word, "000000000000007:1"))
+        assert b"wrong number of arguments" in fault(ask("MARMOSET", word))
+    assert b"syntax error" in fault(ask("MARMOSET", "REPORT", 1, 2))
+    assert b"not an integer" in fault(ask("MARMOSET", "REPORT", "x"))

@@ -1,8 +1,13 @@
 """Nodes that were presumed dead come back: what they wrote is in the group or in their report, once."""
 
+from collections.abc import Callable
+
+import pytest
+
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
+    Expire,
     Flush,
     Increment,
     Inside,
@@ -31,6 +36,15 @@ def bury(group: Group, by: int, *names: str) -> None:
     members = group[by].replica.roster.members
     others = [node for node in group.nodes() if node.name not in names and node.replica.me in members]
     group.until(lambda: all(len(node.replica.roster.graves) >= len(names) for node in others))
+
+
+def closely(group: Group, condition: Callable[[], bool]) -> None:
+    """Let time pass until the very moment at which something holds."""
+    for _ in range(300_000):
+        if condition():
+            return
+        group.world.run_until(group.world.now_us + 100)
+    raise AssertionError("it never held")
 
 
 def come_back(group: Group) -> None:
@@ -108,9 +122,19 @@ def test_only_what_is_above_the_final_seq_is_submitted() -> None:
         group.do(3, Increment(b"n", 1))
     group.until(group.is_at_rest)
     group.do(3, Increment(b"n", 10))
-    group.until(lambda: value(group[1], b"n") == 15)  # it is there, and still in the log of n3
-    exile(group, Increment(b"n", 100))
+    closely(group, lambda: value(group[1], b"n") == value(group[2], b"n") == 15)
+    group.cut(3)
+    assert any(entry.origin == group[3].replica.me for entry in group[3].replica.log.entries.values())
+    group.do(3, Increment(b"n", 100))
+    bury(group, 1, "n3")
+    come_back(group)
     assert everywhere(group, b"n") == 115
+
+
+def test_a_batch_comes_back_as_one_batch() -> None:
+    group = Group(3)
+    exile(group, SetAdd(b"u", [b"a"]), Increment(b"n", 1), Assign(b"s", b"x"))
+    assert group[3].replica.counters["batches_local"] == 4, "birth, exile, birth, return"
 
 
 def test_overwrites_and_removals_give_way_to_others_and_are_reported() -> None:
@@ -145,18 +169,37 @@ def test_what_others_added_is_not_taken_by_an_overwrite_that_never_saw_it() -> N
     assert reported(group[3]) == [("u", CHANGED), ("n", CHANGED)]
 
 
-def test_of_two_concurrent_overwrites_the_one_that_was_seen_does_not_hide_the_other() -> None:
+def test_what_is_not_stable_yet_counts_too() -> None:
+    group = Group(3, gossip_interval=3000, unreachable_after=7000)
+    group.do(1, Assign(b"s", b"old"))
+    group.until(group.is_at_rest, 60_000)
+    group.cut(3)
+    group.do(3, Assign(b"s", b"ours"))
+    group.run(8000)
+    bury(group, 1, "n3")
+    group.network.heal()
+    closely(group, lambda: group[3].state == "joining")
+    group.do(2, Assign(b"s", b"theirs"))
+    group.until(lambda: group[3].state == "serving")
+    assert not group[3].replica.is_at_rest, "nothing was folded here since"
+    group.until(group.is_at_rest, 60_000)
+    assert everywhere(group, b"s") == b"theirs" and reported(group[3]) == [("s", CHANGED)]
+
+
+@pytest.mark.parametrize(("seen", "unseen"), [(2, 3), (3, 2)])
+def test_of_two_concurrent_overwrites_the_one_that_was_seen_does_not_hide_the_other(seen: int, unseen: int) -> None:
+    """Two overwrite at the same time; n4 has seen what one of them did, and the others write that down last."""
     group = Group(4)
     group.until(group.is_at_rest)
-    group.network.cut([("n1", "n4"), ("n4", "n1"), ("n1", "n3"), ("n3", "n1")])  # n4 hears n2 and n3, n1 hears n2 alone
-    group.network.cut([("n2", "n4"), ("n4", "n2"), ("n2", "n3"), ("n3", "n2")])
-    group.do(3, Assign(b"s", b"seen"))
+    names = ["n1", "n2", "n3", "n4"]
+    apart = {f"n{seen}", "n4"}
+    group.network.cut([(a, b) for a in names for b in names if (a in apart) != (b in apart)])
+    group.do(seen, Assign(b"s", b"seen"))
+    group.do(unseen, Assign(b"s", b"unseen"))
     group.until(lambda: value(group[4], b"s") == b"seen")
-    group.do(1, Assign(b"s", b"unseen"))
-    group.run(500)
     group.network.heal()
     group.cut(4)
-    group.until(lambda: value(group[1], b"s") == value(group[2], b"s") == value(group[3], b"s"))
+    group.until(lambda: value(group[1], b"s") == value(group[2], b"s") == value(group[3], b"s") is not None)
     group.do(4, Assign(b"s", b"ours"))
     bury(group, 1, "n4")
     come_back(group)
@@ -441,3 +484,112 @@ def test_without_a_gravestone_only_what_is_idempotent_is_submitted() -> None:
     exile(group, SetAdd(b"u", [b"a"]), Increment(b"n", 1), Assign(b"s", b"x"))
     assert everywhere(group, b"u") == {b"a"} and everywhere(group, b"n") is None and everywhere(group, b"s") is None
     assert [key for key, _ in reported(group[3])] == ["n", "s"]
+
+
+def test_one_that_was_alone_meanwhile_remembers_what_it_changed() -> None:
+    group = Group(2)
+    group.do(1, Assign(b"s", b"old"), Assign(b"t", b"old"))
+    group.until(group.is_at_rest)
+    group.cut(2)
+    group.do(2, Assign(b"s", b"ours"), Assign(b"t", b"ours"))
+    group[1].bury("n2", force=True)
+    group.settle(1)
+    group.until(lambda: len(group[1].replica.roster.graves) == 1 and not group[1].replica.keyspace.tracking)
+    group.do(1, Assign(b"s", b"theirs"))
+    assert group[1].replica.is_at_rest, "alone, nothing is logged"
+    come_back(group)
+    assert everywhere(group, b"s") == b"theirs" and everywhere(group, b"t") == b"ours"
+    assert reported(group[2]) == [("s", CHANGED)]
+
+
+def test_deadlines_come_back_with_their_keys() -> None:
+    group = Group(3)
+    group.do(1, Assign(b"s", b"1"), Assign(b"t", b"1"))
+    deadline_ms = group.hosts[2].time.wall_ms() + 1_000_000
+    exile(group, Expire(b"s", deadline_ms), Expire(b"t", deadline_ms), others=(Expire(b"t", deadline_ms - 5),))
+    assert [node.replica.keyspace.deadline_ms(b"s") for node in group.nodes()] == [deadline_ms] * 3
+    assert [node.replica.keyspace.deadline_ms(b"t") for node in group.nodes()] == [deadline_ms - 5] * 3
+    assert reported(group[3]) == [("t", CHANGED)]
+
+
+def test_rows_that_name_elements_which_the_group_never_had_are_replayed_without_harm() -> None:
+    group = Group(5)
+    push(group, 1, b"l", b"a")
+    group.until(group.is_at_rest)
+    group.cut(4, 5)
+    push(group, 4, b"l", b"x", b"y")
+    found = group[4].replica.keyspace.get(b"l")
+    assert isinstance(found, Sequence)
+    group.do(4, SequenceAssign(b"l", found.id_at(1), b"X"))
+    pop(group, 4, b"l", 0, 2)
+    group.until(lambda: value(group[5], b"l") == [b"y"])
+    group.hosts[3].crash(silent=True)
+    bury(group, 1, "n4", "n5")
+    come_back(group)
+    rows = list(group[5].rehabilitating.report)
+    assert [type(row.operation) for row in rows] == [SequenceInsert, SequenceAssign, SequenceRemove]
+    assert group[5].rehabilitating.replay([rows[1].id, rows[2].id]) == 2, "what they name was not inserted yet"
+    group[5].end_turn()
+    group.settle(5)
+    group.until(group.is_at_rest)
+    assert everywhere(group, b"l") is None, "a is removed"
+    assert group[5].rehabilitating.replay([]) == 1
+    group[5].end_turn()
+    group.settle(5)
+    group.until(group.is_at_rest)
+    assert everywhere(group, b"l") == [b"x", b"y"]
+
+
+def test_what_is_stopped_before_it_was_done_says_what_is_lost() -> None:
+    group = Group(3)
+    group.until(group.is_at_rest)
+    group.cut(3)
+    group.do(3, SetAdd(b"u", [b"a"]))
+    bury(group, 1, "n3")
+    group.network.heal()
+    closely(group, lambda: any(notice.event == "presumed dead" for _, notice in group.notices))
+    group.cut(3)
+    group.run(5000)
+    assert group[3].state == "waiting" and group[3].status()["rehabilitating"] == 1
+    group[3].leave()
+    group.settle(3)
+    assert group.exits["n3"].code == 1 and "1 operations" in group.exits["n3"].why
+
+
+def test_asked_to_leave_while_it_submits_it_finishes_first() -> None:
+    group = Group(3)
+    group.until(group.is_at_rest)
+    group.cut(3)
+    group.do(3, *(SetAdd(b"u", [b"%d" % number]) for number in range(5)))
+    bury(group, 1, "n3")
+    group[3].rehabilitating.submit_operations = 1
+    group.network.heal()
+    group.until(lambda: group[3].state == "rehabilitating")
+    group[3].leave()
+    group.settle(3)
+    group.until(lambda: group.hosts[2].node is None)
+    assert group.exits["n3"].code == 0
+    group.until(group.is_at_rest)
+    assert value(group[1], b"u") == value(group[2], b"u") == {b"0", b"1", b"2", b"3", b"4"}
+
+
+def test_watched_keys_count_as_changed() -> None:
+    from marmoset.keyspace import Watch
+
+    group = Group(3)
+    watch = Watch()
+    group[3].replica.keyspace.watch(b"untouched", watch)
+    exile(group)
+    assert watch.touched
+
+
+def test_nobody_is_believed_whom_the_node_has_buried_itself_nor_a_stranger_by_one_in_touch() -> None:
+    group = Group(3)
+    believes = group[1].rehabilitating.believes
+    second, third = group[2].replica.me, group[3].replica.me
+    assert believes(second) and not believes(0) and not believes(12345), "it is in touch with a majority"
+    group.cut(1)
+    group.run(8000)
+    assert believes(12345), "it is alone"
+    group[1].bury("n3", force=True)
+    assert not believes(third) and believes(second)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from marmoset.codec.frames import FrameReader, MessageReader
-from marmoset.codec.messages import Batch, SnapshotBegin, SnapshotPart, decode
+from marmoset.codec.messages import Batch, SnapshotBegin, SnapshotChanges, SnapshotPart, decode
 from marmoset.codec.operations import Assign, Join, Ready
 from marmoset.keyspace import Keyspace
 from marmoset.replication.exchange import GO_ON, Stream, StreamMessage
@@ -63,6 +63,8 @@ def fill(source: SnapshotSource, sink: SnapshotSink) -> None:
                     sink.log(message, data)
                 elif isinstance(message, SnapshotPart):
                     sink.part(message)
+                elif isinstance(message, SnapshotChanges):
+                    sink.changes(message)
                 else:
                     sink.end()
 

@@ -91,7 +91,7 @@ class Explaining:
 
     def _name(self, replica: ReplicaId) -> str:
         member = self._node.replica.roster.members.get(replica)
-        return self.trail.name(replica) if member is None else member.name
+        return id_text(replica) if member is None else member.name
 
     def _names(self, replicas: Iterable[ReplicaId]) -> str:
         return ", ".join(sorted(map(self._name, replicas))) or "nobody"

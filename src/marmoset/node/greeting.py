@@ -49,7 +49,7 @@ class Greeting:
         node, config = self._node, self._node.config
         if link.peer:
             raise PeerError("a second Hello on a link")
-        link.peer, link.peer_name = hello.replica, hello.name
+        link.peer, link.peer_name, link.peer_address = hello.replica, hello.name, hello.address
         if hello.replica == node.replica.me:
             node.joining.handle_self(link)
             node.close(link)

@@ -70,6 +70,7 @@ class Link:
         "outbound",
         "paused",
         "peer",
+        "peer_address",
         "peer_name",
         "refused",
         "snapshot",
@@ -89,6 +90,7 @@ class Link:
         """The member that our Hello on this link came from; 0 while we were none, and had no vector to tell."""
         self.peer: ReplicaId = 0
         self.peer_name = ""
+        self.peer_address = ""
         self.stream: Stream | None = None
         self.snapshot: SnapshotSource | None = None
         self.asked = False

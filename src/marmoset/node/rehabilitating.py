@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from marmoset.node.links import Link
     from marmoset.node.node import Node
 
-GATHER_OPERATIONS: Final = 5000
-SUBMIT_OPERATIONS: Final = 500
+GATHER_OPERATIONS: Final = 1000
+SUBMIT_OPERATIONS: Final = 200
 WAIT_MS: Final = 50
 REPLAY_ROWS: Final = 1000
+HELD_BATCHES: Final = 1000
 HELD_INTERVALS: Final = 10
 """Once in so many gossip intervals it is asked what has come of what was held of others."""
 
@@ -89,9 +90,9 @@ class Rehabilitating:
         if was_leaving:
             return
         roster = replica.roster
-        teller = roster.members.get(link.peer)
-        addresses = [link.address if teller is None else teller.address]
-        addresses += [roster.members[r].address for r in roster.present() if r != replica.me]
+        others = sorted(r for r in roster.members if r != replica.me)
+        others.sort(key=lambda r: r in roster.left or r in roster.buried)
+        addresses = [link.peer_address, *(roster.members[r].address for r in others)]
         self._addresses = [address for address in dict.fromkeys([*addresses, *node.config.join]) if address]
         if node.config.rejoin == "rehabilitate":
             unfinished = any(exile.own for exile in self._exiles)  # what was submitted meanwhile is of that alone
@@ -196,7 +197,7 @@ class Rehabilitating:
         self._intervals += 1
         if self._exiles and self._intervals % HELD_INTERVALS == 0:
             for exile in self._exiles:
-                sort_held(exile, node.replica, self.report)
+                sort_held(exile, node.replica, self.report, HELD_BATCHES)
             self._exiles = [exile for exile in self._exiles if exile.held]
 
     def rows(self, count: int) -> list[dict[str, str | int]]:

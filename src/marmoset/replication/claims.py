@@ -4,7 +4,7 @@ The one that comes back says so in the batch that does it (`Resubmit`), so whoev
 nothing. It is asked before anything is submitted: by a second attempt of the returner itself, and by whoever else holds
 the same operation in a report. A claim is kept as long as a gravestone is, and comes with snapshots.
 
-Cost: O(log ranges) to ask, O(ranges of the replica) to add.
+Cost: O(log ranges).
 """
 
 from bisect import bisect_right
@@ -15,6 +15,10 @@ from marmoset.ids import Dot, ReplicaId
 
 Ranges = list[tuple[int, int]]
 """(first seq, count), apart from each other, in order."""
+
+
+def _start(seqs: tuple[int, int]) -> int:
+    return seqs[0]
 
 
 @final
@@ -30,15 +34,19 @@ class Claims:
         """Grows with each claim."""
 
     def add(self, replica: ReplicaId, ranges: Ranges, now_ms: int) -> None:
-        """Effect of `Resubmit`. O(ranges of the replica)."""
-        joined: Ranges = []
-        for first, count in sorted([*self._ranges.get(replica, ()), *ranges]):
-            if joined and first <= joined[-1][0] + joined[-1][1]:
-                start, length = joined[-1]
-                joined[-1] = (start, max(length, first + count - start))
-            else:
-                joined.append((first, count))
-        self._ranges[replica] = joined
+        """Effect of `Resubmit`. O(log of the ranges of the replica) for each, and what it swallows."""
+        mine = self._ranges.setdefault(replica, [])
+        for first, count in ranges:
+            end = first + count
+            at = bisect_right(mine, first, key=_start)
+            if at and mine[at - 1][0] + mine[at - 1][1] >= first:
+                at -= 1
+                first = mine[at][0]
+            stop = at
+            while stop < len(mine) and mine[stop][0] <= end:
+                end = max(end, mine[stop][0] + mine[stop][1])
+                stop += 1
+            mine[at:stop] = [(first, end - first)]
         self.version += 1
         self._since_ms[replica] = max(now_ms, self._since_ms.get(replica, 0))
 
@@ -47,7 +55,7 @@ class Claims:
         ranges = self._ranges.get(dot[0])
         if not ranges:
             return False
-        at = bisect_right(ranges, dot[1], key=lambda each: each[0])
+        at = bisect_right(ranges, dot[1], key=_start)
         return at > 0 and dot[1] < ranges[at - 1][0] + ranges[at - 1][1]
 
     def forget_before(self, moment_ms: int) -> None:

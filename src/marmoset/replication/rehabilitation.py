@@ -115,7 +115,7 @@ class Exile:
             frozenset(r for r in (*replica.recently_forgotten, *replica.memory.origins) if r not in replica.seen),
         )
         self.own: list[LogEntry] = []
-        self.held: list[LogEntry] = []
+        self.held: deque[LogEntry] = deque()
         self.sequences: dict[tuple[bytes, tuple[bytes, ...]], sequences.Sequence] = {}
         self.lost = max(0, replica.next_seq - 1 - self.final_seq) if self.is_proven and keeps_own else 0
         """How many of its own operations above the final seq are no longer in its log."""
@@ -161,6 +161,7 @@ class Rehabilitation:
 
     __slots__ = (
         "_cursor",
+        "_held",
         "_queue",
         "_recent",
         "_unread",
@@ -185,6 +186,7 @@ class Rehabilitation:
         self._unread = deque(replica.unfolded())
         self._cursor = replica.log.next_index
         self._queue = deque((exile, entry) for exile in exiles for entry in exile.own)
+        self._held = [(exile, len(exile.held)) for exile in exiles]
 
     # -- slices
 
@@ -213,10 +215,15 @@ class Rehabilitation:
             self._submit_batch(exile, entry)
         if self._queue:
             return True
-        for exile in self.exiles:
+        for exile in self.exiles:  # of all at once: from here on what was submitted is the node's own
             exile.own.clear()
-            self.counters["held"] += sort_held(exile, self.replica, self.report)
-        return False
+        while self._held and budget > 0:
+            exile, left = self._held.pop()
+            self.counters["held"] += sort_held(exile, self.replica, self.report, min(left, budget))
+            if left > budget:
+                self._held.append((exile, left - budget))
+            budget -= left
+        return bool(self._held)
 
     def _look(self, budget: int) -> int:
         """Note what batches that are not folded have changed; how many operations those had."""
@@ -250,7 +257,10 @@ class Rehabilitation:
             elif isinstance(operation, RosterOperation) or replica.roster.claims.covers(dot) or dot in self.report:
                 continue
             elif self._submit(exile, operation, dot, entry.stamp):
-                claimed.append((dot[1], width(operation)))
+                if claimed and sum(claimed[-1]) == dot[1]:
+                    claimed[-1] = (claimed[-1][0], claimed[-1][1] + width(operation))
+                else:
+                    claimed.append((dot[1], width(operation)))
         if claimed:
             replica.claim(Resubmit(exile.me, claimed))
         replica.commit()
@@ -332,17 +342,17 @@ class Rehabilitation:
         )
 
 
-def sort_held(exile: Exile, replica: Replica, report: Report) -> int:
-    """Put what nobody else can bring any more into the report, and keep what its origin, a member, may still bring; how
-    many operations were put there. O(what is held)."""
-    waiting: list[LogEntry] = []
+def sort_held(exile: Exile, replica: Replica, report: Report, limit: int) -> int:
+    """Look at the next batches that are held of others: put what nobody else can bring any more into the report, and
+    keep what its origin, a member, may still bring; how many operations were put there. O(limit)."""
     found = 0
-    for entry in exile.held:
+    for _ in range(min(limit, len(exile.held))):
+        entry = exile.held.popleft()
         fate = fate_of(entry, replica, exile)
         if fate is None:
             continue
         if not fate:
-            waiting.append(entry)
+            exile.held.append(entry)
             continue
         seq = entry.first
         for operation in entry.operations:
@@ -351,7 +361,6 @@ def sort_held(exile: Exile, replica: Replica, report: Report) -> int:
             if not isinstance(operation, RosterOperation) and not replica.roster.claims.covers(dot):
                 found += 1
                 report.put(Row(dot, operation, entry.stamp, fate, exile.names.get(entry.origin, "?"), exile))
-    exile.held = waiting
     return found
 
 

@@ -214,9 +214,26 @@ class Faults:
                         judge.node.bury(id_text(victim.node.replica.me), force=False)
                     judge.settle()
 
+        tries = 2000 if count == 1 and not stopped and rng.random() < 0.4 else 0
+
+        def cut_again() -> None:
+            """It is back, and is cut off again before it is done."""
+            nonlocal tries
+            tries -= 1
+            back = away[0]
+            if back.node is not None and back.node.state == "rehabilitating":
+                self._away = away
+                cluster.network.cut([*pairs, *((b, a) for a, b in pairs)])
+                cluster.world.after(silent_us, bury)
+                cluster.world.after(silent_us + rng.randint(100_000, 3_000_000), heal)
+            elif tries and back.run == runs[0]:
+                cluster.world.after(2 * US_PER_MS, cut_again)
+
         def heal() -> None:
             self._away = []
             cluster.network.cuts.difference_update([*pairs, *((b, a) for a, b in pairs)])
+            if tries:
+                cut_again()
             for host, run in zip(away, runs, strict=True):
                 if stopped and host.run == run and host.is_stopped:
                     host.go_on()

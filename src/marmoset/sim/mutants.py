@@ -22,6 +22,7 @@ from marmoset.replication import expiry, oplog, replica, roster, snapshot, stabi
 from marmoset.session import Session
 from marmoset.sim.hunting import Mutant, Patch, hunt
 from marmoset.sim.mutants_membership import MUTANTS_MEMBERSHIP
+from marmoset.sim.mutants_rehabilitation import MUTANTS_REHABILITATION
 
 # Section 3: replication
 
@@ -488,6 +489,7 @@ MUTANTS: Final = (
     Mutant("expired early", "5", "a key is removed by one clock alone", _expired_by_own_clock, "everything", 120),
     Mutant("one dot for many", "2", "an insertion of several values takes one dot", _sizes_counted_as_one, "calm"),
     *MUTANTS_MEMBERSHIP,
+    *MUTANTS_REHABILITATION,
 )
 
 

@@ -69,14 +69,13 @@ def units(operation: AnyOperation) -> Iterator[Unit]:
 class Return:
     """One node, from its refusal on."""
 
-    def __init__(self, host: Host, node: Node, vector: VersionVector, final_seq: int, *, is_proven: bool) -> None:
+    def __init__(self, host: Host, node: Node, vector: VersionVector, final_seq: int) -> None:
         self.host = host
         self.run = host.run
         self.me = node.replica.me
         self.vector = vector
         """What it truly had."""
         self.final_seq = final_seq
-        self.is_proven = is_proven
         self.is_done = False
 
 
@@ -101,7 +100,7 @@ class Returns:
         assert isinstance(final_seq, int)
         is_known = notice.fields["buried"] == id_text(me)
         cluster.history.exiles += 1
-        self.all.append(Return(host, node, dict(witness.vector), final_seq if is_known else 0, is_proven=is_known))
+        self.all.append(Return(host, node, dict(witness.vector), final_seq if is_known else 0))
         teller = next(other for other in cluster.hosts if other.name == notice.fields["by"])
         if teller.node is None or teller.node.replica.me not in node.replica.roster.members:
             return  # it has ended, or begun anew, since it said so

@@ -1,0 +1,91 @@
+"""Submitting again, at the level of replicas: what is waited for, and what is proven."""
+
+from marmoset.codec.operations import Assign, Bury, Increment, Resubmit
+from marmoset.replication.places import Renamed
+from marmoset.replication.rehabilitation import Exile, Rehabilitation
+from marmoset.replication.replica import Replica
+from marmoset.replication.report import UNKNOWN, Report
+from tests.replication.group import join, meet, new_replica, rest, trio, write
+
+
+def exiled(replica: Replica, buried: int, final_seq: int) -> Exile:
+    exile = Exile(replica, buried, final_seq)
+    while exile.gather(replica, 1):
+        pass
+    return exile
+
+
+def test_nothing_is_submitted_before_the_burial_is_known_to_have_taken_effect() -> None:
+    a, b, c = trio()
+    rest(a, b, c)
+    final_seq = a.seen[3]
+    c.submit(Assign(b"s", b"ours"))
+    c.commit()
+    exile = exiled(c, 3, final_seq)
+    assert [entry.first for entry in exile.own] == [final_seq + 1] and not exile.lost
+    a.submit_roster([Bury(3)])
+    newcomer = join(a, 9)
+    task = Rehabilitation(newcomer, [exile], Report(), Renamed())
+    assert task.is_waiting and task.step(100) and newcomer.keyspace.get(b"s") is None
+    write(b, b"theirs", b"s")
+    rest(a, b, newcomer)
+    assert newcomer.presumed_dead(3) and not task.is_waiting
+    while task.step(1):
+        pass
+    assert newcomer.keyspace.get(b"s") == b"theirs" and [row.dot for row in task.report] == [(3, final_seq + 1)]
+
+
+def test_a_burial_that_is_not_there_proves_nothing_about_the_others() -> None:
+    a, b, c = trio()
+    rest(a, b, c)
+    c.submit(Assign(b"s", b"ours"))
+    c.submit(Increment(b"n", 2))
+    c.commit()
+    exile = exiled(c, 3, a.seen[3])
+    a.submit_roster([Bury(3)])
+    rest(a, b)
+    a.forget_graves(1 << 60)
+    newcomer = join(a, 9)
+    task = Rehabilitation(newcomer, [exile], Report(), Renamed())
+    while task.step(1):
+        pass
+    assert newcomer.keyspace.get(b"n") == 2 and [row.reason for row in task.report] == [UNKNOWN]
+
+
+def test_claims_travel_with_what_they_are_about_and_with_snapshots() -> None:
+    a, b, c = trio()
+    rest(a, b, c)
+    final_seq = a.seen[3]
+    c.submit(Increment(b"n", 2))
+    c.submit(Increment(b"n", 3))
+    c.commit()
+    exile = exiled(c, 3, final_seq)
+    a.submit_roster([Bury(3)])
+    rest(a, b)
+    newcomer = join(a, 9)
+    task = Rehabilitation(newcomer, [exile], Report(), Renamed())
+    while task.step(1):
+        pass
+    (batch,) = [e for e in newcomer.log.entries.values() if any(isinstance(o, Resubmit) for o in e.operations)]
+    assert batch.operations == [Increment(b"n", 2), Increment(b"n", 3), Resubmit(3, [(final_seq + 1, 2)])]
+    meet(a, newcomer)
+    later = join(a, 10)
+    for replica in (a, newcomer, later):
+        assert replica.roster.claims.covers((3, final_seq + 2)) and not replica.roster.claims.covers((3, final_seq))
+    again = Rehabilitation(later, [exiled(c, 3, final_seq)], Report(), Renamed())
+    while again.step(1):
+        pass
+    assert later.keyspace.get(b"n") == 5 and again.counters["submitted"] == 0
+
+
+def test_whose_word_proves_what() -> None:
+    a, _, c = trio()
+    newcomer = join(c, 9)
+    join_seq = newcomer.roster.joins[9][1]
+    assert Exile(c, 3, 5).is_proven and Exile(c, 3, 5).final_seq == 5
+    assert not Exile(c, 3, 0).is_proven and not Exile(c, 0, 0).is_proven and not Exile(c, 77, 5).is_proven
+    below, above = Exile(newcomer, 3, join_seq - 1), Exile(newcomer, 3, join_seq)
+    assert below.is_proven and below.final_seq == 0 and below.awaited == 3, "nobody ever met it"
+    assert not above.is_proven, "it was met, and there is no gravestone"
+    assert not Exile(new_replica(5), 1, 3).is_proven
+    assert a.me == 1
