@@ -25,7 +25,7 @@ from marmoset.codec.operations import (
     SetAdd,
     SetRemove,
 )
-from marmoset.crdts.exports import DeadlineEntry, decode_entries, export_value, import_entry
+from marmoset.crdts.exports import DeadlineEntry, Importer, decode_entries, export_value
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitSet
 from marmoset.crdts.types import Value
@@ -240,10 +240,10 @@ def test_a_flushall_is_folded_in_shards_that_a_snapshot_brought_and_in_those_tha
     newcomer.tracking = True
 
     def copy(key: bytes) -> None:
-        for found, _, value, window in source.keyspace.holdings(shard_of(key)):
+        for found, _, value, window in source.keyspace.shards[shard_of(key)].holdings():
             for entry in decode_entries(msgspec.Raw(msgspec.msgpack.encode(export_value(found, value, window)))):
                 assert not isinstance(entry, DeadlineEntry)
-                newcomer.restore(found, *import_entry(entry, None, None))
+                newcomer.restore(found, *Importer().add(entry, None, None))
         newcomer.snapshot_vectors[shard_of(key)] = dict(source.seqs)
 
     copy(b"a")
@@ -285,14 +285,16 @@ def test_a_window_is_put_back_as_it_was_and_taken_out_again() -> None:
     bench.do(SetAdd(b"k", [b"x"]))
     bench.do(Assign(b"k", b"text"), by=2)
     entries = bench.keyspace.window_entries
-    value, window = bench.keyspace.take(b"k", KIND_SET)
+    slots = bench.keyspace.shards[shard_of(b"k")]
+    held = slots.take(b"k", KIND_SET)
+    value, window = held.value, held.window
     assert value == {b"x"} and bench.keyspace.get(b"k") == b"text"
     bench.keyspace._check()
     assert value is not None
     bench.keyspace.restore(b"k", KIND_SET, value, window)
     bench.keyspace._check()
     assert bench.keyspace.get(b"k") == {b"x"} and bench.keyspace.window_entries == entries
-    assert bench.keyspace.take(b"none", KIND_MAP) == (None, None)
+    assert slots.take(b"none", KIND_MAP).value is None
 
 
 # -- watching

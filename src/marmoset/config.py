@@ -264,7 +264,7 @@ class Config:
     join_timeout: int = _option(
         DURATION,
         10 * SECOND,
-        "silence of a sponsor after which joining is begun anew",
+        "silence of a sponsor after which joining is begun anew, and of a newcomer after which it is given up",
         low=100,
         high=HOUR,
         outside="a large database can never be joined (shorter)",
@@ -389,11 +389,11 @@ class Config:
     )
     split_above: int = _option(
         NUMBER,
-        200_000,
+        10_000,
         "elements above which a collection is kept in parts",
         low=16,
         high=1_000_000,
-        outside="growing one collection stalls the node for a noticeable time (more)",
+        outside="growing one collection, or sending it to a newcomer, stalls the node for a noticeable time (more)",
     )
 
     maxclients: int = _option(

@@ -306,22 +306,13 @@ class Keyspace:
         vector = self.snapshot_vectors.get(shard)
         return vector is not None and dot[1] <= upto(vector, dot[0], context.joins)
 
-    def holdings(self, shard: int) -> Iterator[tuple[bytes, int, Value, Window | None]]:
-        """Everything that the keys of a shard hold, shown or not, in the order of keys and kinds. O(n log n)."""
-        return self.shards[shard].holdings()
-
     def export_deadlines(self, shard: int) -> list[DeadlineEntry]:
         """The deadlines of the keys of a shard. O(n log n)."""
         shown, windows = self.deadlines.shown[shard], self.deadlines.windows[shard]
         return [export_deadline(key, shown.get(key), windows.get(key, {})) for key in self.deadlines.keys(shard)]
 
-    def take(self, key: bytes, kind: int) -> tuple[Value | None, Window | None]:
-        """Take out what a key holds of one kind, to be put back by `restore`. O(1)."""
-        holding = self.shards[crc32(key) & MASK].take(key, kind)
-        return holding.value, holding.window
-
     def restore(self, key: bytes, kind: int, value: Value, window: Window | None) -> None:
-        """Put in something that a key held elsewhere, as `holdings` gave it. O(1)."""
+        """Put in something that a key held elsewhere. O(1)."""
         self.shards[crc32(key) & MASK].put(key, kind, value, window)
         for dot in removals(window):  # one may have been a FLUSHALL, which does not say its keys
             self._flushed.setdefault(dot, []).append(key)

@@ -40,7 +40,7 @@ def serve(config: Config) -> int:
     logs.configure(config.log_format, config.log_level)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(config))
+            return runner.run(run(config))
     except ListenError as error:
         return _fail(EXIT_FAILED, error)
     except UsageError as error:
@@ -54,7 +54,8 @@ def _fail(code: int, error: Exception) -> int:
     return code
 
 
-async def _serve(config: Config) -> int:
+async def run(config: Config) -> int:
+    """The same on the running event loop, logs being configured."""
     _check_open_files(config)
     listener = listen(config.bind, config.port, "clients")
     runtime = Runtime(replace(config, port=port_of(listener)))

@@ -76,8 +76,8 @@ MESSAGE_FIELDS: dict[str, st.SearchStrategy[object]] = {
         name: counts
         for name in ("protocol", "role", "wall_ms", "final_seq", "buried", "stamp", "state", "counter", "echo_ms")
     },
-    **{name: counts for name in ("shards", "keys")},
     **{name: texts for name in ("cluster", "name", "address", "code", "reason", "prefers", "voted")},
+    **{name: counts for name in ("shards", "keys", "received_bytes")},
     **{name: ids for name in ("replica", "origin")},
     **{name: vectors for name in ("vector", "raised", "peers", "flushes", "unreachable", "stalled")},
     **{name: id_lists for name in ("line", "dropped", "direct", "origins", "blind")},

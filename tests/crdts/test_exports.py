@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from marmoset.clocks import Context
 from marmoset.codec.operations import KIND_MAP, KIND_REGISTER, KIND_SEQUENCE, KIND_SET, Increment, SetAdd
 from marmoset.crdts import exports, types
-from marmoset.crdts.exports import DeadlineEntry, ValueEntry, decode_entries, export_value, import_entry
+from marmoset.crdts.exports import DeadlineEntry, Importer, ValueEntry, decode_entries, export_value
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
@@ -43,9 +43,10 @@ def a_value(rng: Random, kind: int, make: Maker) -> tuple[Value | None, Window |
 def there_and_back(value: Value, window: Window | None) -> tuple[list[ValueEntry], int, Value | None, Window | None]:
     entries = export_value(b"k", value, window)
     kind, back, back_window = -1, None, None
+    importer = Importer()
     for entry in decode_entries(msgspec.Raw(encode(entries))):
         assert entry.key == b"k" and not isinstance(entry, DeadlineEntry)
-        kind, back, back_window = import_entry(entry, back, back_window)
+        kind, back, back_window = importer.add(entry, back, back_window)
     return entries, kind, back, back_window
 
 
@@ -118,8 +119,9 @@ def test_a_sequence_travels() -> None:
         [KIND_SET, b"k", [b"a"], [[b"a", []]]],
         [KIND_MAP, b"k", [], []],
         [KIND_MAP, b"k", [[b"f", b"1"]], [[b"g", [b"1", 0, False, [[[1, 1], 1, b"1"]], []]]]],
-        [KIND_SEQUENCE, b"k", None],
-        [KIND_SEQUENCE, b"k", [[], [], [], [], []]],
+        [KIND_SEQUENCE, b"k", None, True],
+        [KIND_SEQUENCE, b"k", [[], [], [], [], []], True],
+        [KIND_SEQUENCE, b"k", [[], [], [], [], [], []], False],
         [99, b"k", b"v"],
         [],
         7,
@@ -129,7 +131,7 @@ def test_what_contradicts_itself_is_a_fault_of_the_peer(entry: object) -> None:
     with pytest.raises(PeerError):
         for decoded in decode_entries(msgspec.Raw(encode([entry]))):
             if not isinstance(decoded, DeadlineEntry):
-                import_entry(decoded, None, None)
+                Importer().add(decoded, None, None)
 
 
 @given(st.data(), st.randoms(use_true_random=False))
@@ -144,6 +146,6 @@ def test_changed_bytes_are_values_or_a_fault_of_the_peer(data: st.DataObject, rn
     try:
         for entry in decode_entries(msgspec.Raw(bytes(written))):
             if not isinstance(entry, DeadlineEntry):
-                import_entry(entry, None, None)
+                Importer().add(entry, None, None)
     except PeerError as problem:
         assert not problem.changed

@@ -39,7 +39,7 @@ def test_a_split_map_is_a_dict(changes: list[tuple[bool, bytes, int]]) -> None:
 @settings(max_examples=5)
 @given(st.randoms(use_true_random=False))
 def test_parts_stay_small_and_a_walk_meets_everything_that_is_there_throughout(rng: Random) -> None:
-    split = SplitSet(b"old%d" % i for i in range(3000))
+    split = SplitSet([b"old%d" % i for i in range(3000)])
     met: set[bytes] = set()
     at = added = 0
     while at < len(split.parts):
@@ -59,6 +59,6 @@ def test_what_is_no_bytes_is_not_in_it() -> None:
 
 
 def test_the_parts_are_the_same_in_every_process() -> None:
-    split = SplitMap((b"%d" % i, i) for i in range(2000))
-    again = SplitMap((b"%d" % i, i) for i in reversed(range(2000)))
+    split = SplitMap([(b"%d" % i, i) for i in range(2000)])
+    again = SplitMap([(b"%d" % i, i) for i in reversed(range(2000))])
     assert [sorted(part) for part in split.parts] == [sorted(part) for part in again.parts]

@@ -45,7 +45,7 @@ def test_the_session_of_redis_cli(walkthrough: tuple[Cluster, dict[str, int]]) -
         cli = shutil.which("redis-cli")
         assert cli
         words = [cli, "-p", str(ports[port]), *shlex.split(command)]
-        cluster.wait_same(lambda node: node.redis.dbsize(), cluster.nodes[0].redis.dbsize())
+        cluster.wait_same(lambda node: node.redis.dbsize(), max(node.redis.dbsize() for node in cluster.nodes))
         ended = subprocess.run(
             words, capture_output=True, text=True, timeout=30, check=True, env=os.environ | {"FAKETTY": "1"}
         )

@@ -2,10 +2,10 @@
 
 import pytest
 
-from marmoset.codec.messages import Refuse, SnapshotBegin, SnapshotEnd
-from marmoset.codec.operations import Assign, Bury, Join, SetAdd
+from marmoset.codec.messages import Refuse, SnapshotBegin, SnapshotEnd, SnapshotProgress
+from marmoset.codec.operations import Assign, Bury, Join, SequenceInsert, SetAdd
 from marmoset.errors import UsageError
-from marmoset.node import Node
+from marmoset.node import Node, joining, sponsoring
 from marmoset.sim.network import Conditions
 from tests.node.group import Alone, Group, HandTime, a_config
 
@@ -239,6 +239,87 @@ def test_a_sponsor_that_hangs_is_given_up_even_when_its_snapshot_has_come() -> N
     alone.run(10_000)
     assert alone.node.state == "waiting"
     assert alone.events("nobody knows of the birth, beginning again")
+
+
+def test_a_newcomer_that_falls_silent_is_given_up_by_its_sponsor() -> None:
+    """Its machine has lost power: nothing closes the link, and it would hold the frontier until TCP gives up."""
+    alone = Alone(join_timeout=3000)
+    alone.let_in(50, born=False)
+    alone.run(2000)
+    assert 50 in alone.node.replica.roster.present()
+    alone.run(2000)
+    assert alone.events("no sign of life from a newcomer, giving it up")
+    assert 50 in alone.node.replica.roster.buried or 50 in alone.node.replica.roster.graves
+
+
+def test_a_newcomer_that_takes_long_and_says_so_is_waited_for() -> None:
+    alone = Alone(join_timeout=3000)
+    link = alone.let_in(50, born=False)
+    for turn in range(10):
+        alone.run(2000)
+        alone.hear(link, SnapshotProgress(turn, turn))
+    assert 50 in alone.node.replica.roster.present() and link not in alone.closed
+
+
+def test_progress_from_somebody_who_is_not_filled_is_a_fault_of_the_peer() -> None:
+    alone = Alone()
+    link = alone.link()
+    alone.hear(link, SnapshotProgress(1, 1))
+    assert link in alone.closed and alone.node.counters["messages_bad"] == 1
+
+
+def test_both_sides_say_how_far_a_snapshot_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (joining, sponsoring):
+        monkeypatch.setattr(module, "PROGRESS_MS", 500)
+    group = filled_slowly()
+    group.until(lambda: bool(group[3].status()["snapshot_in_keys"] and group.events("n1", "sending a snapshot")))
+    there, here = group[1].status(), group[3].status()
+    assert 0 < int(here["snapshot_in_keys"]) <= int(there["snapshot_out_keys"]) < 400
+    assert here["snapshot_in_of"] == there["snapshot_out_of"] == 400
+    assert 2000 < int(here["snapshot_in_bytes"]) <= int(there["snapshot_out_bytes"])
+    group.until(lambda: bool(group.events("n3", "receiving a snapshot")))
+    group.network.conditions = Conditions()
+    group.until(group.is_whole)
+    assert group[1].status()["snapshot_out_keys"] == 0 == group[3].status()["snapshot_in_keys"]
+    assert group.events("n3", "snapshot received")[0]["keys"] == 400
+    assert group.events("n1", "snapshot sent")[-1]["keys"] == 400
+
+
+@pytest.mark.parametrize("split_above", [16, 10_000])
+def test_a_snapshot_that_is_cut_off_behind_any_message_is_begun_again_and_never_served(split_above: int) -> None:
+    sponsor = Alone("n9", split_above=split_above)
+    sponsor.node.snapshot_step_elements = 8
+    sponsor.node.replica.submit(SetAdd(b"set", [b"%d" % i for i in range(100)]))
+    sponsor.node.replica.submit(SequenceInsert(b"list", None, None, [b"%d" % i for i in range(100)]))
+    for i in range(20):
+        sponsor.node.replica.submit(Assign(b"%d" % i, b"v"))
+    sponsor.node.end_turn()
+    alone = Alone(join=("127.0.0.1:7009",), split_above=split_above)
+    cut = complete = 0
+    while not complete:
+        link = alone.link("127.0.0.1:7009")
+        theirs = sponsor.link()
+        sponsor.hear(theirs, *alone.said[link])
+        sponsor.run(200)
+        heard = sponsor.said[theirs]
+        end = next(i for i, message in enumerate(heard) if isinstance(message, SnapshotEnd))
+        alone.hear(link, *heard[: cut + 1])
+        assert alone.node.state in ("waiting", "joining")
+        assert str(alone.node.refusal(write=False)).startswith("LOADING")
+        complete = cut == end
+        if not complete:
+            alone.node.handle_closed(link)
+            sponsor.node.handle_closed(theirs)
+            alone.take()
+            sponsor.take()
+            assert alone.node.state == "waiting" and len(alone.node.replica.keyspace) == 0
+            assert not any(slots.readings for slots in sponsor.node.replica.keyspace.shards)
+            alone.run(3000)
+            sponsor.run(2800)
+            cut += 1
+    assert cut > 6
+    assert len(alone.node.replica.keyspace) == 22 and len(alone.node.replica.keyspace.get(b"list")) == 100  # type: ignore[arg-type]
+    alone.node._check()
 
 
 def at_birth(*, arrived: bool) -> Group:

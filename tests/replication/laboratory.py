@@ -12,6 +12,7 @@ from marmoset.codec.messages import (
     Batch,
     Report,
     SnapshotBegin,
+    SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
     decode,
@@ -53,7 +54,8 @@ from marmoset.replication.replica import APPLIED, DUPLICATE, Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
 from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visible
 
-KEYS = (b"a", b"b", b"c")
+KEYS = (b"a", b"dco", b"c")
+"""The first two in one shard of the keyspace, which is then read in several steps."""
 ELEMENTS = (b"x", b"y", b"z")
 NAMES = {"nested": "hash", "set": "set", "map": "hash", "list": "list", "register": "string", "zset": "zset"}
 AMOUNTS: tuple[int | str, ...] = (1, -1, 5, "0.1", "-2.50", "0.5")
@@ -70,7 +72,7 @@ class Subject:
         self.me = me
         self.observed: VersionVector = {}
         self.replica = Replica(
-            keyspace=Keyspace(split_above=4),
+            keyspace=Keyspace(split_above=laboratory.rng.choice([1, 1, 2, 100])),
             wall_ms=lambda: laboratory.wall_ms,
             name=f"r{me}",
             address=f"127.0.0.1:{me}",
@@ -276,7 +278,7 @@ class Laboratory:
         newcomer = self.new_subject()
         sponsor.replica.submit_roster([Join(newcomer.me, f"r{newcomer.me}", f"127.0.0.1:{newcomer.me}")])
         sponsor.note()
-        sponsor.source = SnapshotSource(sponsor.replica, newcomer.me)
+        sponsor.source = SnapshotSource(sponsor.replica, newcomer.me, self.rng.choice([1, 1, 2, 4, 100]))
         sponsor.newcomer = newcomer
         newcomer.observed = dict(sponsor.observed)
         newcomer.sink = SnapshotSink(newcomer.replica)
@@ -294,6 +296,8 @@ class Laboratory:
                 newcomer.sink.log(message, data)
             elif isinstance(message, SnapshotPart):
                 newcomer.sink.part(message)
+            elif isinstance(message, SnapshotChanges):
+                newcomer.sink.changes(message)
             else:
                 assert isinstance(message, SnapshotEnd)
                 newcomer.sink.end()
@@ -307,6 +311,17 @@ class Laboratory:
             newcomer.note()
             newcomer.serving = True
             sponsor.source, sponsor.newcomer = None, None
+
+    def cut_off(self, sponsor: Subject) -> None:
+        """A snapshot ends before it is complete: the newcomer is buried by its sponsor alone, and begins again."""
+        source, newcomer = sponsor.source, sponsor.newcomer
+        assert source is not None and newcomer is not None
+        source.close()
+        sponsor.source, sponsor.newcomer = None, None
+        sponsor.replica.submit_roster([Bury(newcomer.me)])
+        sponsor.note()
+        assert not any(slots.readings for slots in sponsor.replica.keyspace.shards), "what nobody reads is saved"
+        self.join(sponsor)
 
     def leave(self, subject: Subject) -> None:
         others = [s for s in self.serving() if s is not subject]
@@ -402,7 +417,7 @@ def history(
 ) -> dict[str, int]:
     """One random history and all checks; how much of what it is there to provoke has happened."""
     lab = Laboratory(rng, kinds, deadlines)
-    tally = {"joins": 0, "leaves": 0, "folds": 0}
+    tally = {"joins": 0, "leaves": 0, "folds": 0, "cut off": 0, "steps": 0}
     for _ in range(rng.randint(1, 3)):
         lab.join(lab.subjects[0])
         while lab.subjects[0].source is not None:
@@ -421,8 +436,12 @@ def history(
         elif dice < 1.5 * churn and len(serving) > 2:
             lab.leave(a)
             tally["leaves"] += 1
+        elif a.source is not None and rng.random() < 0.05 and len(lab.subjects) < 9:
+            lab.cut_off(a)
+            tally["cut off"] += 1
         elif a.source is not None and rng.random() < 0.5:
             lab.step_snapshot(a)
+            tally["steps"] += 1
         elif rng.random() < writes:
             lab.write(a)
         elif a is not b:

@@ -31,7 +31,7 @@ def test_long_histories_of_fixed_seeds_provoke_what_they_are_there_for(start: in
     for seed in range(start, start + 40):
         for name, count in history(Random(seed), steps=150, churn=(0, 0.02, 0.06)[seed % 3], kinds=ALL_KINDS).items():
             total[name] = total.get(name, 0) + count
-    assert all(total[name] for name in ("joins", "leaves", "folds")), total
+    assert all(total[name] for name in ("joins", "leaves", "folds", "cut off", "steps")), total
 
 
 @SEARCH

@@ -201,6 +201,13 @@ class Waits(Message, tag=14, frozen=True):
     asks: bool
 
 
+class SnapshotProgress(Message, tag=15, frozen=True):
+    """What a newcomer has received so far. It says so again and again until it is born, as a sign of life too."""
+
+    keys: Count
+    received_bytes: Count
+
+
 AnyMessage = (
     Hello
     | Refuse
@@ -216,6 +223,7 @@ AnyMessage = (
     | SnapshotEnd
     | SnapshotChanges
     | Waits
+    | SnapshotProgress
 )
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -1,12 +1,13 @@
 """Values and windows as a snapshot carries them (floor 3).
 
 One structure for each kind. Elements and fields are sorted, so equal content gives equal bytes; whole numbers beyond 64
-bits and decimals travel as text. A large set or map may come in several entries of one key, each with its own elements
-and its own part of the window. Importing checks what msgspec's types cannot and raises `PeerError`.
+bits and decimals travel as text. A large collection may come in several entries of one key, each with its own elements
+and its own part of the window (`crdts.reading` makes those). Importing checks what msgspec's types cannot and raises
+`PeerError`.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, final
 
 import msgspec
 
@@ -28,11 +29,12 @@ from marmoset.crdts.deadline import Deadline, DeadlineWindow
 from marmoset.crdts.map import Fields, MapWindow, SortedSetWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.register import RegisterWindow, number_text, parse_decimal, plain_number
-from marmoset.crdts.sequence import SequenceWindow, export_state, import_state
+from marmoset.crdts.sequence import SequenceWindow, export_state
+from marmoset.crdts.sequence_state import SequenceLoading
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
-from marmoset.crdts.types import Value, Window
+from marmoset.crdts.types import Value, Window, split_large
 from marmoset.errors import PeerError
 
 KIND_DEADLINE: Final = 5
@@ -101,17 +103,18 @@ class DeadlineEntry(Entry, tag=KIND_DEADLINE, frozen=True):
 
 
 class NestedMapEntry(Entry, tag=KIND_NESTED_MAP, frozen=True):
-    """A map that nests, whole: an entry for everything that its fields hold, the key of each being the field."""
+    """A map that nests, or a part: an entry for everything that its fields hold, the key of each being the field."""
 
     key: bytes
     children: Annotated[list["ValueEntry"], msgspec.Meta(min_length=1)]
 
 
 class SequenceEntry(Entry, tag=KIND_SEQUENCE, frozen=True):
-    """A sequence with everything that it remembers; its state is checked by the type."""
+    """A sequence with everything that it remembers, or a part; its state is checked by the type. `ends` with this."""
 
     key: bytes
     state: Any
+    ends: bool
 
 
 ValueEntry = RegisterEntry | SetEntry | MapEntry | SortedSetEntry | SequenceEntry | NestedMapEntry
@@ -120,7 +123,8 @@ AnyEntry = ValueEntry | DeadlineEntry
 _decoder: Final = msgspec.msgpack.Decoder(list[AnyEntry])
 
 
-def _wire_scalar(value: Scalar) -> WireScalar:
+def wire_scalar(value: Scalar) -> WireScalar:
+    """A plain value as it is written. O(1)."""
     return (str(value),) if isinstance(value, int) and not INT_MIN <= value <= INT_MAX else value
 
 
@@ -144,9 +148,10 @@ def _scalar(value: WireScalar) -> Scalar:
     return plain_number(_number(value[0])) if isinstance(value, tuple) else value
 
 
-def _export_register(window: RegisterWindow) -> RegisterState:
+def export_register(window: RegisterWindow) -> RegisterState:
+    """The window of a register. O(entries)."""
     return RegisterState(
-        None if window.base is None else _wire_scalar(window.base),
+        None if window.base is None else wire_scalar(window.base),
         _wire_number(window.total),
         window.counted,
         [(dot, stamp, value) for dot, (stamp, value) in sorted(window.assignments.items())],
@@ -169,7 +174,7 @@ def export_value(key: bytes, value: Value, window: Window | None) -> list[ValueE
     """The entries for one value of a key. O(n log n)."""
     if isinstance(value, (bytes, int)):
         assert window is None or isinstance(window, RegisterWindow)
-        return [RegisterEntry(key, _wire_scalar(value), None if window is None else _export_register(window))]
+        return [RegisterEntry(key, wire_scalar(value), None if window is None else export_register(window))]
     if isinstance(value, (set, SplitSet)):
         adds = window.adds if isinstance(window, SetWindow) else {}
         elements = sorted(value)
@@ -187,13 +192,13 @@ def export_value(key: bytes, value: Value, window: Window | None) -> list[ValueE
         return [
             shape(
                 key,
-                [(field, _wire_scalar(value[field])) for field in piece],
-                [(field, _export_register(windows[field])) for field in piece if field in windows],
+                [(field, wire_scalar(value[field])) for field in piece],
+                [(field, export_register(windows[field])) for field in piece if field in windows],
             )
             for piece in (fields[at : at + PIECE_ELEMENTS] for at in range(0, len(fields), PIECE_ELEMENTS))
         ]
     assert window is None or isinstance(window, SequenceWindow)
-    return [SequenceEntry(key, export_state(value, window))]
+    return [SequenceEntry(key, export_state(value, window), True)]
 
 
 ENTRY_KINDS: Final[dict[type, int]] = {
@@ -239,32 +244,57 @@ def _import_fields(entry: MapEntry | SortedSetEntry, items: Fields, window: MapW
     return window if window.entries else None
 
 
-def _import_nested(entry: NestedMapEntry, split_above: int, depth: int) -> tuple[int, Value, Window | None]:
-    if depth >= NESTING_MAX:
-        raise PeerError(f"maps that nest deeper than {NESTING_MAX}")
-    slots = Slots(split_above)
-    for child in entry.children:
-        holding = slots.take(child.key, ENTRY_KINDS[type(child)])
-        kind, value, window = import_entry(child, holding.value, holding.window, split_above, depth + 1)
-        slots.put(child.key, kind, value, window)
-    return KIND_MAP, NestedMap(slots), NestedWindow(slots) if slots.entries else None
+@final
+class Importer:
+    """Puts entries together to values: those of one key and kind follow one another."""
 
+    __slots__ = ("_loading", "split_above")
 
-def import_entry(
-    entry: ValueEntry, value: Value | None, window: Window | None, split_above: int = 1 << 30, depth: int = 0
-) -> tuple[int, Value, Window | None]:
-    """Kind, value and window that an entry adds up to with what earlier entries of the key gave. O(n).
+    def __init__(self, split_above: int = 1 << 30) -> None:
+        self.split_above = split_above
+        self._loading: SequenceLoading | None = None
 
-    Raises:
-        PeerError: the entry contradicts itself or what came before.
-    """
-    if isinstance(entry, RegisterEntry):
-        register = None if entry.window is None else _import_register(entry.window)
-        plain = _scalar(entry.value)
-        if register is not None and register.value() != plain:
-            raise PeerError("a register that does not show its window's value")
-        return KIND_REGISTER, plain, register
-    if isinstance(entry, SetEntry):
+    def end(self) -> None:
+        """No more entries come.
+
+        Raises:
+            PeerError: a sequence has not ended.
+        """
+        if self._loading is not None:
+            raise PeerError("a sequence that does not end")
+
+    def add(
+        self, entry: ValueEntry, value: Value | None, window: Window | None, depth: int = 0
+    ) -> tuple[int, Value, Window | None]:
+        """Kind, value and window that an entry adds up to with what earlier entries of the key gave. O(n).
+
+        Raises:
+            PeerError: the entry contradicts itself or what came before.
+        """
+        if isinstance(entry, NestedMapEntry):
+            return self._add_nested(entry, value, depth)
+        if isinstance(entry, SequenceEntry):
+            return self._add_sequence(entry, value)
+        self.end()
+        if isinstance(entry, RegisterEntry):
+            register = None if entry.window is None else _import_register(entry.window)
+            plain = _scalar(entry.value)
+            if register is not None and register.value() != plain:
+                raise PeerError("a register that does not show its window's value")
+            return KIND_REGISTER, plain, register
+        if isinstance(entry, SetEntry):
+            return self._add_elements(entry, value, window)
+        if isinstance(entry, MapEntry):
+            items = value if isinstance(value, (dict, SplitMap)) else {}
+            kept = _import_fields(entry, items, window if isinstance(window, MapWindow) else MapWindow())
+            return KIND_MAP, split_large(items, self.split_above), kept
+        scored = value if isinstance(value, SortedSet) else SortedSet()
+        scores = _import_fields(entry, scored, window if isinstance(window, SortedSetWindow) else SortedSetWindow())
+        return KIND_SORTED_SET, split_large(scored, self.split_above), scores
+
+    def _add_elements(
+        self, entry: SetEntry, value: Value | None, window: Window | None
+    ) -> tuple[int, Value, Window | None]:
         elements = value if isinstance(value, (set, SplitSet)) else set()
         for element in entry.elements:
             elements.add(element)
@@ -272,17 +302,35 @@ def import_entry(
             window = window if isinstance(window, SetWindow) else SetWindow()
             for element, dots in entry.adds:
                 window.adds[element] = tuple(dots)
-        if not elements or (isinstance(window, SetWindow) and any(e not in elements for e, _ in entry.adds)):
+        if not elements or any(element not in elements for element, _ in entry.adds):
             raise PeerError("a set with a window of elements that are not in it")
-        return KIND_SET, elements, window
-    if isinstance(entry, MapEntry):
-        items = value if isinstance(value, (dict, SplitMap)) else {}
-        return KIND_MAP, items, _import_fields(entry, items, window if isinstance(window, MapWindow) else MapWindow())
-    if isinstance(entry, SortedSetEntry):
-        scored = value if isinstance(value, SortedSet) else SortedSet()
-        kept = window if isinstance(window, SortedSetWindow) else SortedSetWindow()
-        return KIND_SORTED_SET, scored, _import_fields(entry, scored, kept)
-    if isinstance(entry, NestedMapEntry):
-        return _import_nested(entry, split_above, depth)
-    sequence, sequence_window = import_state(entry.state)
-    return KIND_SEQUENCE, sequence, sequence_window if sequence_window.entries else None
+        return KIND_SET, split_large(elements, self.split_above), window
+
+    def _add_sequence(self, entry: SequenceEntry, value: Value | None) -> tuple[int, Value, Window | None]:
+        loading = self._loading
+        if loading is None:
+            if value is not None:
+                raise PeerError("a sequence that goes on behind its end")
+            loading = self._loading = SequenceLoading()
+        elif loading.sequence is not value:
+            raise PeerError("a sequence that does not end")
+        loading.add(entry.state)
+        window = loading.window
+        if entry.ends:
+            loading.end()
+            self._loading = None
+        elif not window.entries and not len(loading.sequence) and not loading.sequence.removed_count:
+            raise PeerError("an entry of a sequence that brings nothing")
+        return KIND_SEQUENCE, loading.sequence, window if window.entries else None
+
+    def _add_nested(self, entry: NestedMapEntry, value: Value | None, depth: int) -> tuple[int, Value, Window | None]:
+        if depth >= NESTING_MAX:
+            raise PeerError(f"maps that nest deeper than {NESTING_MAX}")
+        nested = value if isinstance(value, NestedMap) else NestedMap(Slots(self.split_above))
+        slots = nested.slots
+        for child in entry.children:
+            kind = ENTRY_KINDS[type(child)]
+            holding = slots.take(child.key, kind)
+            kind, inner, window = self.add(child, holding.value, holding.window, depth + 1)
+            slots.put(child.key, kind, inner, window)
+        return KIND_MAP, nested, NestedWindow(slots) if slots.entries else None

@@ -77,17 +77,20 @@ class MapWindow:
                 value[field] = visible
 
     def reset(self, context: Context) -> dict[bytes, Scalar]:
-        """Effect of a reset of the whole map: what is left of it. O(entries of the window)."""
+        """Effect of a reset of the whole map: what is left of it. What stood before is not changed, since somebody may
+        be reading it (`crdts.reading`). O(entries of the window)."""
         kept: dict[bytes, Scalar] = {}
-        for field, window in list(self.fields.items()):
-            before = window.entries
+        fields: dict[bytes, RegisterWindow] = {}
+        self.entries = 0
+        for field, before in self.fields.items():
+            window = before.copy()
             window.reset(context)
-            self.entries += window.entries - before
             visible = window.value()
-            if visible is None:
-                del self.fields[field]
-            else:
+            if visible is not None:
                 kept[field] = visible
+                fields[field] = window
+                self.entries += window.entries
+        self.fields = fields
         return kept
 
     def fold_assign(self, pairs: list[Scalar], dot: Dot) -> None:

@@ -104,6 +104,13 @@ class RegisterWindow:
         self.assignments: dict[Dot, tuple[int, Scalar]] = {}
         self.increments: dict[Dot, int | Decimal] = {}
 
+    def copy(self) -> "RegisterWindow":
+        """One that goes on by itself. O(entries)."""
+        other = RegisterWindow(self.base)
+        other.total, other.counted = self.total, self.counted
+        other.assignments, other.increments = self.assignments.copy(), self.increments.copy()
+        return other
+
     @property
     def entries(self) -> int:
         """How many operations are not yet stable."""

@@ -173,6 +173,7 @@ def assign(
             return
         window.assignments[element] = mine
     chunk = run.chunk
+    sequence.changing(chunk)
     chunk.values[sum(chunk.shown[: chunk.runs.index(run)]) + element[1] - run.seq] = value
 
 

@@ -110,6 +110,7 @@ class SequenceElements(SequenceTree):
         if count > VALUES_MAX // 2:
             self._insert_many(chunk, k, replica, seq, values, state)
             return
+        self.changing(chunk)
         self._resize(chunk, count)
         at = sum(chunk.shown[:k])
         if count == 1:
@@ -151,17 +152,19 @@ class SequenceElements(SequenceTree):
             self._unlink(chunk)
 
     def load(self, pieces: list[tuple[ReplicaId, int, int, int]], values: list[Scalar]) -> None:
-        """Fill an empty sequence: (replica, first seq, count, state) from left to right, and the visible values.
+        """Put elements at the end: (replica, first seq, count, state) from left to right, and the visible values.
 
         O(values + pieces).
         """
         if pieces:
-            chunk = self._cursor
-            assert not chunk.runs and len(self.blocks) == 1, "only an empty sequence is loaded"
-            self._link(self._make_chunks(pieces, values), chunk)
-            self._length = len(values)
-            self.removed_count = sum([count for _, _, count, state in pieces if state > FRESH])
-            self._unlink(chunk)
+            self._flush()
+            self._cursor_start = -1
+            last = self.blocks[-1].chunks[-1]
+            self._link(self._make_chunks(pieces, values), last)
+            self._length += len(values)
+            self.removed_count += sum([count for _, _, count, state in pieces if state > FRESH])
+            if not last.runs:
+                self._unlink(last)
 
     def _make_chunks(self, pieces: list[tuple[ReplicaId, int, int, int]], values: list[Scalar]) -> list[Chunk]:
         """Chunks, about half full, of some elements; they are registered, but not linked yet."""
@@ -194,6 +197,7 @@ class SequenceElements(SequenceTree):
         Elements may become removed, or stable; never visible again.
         """
         chunk = run.chunk
+        self.changing(chunk)
         runs, shown = chunk.runs, chunk.shown
         k = runs.index(run)
         count = stop - seq
@@ -257,6 +261,7 @@ class SequenceElements(SequenceTree):
 
     def hide_chunk(self, chunk: Chunk) -> None:
         """Make every visible element of a chunk a removed one. O(RUNS_MAX + CHUNKS_MAX)."""
+        self.changing(chunk)
         count = len(chunk.values)
         chunk.values = []
         chunk.shown = [0] * len(chunk.runs)
@@ -272,6 +277,7 @@ class SequenceElements(SequenceTree):
     def drop_elements(self, run: Run, seq: int, stop: int) -> None:
         """Forget some visible elements of a run altogether. O(log n + RUNS_MAX)."""
         chunk = run.chunk
+        self.changing(chunk)
         k = chunk.runs.index(run)
         count = stop - seq
         at = sum(chunk.shown[:k]) + seq - run.seq
@@ -326,6 +332,7 @@ class SequenceElements(SequenceTree):
         """Forget every element. O(chunks)."""
         for old in self.blocks:
             for gone in old.chunks:
+                self.changing(gone)
                 gone.runs = []
                 gone.before = gone.after = gone.block = None
             old.chunks = []

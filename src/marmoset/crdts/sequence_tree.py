@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 
 from marmoset.crdts.sequence_runs import (
     BUCKET_BITS,
@@ -33,6 +33,13 @@ from marmoset.ids import ReplicaId
 seq_of: Final = attrgetter("seq")
 
 
+class Reader(Protocol):
+    """Who reads a sequence as it stood at one instant (`reading.SequenceReading`), and is told before chunks change."""
+
+    def before_chunk(self, chunk: Chunk) -> None:
+        """The runs or values of a chunk are about to change."""
+
+
 class SequenceTree:
     """Blocks of chunks of runs, in order, and the buckets in which runs are found by id."""
 
@@ -43,6 +50,7 @@ class SequenceTree:
         "_length",
         "blocks",
         "buckets",
+        "readings",
         "removed_count",
         "sizes",
     )
@@ -55,11 +63,17 @@ class SequenceTree:
         self.blocks: list[Block] = [block]
         self.sizes: list[int] = [0]
         self.buckets: dict[tuple[ReplicaId, int], list[Run]] = {}
+        self.readings: tuple[Reader, ...] = ()
         self.removed_count = 0
         self._length = 0
         self._cursor = chunk
         self._cursor_start = 0
         self._cursor_delta = 0
+
+    def changing(self, chunk: Chunk) -> None:
+        """Every change of a chunk's runs or values begins with this. O(1) where nobody reads."""
+        for reading in self.readings:
+            reading.before_chunk(chunk)
 
     # -- finding
 
@@ -148,6 +162,7 @@ class SequenceTree:
     def split_run(self, run: Run, k: int, offset: int) -> Run:
         """Cut run `k` of its chunk in two: the second part. The caller settles the chunk. O(RUNS_MAX + names)."""
         chunk = run.chunk
+        self.changing(chunk)
         idle = run.is_idle()
         second = Run(chunk, run.replica, run.seq + offset, run.count - offset, run.state)
         run.count = offset
@@ -170,6 +185,7 @@ class SequenceTree:
         run, second = chunk.runs[k], chunk.runs[k + 1]
         if not run.joins(second.replica, second.seq, second.state):
             return False
+        self.changing(chunk)
         idle = run.is_idle() + second.is_idle()
         self._unregister(second)
         run.count += second.count
@@ -182,6 +198,7 @@ class SequenceTree:
 
     def _take_runs(self, chunk: Chunk, k: int, end: int) -> None:
         """Take runs whose values are gone out of a chunk."""
+        self.changing(chunk)
         for run in chunk.runs[k:end]:
             self._unregister(run)
             chunk.idle -= run.is_idle()
@@ -206,6 +223,7 @@ class SequenceTree:
 
     def _cut(self, chunk: Chunk, k: int) -> Chunk:
         """Move the runs from `k` on to a new chunk behind: that chunk."""
+        self.changing(chunk)
         self._flush()
         new = Chunk()
         at = sum(chunk.shown[:k])
@@ -272,6 +290,8 @@ class SequenceTree:
                 continue
             if len(left.values) + len(right.values) > VALUES_MAX // 2:
                 continue
+            self.changing(left)
+            self.changing(right)
             self._flush()
             for run in right.runs:
                 run.chunk = left

@@ -10,7 +10,7 @@ and what remembers removals, a sequence or a map with one inside, that cannot be
 """
 
 from collections.abc import Iterator
-from typing import final
+from typing import Protocol, final
 
 from marmoset.clocks import Context
 from marmoset.codec.operations import (
@@ -30,12 +30,23 @@ from marmoset.crdts import types
 from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.sequence import Sequence, SequenceWindow
+from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap
 from marmoset.crdts.types import KIND_BY_CLASS, KIND_BY_OPERATION, KIND_BY_WINDOW, Value, Window
 from marmoset.ids import Dot
 
 REMEMBERING = (Sequence, NestedMap)
 """Values that remember a removal until it is stable."""
+
+
+class Reader(Protocol):
+    """Who reads names as they stood at one instant (`reading.SlotsReading`), and is told before they change."""
+
+    def before(self, name: bytes, operation: AnyOperation | None) -> None:
+        """An operation on a name comes, or with None a reset."""
+
+    def before_all(self) -> None:
+        """All names change."""
 
 
 @final
@@ -53,7 +64,7 @@ class Holding:
 class Slots:
     """Names with their values, windows, and what stands beside them."""
 
-    __slots__ = ("beside", "entries", "remembering", "split_above", "values", "windows")
+    __slots__ = ("beside", "entries", "readings", "remembering", "split_above", "values", "windows")
 
     def __init__(self, split_above: int) -> None:
         self.split_above = split_above
@@ -64,6 +75,7 @@ class Slots:
         """Unstable facts in all windows."""
         self.remembering = 0
         """How many of the visible values remember removals."""
+        self.readings: tuple[Reader, ...] = ()
 
     # -- effect
 
@@ -71,6 +83,8 @@ class Slots:
         self, name: bytes, operation: AnyOperation, dot: Dot, stamp: int, context: Context, *, tracking: bool
     ) -> None:
         """Apply an operation to what a name holds of the operation's kind."""
+        for reading in self.readings:
+            reading.before(name, operation)
         kind = KIND_BY_OPERATION[type(operation)]
         value = self.values.get(name)
         if (self.beside and name in self.beside) or (value is not None and KIND_BY_CLASS[type(value)] != kind):
@@ -91,6 +105,8 @@ class Slots:
 
     def reset(self, name: bytes, dot: Dot, context: Context, *, tracking: bool) -> None:
         """Reset what a name holds of every kind."""
+        for reading in self.readings:
+            reading.before(name, None)
         if self.beside and name in self.beside:
             self._reset_all(name, dot, context, None, tracking=tracking)
             return
@@ -109,7 +125,7 @@ class Slots:
         slots.values.update(value.items())
         if window is None:
             return NestedMap(slots), None
-        slots.windows.update(window.fields)
+        slots.windows.update({field: inner.copy() for field, inner in window.fields.items()})
         slots.entries = window.entries
         return NestedMap(slots), NestedWindow(slots)
 
@@ -133,7 +149,7 @@ class Slots:
 
     def _show(self, name: bytes, value: Value) -> None:
         old = self.values.get(name)
-        if isinstance(value, (set, dict)) and len(value) > self.split_above:
+        if isinstance(value, (set, dict, SortedSet)) and len(value) > self.split_above:
             value = types.split_large(value, self.split_above)
         if old is not value:
             self.remembering += isinstance(value, REMEMBERING) - isinstance(old, REMEMBERING)
@@ -262,6 +278,8 @@ class Slots:
 
     def fold(self, name: bytes, operation: AnyOperation, dot: Dot) -> None:
         """Forget an operation on what a name holds; nothing visible changes. O(what it touched)."""
+        for reading in self.readings:
+            reading.before(name, operation)
         window = self.windows.get(name)
         if window is not None:
             before = window.entries
@@ -294,12 +312,18 @@ class Slots:
     def holdings(self) -> Iterator[tuple[bytes, int, Value, Window | None]]:
         """All that the names hold, shown or not, in the order of names and kinds. O(n log n)."""
         for name in sorted({*self.values, *self.beside}):
-            value = self.values.get(name)
-            if value is not None:
-                yield name, KIND_BY_CLASS[type(value)], value, self.windows.get(name)
-            for kind, holding in sorted(self.beside.get(name, {}).items()):
+            for kind, value, window in self.holdings_of(name):
+                yield name, kind, value, window
+
+    def holdings_of(self, name: bytes) -> Iterator[tuple[int, Value, Window | None]]:
+        """All that a name holds, shown or not, in the order of kinds. O(kinds)."""
+        value = self.values.get(name)
+        if value is not None:
+            yield KIND_BY_CLASS[type(value)], value, self.windows.get(name)
+        if self.beside and name in self.beside:
+            for kind, holding in sorted(self.beside[name].items()):
                 if holding.value is not None:
-                    yield name, kind, holding.value, holding.window
+                    yield kind, holding.value, holding.window
 
     def take(self, name: bytes, kind: int) -> Holding:
         """Take out what a name holds of one kind, to be put back by `put`. O(1)."""
@@ -316,6 +340,8 @@ class Slots:
 
     def replace(self, values: dict[bytes, Value]) -> dict[bytes, Value]:
         """Show other values instead, and give back the table of the old ones. O(values)."""
+        for reading in self.readings:
+            reading.before_all()
         old, self.values = self.values, values
         self.remembering = sum(isinstance(value, REMEMBERING) for value in values.values())
         return old

@@ -18,7 +18,6 @@ from marmoset.crdts.split import SCAN_SPLIT_ABOVE, PlainMap, SplitMap, walk_part
 
 INFINITE: Final = {b"inf": b"inf", b"+inf": b"inf", b"infinity": b"inf", b"+infinity": b"inf",
                    b"-inf": b"-inf", b"-infinity": b"-inf"}  # fmt: skip
-SPLIT_ABOVE: Final = 200_000
 
 
 def parse_score(text: bytes) -> Scalar | None:
@@ -83,8 +82,16 @@ class SortedSet:
             self._order.remove((double(old), member))
         self._scores[member] = score
         self._order.add((double(score), member))
-        if isinstance(self._scores, dict) and len(self._scores) > SPLIT_ABOVE:
-            self._scores = SplitMap(self._scores.items())
+
+    def split(self, split_above: int) -> None:
+        """Keep the members in parts from now on. O(1), O(n) once."""
+        if isinstance(self._scores, dict):
+            self._scores = SplitMap(self._scores.items(), split_above)
+
+    @property
+    def scores(self) -> PlainMap:
+        """The members with their scores, in no order."""
+        return self._scores
 
     def pop(self, member: bytes, default: Scalar | None = None) -> Scalar | None:
         """Take a member out and return its score, or `default`. O(log n)."""
@@ -108,7 +115,7 @@ class SortedSet:
         if isinstance(self._scores, dict):
             if len(self._scores) <= SCAN_SPLIT_ABOVE:
                 return 0, list(self._scores)
-            self._scores = SplitMap(self._scores.items())
+            self._scores = SplitMap(self._scores.items(), SCAN_SPLIT_ABOVE)
         return walk_parts(self._scores.parts, cursor, count)
 
     # -- in order

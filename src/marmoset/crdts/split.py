@@ -5,12 +5,12 @@ from a place in the middle or asked for a random element. So a collection past `
 `SCAN_SPLIT_ABOVE` that is scanned or sampled, is kept in parts of a few hundred entries by linear hashing (Litwin,
 1980): the number of parts grows by one at a time, each growth moving the entries of one part, so no operation costs
 more than a part. Parts only ever move entries upwards: a walk in the order of parts meets everything that is there
-throughout at least once.
+throughout at least once. While somebody reads it part by part (`crdts.reading`), no part is split.
 
 The hash is CRC-32: unlike Python's own it is the same in every process.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, final
 from zlib import crc32
 
@@ -31,18 +31,33 @@ def _part_of(key: bytes, level_mask: int, split: int) -> int:
 class SplitSet:
     """A set of bytes in parts. Membership, add and discard cost O(1); `len` is O(1)."""
 
-    __slots__ = ("_level_mask", "_size", "_split", "parts")
+    __slots__ = ("_level_mask", "_part_entries", "_size", "_split", "parts", "readings")
 
-    def __init__(self, elements: Iterable[bytes] = ()) -> None:
-        self.parts: list[set[bytes]] = [set()]
-        self._level_mask = 0
+    def __init__(self, elements: Collection[bytes] = (), split_above: int = SCAN_SPLIT_ABOVE) -> None:
+        self._part_entries = min(PART_ENTRIES, max(1, split_above // 4))
+        count = 1
+        while count * self._part_entries < len(elements):
+            count *= 2
+        self.parts: list[set[bytes]] = [set() for _ in range(count)]
+        self._level_mask = count - 1
         self._split = 0
-        self._size = 0
+        self.readings = 0
+        parts, mask = self.parts, self._level_mask
         for element in elements:
-            self.add(element)
+            parts[crc32(element) & mask].add(element)
+        self._size = sum(map(len, parts))
 
     def _part(self, element: bytes) -> set[bytes]:
         return self.parts[_part_of(element, self._level_mask, self._split)]
+
+    @property
+    def level(self) -> int:
+        """A power of two: entries of the same part agree in the hash modulo it. O(1)."""
+        return self._level_mask + 1
+
+    def part_of(self, element: bytes) -> int:
+        """The part that an entry is in, if it is there. O(1)."""
+        return _part_of(element, self._level_mask, self._split)
 
     def add(self, element: bytes) -> None:
         """Put an element in. O(1), at times O(part)."""
@@ -51,7 +66,7 @@ class SplitSet:
         part.add(element)
         if len(part) != before:
             self._size += 1
-            if self._size > PART_ENTRIES * len(self.parts):
+            if self._size > self._part_entries * len(self.parts) and not self.readings:
                 self._grow()
 
     def discard(self, element: bytes) -> None:
@@ -92,18 +107,33 @@ class SplitSet:
 class SplitMap:
     """A map from bytes in parts. Look-up and change cost O(1); `len` is O(1)."""
 
-    __slots__ = ("_level_mask", "_size", "_split", "parts")
+    __slots__ = ("_level_mask", "_part_entries", "_size", "_split", "parts", "readings")
 
-    def __init__(self, items: Iterable[tuple[bytes, Scalar]] = ()) -> None:
-        self.parts: list[dict[bytes, Scalar]] = [{}]
-        self._level_mask = 0
+    def __init__(self, items: Collection[tuple[bytes, Scalar]] = (), split_above: int = SCAN_SPLIT_ABOVE) -> None:
+        self._part_entries = min(PART_ENTRIES, max(1, split_above // 4))
+        count = 1
+        while count * self._part_entries < len(items):
+            count *= 2
+        self.parts: list[dict[bytes, Scalar]] = [{} for _ in range(count)]
+        self._level_mask = count - 1
         self._split = 0
-        self._size = 0
+        self.readings = 0
+        parts, mask = self.parts, self._level_mask
         for field, value in items:
-            self[field] = value
+            parts[crc32(field) & mask][field] = value
+        self._size = sum(map(len, parts))
 
     def _part(self, field: bytes) -> dict[bytes, Scalar]:
         return self.parts[_part_of(field, self._level_mask, self._split)]
+
+    @property
+    def level(self) -> int:
+        """A power of two: entries of the same part agree in the hash modulo it. O(1)."""
+        return self._level_mask + 1
+
+    def part_of(self, field: bytes) -> int:
+        """The part that an entry is in, if it is there. O(1)."""
+        return _part_of(field, self._level_mask, self._split)
 
     def __setitem__(self, field: bytes, value: Scalar) -> None:
         part = self._part(field)
@@ -111,7 +141,7 @@ class SplitMap:
         part[field] = value
         if len(part) != before:
             self._size += 1
-            if self._size > PART_ENTRIES * len(self.parts):
+            if self._size > self._part_entries * len(self.parts) and not self.readings:
                 self._grow()
 
     def __getitem__(self, field: bytes) -> Scalar:

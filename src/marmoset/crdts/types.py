@@ -307,9 +307,11 @@ def fold_reset(value: Value | None, window: Window, dot: Dot) -> None:
 def split_large(value: Value, split_above: int) -> Value:
     """The same collection in parts if it has outgrown a single Python container. O(1), O(n) once."""
     if isinstance(value, set) and len(value) > split_above:
-        return SplitSet(value)
+        return SplitSet(value, split_above)
     if isinstance(value, dict) and len(value) > split_above:
-        return SplitMap(value.items())
+        return SplitMap(value.items(), split_above)
+    if isinstance(value, SortedSet) and len(value) > split_above:
+        value.split(split_above)
     return value
 
 

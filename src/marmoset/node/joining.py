@@ -26,6 +26,7 @@ from marmoset.codec.messages import (
     SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
+    SnapshotProgress,
 )
 from marmoset.codec.operations import Ready
 from marmoset.errors import PeerError
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from marmoset.node.node import Node
 
 CHECK_MS: Final = 500
+PROGRESS_MS: Final = 5000
+"""How often the log says how far a snapshot has come."""
 UNSURE_TIMEOUTS: Final = 3
 """For how many `join_timeout`s a newcomer that lost its sponsor behind its birth tries to learn of it."""
 
@@ -57,6 +60,7 @@ class Joining:
         self._ready: Dot | None = None
         self._sponsor: ReplicaId = 0
         self._unsure_ms: int | None = None
+        self._said_ms = 0
         self.sink: SnapshotSink | None = None
 
     def stop(self) -> None:
@@ -103,7 +107,7 @@ class Joining:
         self._dialling, self._link = "", link
         self._heard_ms = node.time.monotonic_ms()
         node.become_replica()
-        node.arm("join", CHECK_MS)
+        node.arm("join", self._check_ms)
         return True
 
     def handle_failed(self, address: str, why: str) -> None:
@@ -184,7 +188,24 @@ class Joining:
             node.notify("warning", "no progress while joining, beginning again", sponsor=self._link.peer_name)
             node.close(self._link)
             return
-        node.arm("join", CHECK_MS)
+        self._tell_progress(self._link)
+        node.arm("join", self._check_ms)
+
+    @property
+    def _check_ms(self) -> int:
+        return min(CHECK_MS, self._node.config.join_timeout // 4)
+
+    def _tell_progress(self, link: "Link") -> None:
+        """Tell the sponsor, and now and then the log, how far the snapshot has come."""
+        node, sink = self._node, self.sink
+        if sink is None:
+            return
+        if not link.paused:
+            node.send(link, SnapshotProgress(sink.keys_received, sink.bytes_received))
+        now = node.time.monotonic_ms()
+        if now - self._said_ms >= PROGRESS_MS and not sink.ended:
+            self._said_ms = now
+            node.notify("info", "receiving a snapshot", **sink.progress())
 
     def handle_heard(self, link: "Link") -> None:
         """Something has come over a link; only what the sponsor says is progress."""
@@ -204,14 +225,21 @@ class Joining:
                 raise PeerError("a second snapshot on a link")
             self.sink = SnapshotSink(node.replica)
             self._sponsor = link.peer
+            self._said_ms = node.time.monotonic_ms()
             node.become("joining")
             self.sink.begin(message)
             node.notify("info", "let in, receiving a snapshot", sponsor=link.peer_name, keys=message.keys)
-        elif isinstance(message, (Gossip, Direct, Resume, Resumed, CaughtUp, Report)):
+        elif isinstance(message, (Gossip, Direct, Resume, Resumed, CaughtUp, Report, SnapshotProgress)):
             raise PeerError(f"{type(message).__name__} before the snapshot has ended")
         elif sink is None:
             raise PeerError(f"{type(message).__name__} before a snapshot has begun")
-        elif isinstance(message, Batch):
+        else:
+            self._handle_snapshot(link, sink, message, data)
+
+    def _handle_snapshot(self, link: "Link", sink: SnapshotSink, message: AnyMessage, data: bytes) -> None:
+        node = self._node
+        sink.bytes_received += len(data)
+        if isinstance(message, Batch):
             sink.log(message, data)
         elif isinstance(message, SnapshotChanges):
             sink.changes(message)
@@ -219,7 +247,7 @@ class Joining:
             sink.part(message)
         elif isinstance(message, SnapshotEnd):
             sink.end()
-            node.notify("info", "snapshot received", keys=len(node.replica.keyspace))
+            node.notify("info", "snapshot received", **sink.progress())
             node.start_stream(link, dict(node.replica.seen))
 
     def check_complete(self) -> None:
@@ -237,10 +265,6 @@ class Joining:
             self.sink, self._failures, self._name_refused_ms, self._unsure_ms = None, 0, None, None
             node.rehabilitating.handle_born()
 
-    @property
-    def progress(self) -> str:
-        """How far a snapshot has come, for people."""
-        sink = self.sink
-        if sink is None:
-            return ""
-        return f"{100 * sink.shards_done // 1024}% of {sink.keys_expected} keys"
+    def progress(self) -> dict[str, int]:
+        """How far a snapshot for us has come: keys received, of how many, and bytes; zeros where there is none."""
+        return {"keys": 0, "of": 0, "bytes": 0} if self.sink is None else self.sink.progress()

@@ -64,6 +64,7 @@ class Link:
         "address",
         "asked",
         "greeted_as",
+        "heard_ms",
         "messages",
         "number",
         "opened_ms",
@@ -85,6 +86,8 @@ class Link:
         self.outbound = outbound
         self.messages = MessageReader(message_bytes_max)
         self.opened_ms = now_ms
+        self.heard_ms = now_ms
+        """When something came over it last."""
         self.state = GREETING
         self.greeted_as: ReplicaId = 0
         """The member that our Hello on this link came from; 0 while we were none, and had no vector to tell."""
@@ -105,6 +108,12 @@ class Link:
         """Go to another state of the table."""
         assert state in STATES[self.state], f"a link cannot go from {self.state} to {state}"
         self.state = state
+
+    def pause(self, paused: bool) -> None:
+        """Take note that the link takes no more for now, or takes more again."""
+        self.paused = paused
+        if self.stream is not None:
+            self.stream.paused = paused
 
     def is_initiated_by(self, me: ReplicaId, replica: ReplicaId) -> bool:
         """Whether a given side of the link opened it."""

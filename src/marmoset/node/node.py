@@ -23,6 +23,7 @@ from marmoset.codec.messages import (
     SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
+    SnapshotProgress,
     Waits,
     decode,
     encode,
@@ -56,7 +57,7 @@ from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 20
-FOLD_BUDGET: Final = 2000
+FOLD_BUDGET: Final = 500
 EXPIRE_KEYS: Final = 1000
 FOLD_DELAY_MS: Final = 5
 GARBAGE_ENTRIES: Final = 5000
@@ -222,19 +223,15 @@ class Node:
 
     def handle_paused(self, link: int) -> None:
         """A link takes no more for now."""
-        paused = self.links.get(link)
-        if paused is not None:
-            paused.paused = True
-            if paused.stream is not None:
-                paused.stream.paused = True
+        if (paused := self.links.get(link)) is not None:
+            paused.pause(True)
 
     def handle_resumed(self, link: int) -> None:
         """A link takes more again."""
-        resumed = self.links.get(link)
-        if resumed is not None:
-            resumed.paused = False
-            if resumed.stream is not None:
-                resumed.stream.paused = False
+        if (resumed := self.links.get(link)) is not None:
+            resumed.pause(False)
+            if resumed.snapshot is not None:
+                self.arm("sponsor", 1)
             self._settle()
 
     def handle_message(self, link: int, data: bytes) -> None:
@@ -243,6 +240,7 @@ class Node:
         if source is None or self.replica.unsound:
             return
         self.replica.commit()
+        source.heard_ms = self.time.monotonic_ms()
         try:
             message = source.messages.feed(data)
             self.joining.handle_heard(source)
@@ -313,7 +311,7 @@ class Node:
         """Ask for a link."""
         self.effects.append(Dial(address))
 
-    def send(self, link: Link, message: Hello | Refuse | Gossip | Waits) -> None:
+    def send(self, link: Link, message: Hello | Refuse | Gossip | SnapshotProgress | Waits) -> None:
         """Send a message that is not part of a stream."""
         self.effects.append(Send(link.number, frames(encode(message), self.config.frame_bytes_max)))
 
@@ -364,6 +362,8 @@ class Node:
     def _dropped(self, link: Link) -> None:
         if self.links.pop(link.number, None) is None:
             return
+        if link.snapshot is not None:
+            link.snapshot.close()
         if self.linked.get(link.peer) is link:
             del self.linked[link.peer]
             self.notify("info", "link lost", peer=link.peer_name)
@@ -384,6 +384,8 @@ class Node:
             self.bootstrapping.handle_waits(link, message)
         elif link.state == FILLING:
             self.joining.handle_message(link, message, data)
+        elif isinstance(message, SnapshotProgress):
+            self.sponsoring.handle_progress(link, message)
         elif link.state != LINKED:
             if not isinstance(message, Gossip):
                 raise PeerError(f"{type(message).__name__} on a link that is {link.state}")
@@ -474,7 +476,6 @@ class Node:
                 link.stream.report_due = True
 
     def _fold(self) -> None:
-        # a newcomer folds nothing before it is complete: garbage of an earlier attempt may have set the timer
         more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
         garbage = self.replica.memory.collect_garbage()
         if self.replica.keyspace.collect_garbage(GARBAGE_ENTRIES) or garbage or more:

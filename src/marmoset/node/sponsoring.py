@@ -5,13 +5,17 @@ hears it, the newcomer is refused; if it is silent for two settling times, it is
 newcomer in, which needs a majority of the roster, but no waiting. The second settling time is there because what others
 had heard earlier may still be on its way during the first.
 
-A newcomer whose link ends before it is born is buried by its sponsor alone: its id was offered once.
+A newcomer whose link ends before it is born is buried by its sponsor alone: its id was offered once. So is one that
+says nothing for `join_timeout`, as after a loss of power: it would hold the frontier until TCP gives up.
+
+A snapshot goes out in steps, one in each turn of the event loop, those of several newcomers in turns.
 """
 
 from typing import TYPE_CHECKING, Final, final
 
-from marmoset.codec.messages import Hello
+from marmoset.codec.messages import Hello, SnapshotProgress
 from marmoset.codec.operations import Bury, Join, RosterOperation
+from marmoset.errors import PeerError
 from marmoset.ids import ReplicaId, id_text
 from marmoset.node.links import ADMITTING, LINKED, SPONSORING
 from marmoset.replication.snapshot import SnapshotSource
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 SETTLE_MS_MIN: Final = 500
 SETTLE_INTERVALS: Final = 3
+PROGRESS_MS: Final = 5000
+"""How often the log says how far a snapshot has come."""
 
 
 @final
@@ -42,6 +48,8 @@ class Sponsoring:
     def __init__(self, node: "Node") -> None:
         self._node = node
         self._admissions: list[_Admission] = []
+        self._served = 0  # the number of the link that had the last step of a snapshot
+        self._said_ms = 0
 
     @property
     def _settle_ms(self) -> int:
@@ -85,21 +93,51 @@ class Sponsoring:
 
     def handle_interval(self) -> None:
         """Once in a gossip interval."""
+        node, now = self._node, self._node.time.monotonic_ms()
+        for link in list(node.links.values()):
+            if self._sponsors(link) and now - link.heard_ms > node.config.join_timeout:
+                node.notify("warning", "no sign of life from a newcomer, giving it up", name=link.peer_name)
+                node.close(link)
+        if now - self._said_ms >= PROGRESS_MS:
+            self._said_ms = now
+            for link in node.links.values():
+                if link.snapshot is not None:
+                    node.notify("info", "sending a snapshot", name=link.peer_name, **link.snapshot.progress())
         self._send_snapshots()
+
+    def handle_progress(self, link: "Link", message: SnapshotProgress) -> None:
+        """A newcomer says how far it is.
+
+        Raises:
+            PeerError: nobody fills it here.
+        """
+        if link.state not in (SPONSORING, LINKED):
+            raise PeerError(f"SnapshotProgress on a link that is {link.state}")
+
+    def progress(self) -> dict[str, int]:
+        """How far the snapshots that are on their way have come: keys given, of how many, and bytes, together."""
+        total = {"keys": 0, "of": 0, "bytes": 0}
+        for link in self._node.links.values():
+            if link.snapshot is not None:
+                for name, number in link.snapshot.progress().items():
+                    total[name] += number
+        return total
+
+    def _sponsors(self, link: "Link") -> bool:
+        """Whether a link leads to somebody that I let in and that is not born."""
+        if link.state not in (SPONSORING, LINKED):  # whoever only claimed an id takes nobody with them
+            return False
+        replica = self._node.replica
+        member = replica.roster.members.get(link.peer)
+        return member is not None and not member.born and replica.roster.joins.get(link.peer, (0, 0))[0] == replica.me
 
     def handle_closed(self, link: "Link") -> None:
         """A link is gone: with it a newcomer that was not born yet."""
         node = self._node
         self._admissions = [admission for admission in self._admissions if admission.link is not link]
-        if link.state not in (SPONSORING, LINKED):  # whoever only claimed an id takes nobody with them
-            return
-        replica = node.replica
-        member = replica.roster.members.get(link.peer)
-        if member is None or member.born or link.peer in replica.roster.buried or node.state != "serving":
-            return
-        if replica.roster.joins.get(link.peer, (0, 0))[0] == replica.me:
-            node.notify("warning", "a newcomer was lost before it was complete", name=member.name)
-            replica.submit_roster([Bury(link.peer)])
+        if self._sponsors(link) and link.peer not in node.replica.roster.buried and node.state == "serving":
+            node.notify("warning", "a newcomer was lost before it was complete", name=link.peer_name)
+            node.replica.submit_roster([Bury(link.peer)])
 
     def _decide(self, admission: _Admission) -> None:
         node, roster = self._node, self._node.replica.roster
@@ -149,24 +187,28 @@ class Sponsoring:
         node.arm("sponsor", 1)
 
     def _send_snapshots(self) -> None:
-        """One step of each snapshot that is on its way and whose link takes more."""
+        """One step of one of the snapshots that are on their way and whose link takes more: the next one in turn."""
         node = self._node
-        more = False
+        waiting: list[Link] = []
         for link in list(node.links.values()):
-            if link.state != SPONSORING or link.snapshot is None or link.paused:
-                continue
-            if link.peer not in node.replica.roster.present():
-                node.refuse(link, "not yet", "it was buried before it was complete")
-                continue
-            for data in link.snapshot.step():
-                node.send_framed(link, data)
-            if not link.snapshot.is_done:
-                more = True
-                continue
+            if link.state == SPONSORING and link.snapshot is not None and not link.paused:
+                if link.peer in node.replica.roster.present():
+                    waiting.append(link)
+                else:
+                    node.refuse(link, "not yet", "it was buried before it was complete")
+        if not waiting:
+            return
+        link = min(waiting, key=lambda each: (each.number <= self._served, each.number))
+        self._served = link.number
+        assert link.snapshot is not None
+        for data in link.snapshot.step():
+            node.send_framed(link, data)
+        if link.snapshot.is_done:
+            node.notify("info", "snapshot sent", name=link.peer_name, **link.snapshot.progress())
             join_index, link.snapshot = link.snapshot.join_index, None
             node.start_stream(link, dict(node.replica.contexts[link.peer]), join_index)
-            node.notify("info", "snapshot sent", name=link.peer_name)
-        if more:
+            waiting.remove(link)
+        if waiting:
             node.arm("sponsor", 1)
 
     def let_go(self) -> list[RosterOperation]:

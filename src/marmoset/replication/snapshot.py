@@ -3,13 +3,15 @@
 Nothing after the join can leave the log, since the newcomer holds the frontier with the vector of its join. So a
 snapshot need not be of one instant: roster, contexts, knowledge and log are those of the join, and shards of the
 keyspace are read one after another, each sent with the vector at which it was read, while the sponsor goes on
-serving. Then the log after the join follows as an ordinary stream; the newcomer leaves out, shard by shard, what that
+serving. Reading a shard may take several steps: `crdts.reading` gives it as it stood at the first of them, large values
+too. Then the log after the join follows as an ordinary stream; the newcomer leaves out, shard by shard, what that
 shard's vector covers. It is complete when it has caught up with the latest of those vectors.
 
 The log of the join is taken at the join, not when it is sent: batches that are folded meanwhile would leave window
 entries in shards read before with nobody to forget them. For the same reason it has what is stable and not yet folded.
 
-A source holds references to the batches of the log and the encoded parts of one step, nothing else.
+A source holds references to the batches of the log, the encoded parts of one step, and what was about to change in the
+shard that it is reading; `close` lets go of that.
 """
 
 from collections import deque
@@ -32,17 +34,9 @@ from marmoset.codec.messages import (
     encode,
     vector_pairs,
 )
-from marmoset.codec.operations import KIND_MAP, KIND_SET, KIND_SORTED_SET, Flush, width
-from marmoset.crdts.exports import (
-    AnyEntry,
-    DeadlineEntry,
-    MapEntry,
-    SetEntry,
-    SortedSetEntry,
-    decode_entries,
-    export_value,
-    import_entry,
-)
+from marmoset.codec.operations import Flush, width
+from marmoset.crdts.exports import ENTRY_KINDS, AnyEntry, DeadlineEntry, Importer, decode_entries
+from marmoset.crdts.reading import SlotsReading, weight
 from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
 from marmoset.ids import ReplicaId
@@ -52,29 +46,50 @@ from marmoset.replication.oplog import LogEntry
 from marmoset.replication.replica import Replica
 from marmoset.replication.roster import Member
 
-STEP_ELEMENTS: Final = 4096
-"""About how many elements are read and encoded in one step; a shard is read whole."""
+STEP_ELEMENTS: Final = 1024
+"""About how many elements are read and encoded in one step."""
+LOG_STEP_BYTES: Final = 1 << 18
+"""About how many bytes of the log of the join are given in one step."""
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_KINDS: Final = {SetEntry: KIND_SET, MapEntry: KIND_MAP, SortedSetEntry: KIND_SORTED_SET}
-"""The entries that may come in pieces."""
 
 
 @final
 class SnapshotSource:
     """The sponsor's side: a snapshot for one newcomer, made step by step."""
 
-    __slots__ = ("_changes", "_log", "_queue", "_shard", "_step_elements", "join_index", "replica")
+    __slots__ = (
+        "_changes",
+        "_has_log",
+        "_log",
+        "_queue",
+        "_reading",
+        "_shard",
+        "_step_elements",
+        "_vector",
+        "bytes_sent",
+        "join_index",
+        "keys",
+        "keys_sent",
+        "replica",
+    )
 
     def __init__(self, replica: Replica, newcomer: ReplicaId, step_elements: int = STEP_ELEMENTS) -> None:
         """Right behind the join, with no batch open. O(replicas squared + log)."""
         self.replica = replica
         self.join_index = replica.log.next_index
-        self._log = deque(replica.unfolded())
+        self.keys = len(replica.keyspace)
+        """How many there were at the join."""
+        self.keys_sent = 0
+        self.bytes_sent = 0
+        self._log = iter(replica.unfolded())
+        self._has_log = True
         self._queue: deque[bytes] = deque()
         self._shard = 0
         self._step_elements = step_elements
         self._changes: Iterator[SnapshotChanges] | None = _changes(replica) if replica.roster.gone() else None
+        self._reading: SlotsReading | None = None
+        self._vector: list[tuple[int, int]] = []
         self._put(_begin(replica, newcomer))
 
     def _put(self, message: SnapshotBegin | SnapshotChanges | SnapshotPart | SnapshotEnd) -> None:
@@ -82,16 +97,17 @@ class SnapshotSource:
 
     def step(self) -> list[bytes]:
         """The next frames to send, about one step's worth; empty when everything was given. The replica must have no
-        open batch. O(one shard) at least."""
-        if not self._queue and self._log:
-            for _ in range(min(len(self._log), 256)):
-                self._queue.append(self._log.popleft().framed)
-        if not self._queue and self._changes is not None:
-            self._give_changes(self._changes)
-        if not self._queue and self._shard < SHARDS:
-            self._read()
+        open batch. O(step)."""
+        if not self._queue:
+            if self._has_log:
+                self._give_log()
+            if not self._queue and self._changes is not None:
+                self._give_changes(self._changes)
+            if not self._queue and not self.is_done:
+                self._read()
         frames_now = list(self._queue)
         self._queue.clear()
+        self.bytes_sent += sum(map(len, frames_now))
         return frames_now
 
     def _give_changes(self, changes: Iterator[SnapshotChanges]) -> None:
@@ -101,42 +117,62 @@ class SnapshotSource:
         else:
             self._put(message)
 
+    def _give_log(self) -> None:
+        budget = LOG_STEP_BYTES
+        while budget > 0:
+            entry = next(self._log, None)
+            if entry is None:
+                self._has_log = False
+                return
+            budget -= len(entry.framed)
+            self._queue.append(entry.framed)
+
     def _read(self) -> None:
-        """Read shards at this instant until a step is full."""
-        first, weight = self._shard, 0
-        entries: list[AnyEntry] = []
-        packets: list[list[AnyEntry]] = []
-        while self._shard < SHARDS and weight < self._step_elements:
-            for key, _, value, window in self.replica.keyspace.holdings(self._shard):
-                for entry in export_value(key, value, window):
-                    entries.append(entry)
-                    weight += _entry_weight(entry)
-                    if weight >= self._step_elements * (len(packets) + 1):
-                        packets.append(entries)
-                        entries = []
-            entries += self.replica.keyspace.export_deadlines(self._shard)
-            self._shard += 1
-        vector = vector_pairs(self.replica.seen)
-        for packet in [*packets, entries]:
-            self._put(SnapshotPart(first, self._shard - first, vector, msgspec.Raw(_encoder.encode(packet))))
+        """Read on until a step is full: the rest of the shard that was begun, then others as they stand now."""
+        budget = self._step_elements
+        if self._reading is not None:
+            first, entries = self._shard, list[AnyEntry]()
+            budget -= self._take(entries, budget)
+            self._put(SnapshotPart(first, 1, self._vector, msgspec.Raw(_encoder.encode(entries))))
+        if budget > 0 and self._shard < SHARDS:
+            first, entries = self._shard, []
+            self._vector = vector_pairs(self.replica.seen)
+            while budget > 0 and self._shard < SHARDS:
+                self._reading = SlotsReading(self.replica.keyspace.shards[self._shard], self._step_elements)
+                entries += self.replica.keyspace.export_deadlines(self._shard)
+                budget -= self._take(entries, budget)
+            shards = self._shard - first + (self._reading is not None)
+            self._put(SnapshotPart(first, shards, self._vector, msgspec.Raw(_encoder.encode(entries))))
         if self._shard == SHARDS:
             self._put(SnapshotEnd())
+
+    def _take(self, entries: list[AnyEntry], budget: int) -> int:
+        """Read on in the shard that was begun; how much that was."""
+        reading = self._reading
+        assert reading is not None
+        names = reading.names_taken
+        given = reading.take(budget)
+        self.keys_sent += reading.names_taken - names
+        entries += given
+        if reading.is_done:
+            self.close()
+            self._shard += 1
+        return sum(map(weight, given))
+
+    def close(self) -> None:
+        """Nothing is kept for this snapshot any more."""
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     @property
     def is_done(self) -> bool:
         """Whether everything was given."""
-        return self._shard == SHARDS and not self._queue and not self._log and self._changes is None
+        return self._shard == SHARDS and not self._queue and not self._has_log and self._changes is None
 
-    @property
-    def progress(self) -> float:
-        """The share of the keyspace that was read."""
-        return self._shard / SHARDS
-
-
-def _entry_weight(entry: AnyEntry) -> int:
-    if isinstance(entry, SetEntry):
-        return len(entry.elements)
-    return len(entry.items) if isinstance(entry, (MapEntry, SortedSetEntry)) else 1
+    def progress(self) -> dict[str, int]:
+        """Keys given, of how many at the join (others may have come since), and bytes."""
+        return {"keys": self.keys_sent, "of": self.keys, "bytes": self.bytes_sent}
 
 
 def _begin(replica: Replica, newcomer: ReplicaId) -> SnapshotBegin:
@@ -199,14 +235,30 @@ def _check_lines(sponsors: dict[ReplicaId, ReplicaId]) -> None:
 class SnapshotSink:
     """The newcomer's side: fills an empty replica. Nobody is served before `is_complete`."""
 
-    __slots__ = ("_last", "ended", "keys_expected", "replica", "shards_done")
+    __slots__ = (
+        "_importer",
+        "_key",
+        "_kind",
+        "_value",
+        "_window",
+        "bytes_received",
+        "ended",
+        "keys_expected",
+        "keys_received",
+        "replica",
+    )
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.ended = False
         self.keys_expected = 0
-        self.shards_done = 0
-        self._last: tuple[bytes, int] | None = None
+        self.keys_received = 0
+        self.bytes_received = 0
+        self._importer = Importer(replica.keyspace.split_above)
+        self._key: bytes | None = None  # what is being put together, to be kept once something else comes
+        self._kind = -1
+        self._value: Value | None = None
+        self._window: Window | None = None
 
     def begin(self, message: SnapshotBegin) -> None:
         """Take over the tables of the join. O(replicas squared).
@@ -280,32 +332,41 @@ class SnapshotSink:
         vector = dict(message.vector)
         for shard in range(message.first, end):
             keyspace.snapshot_vectors[shard] = vector
-        self.shards_done = end
         for entry in decode_entries(message.entries):
             if not message.first <= shard_of(entry.key) < end:
                 raise PeerError("a value outside the shards of its part of a snapshot")
             if isinstance(entry, DeadlineEntry):
                 keyspace.deadlines.restore(shard_of(entry.key), entry.key, entry.deadline, dict(entry.window))
                 continue
-            value: Value | None = None
-            window: Window | None = None
-            kind = _KINDS.get(type(entry), -1)
-            if self._last == (entry.key, kind):
-                value, window = keyspace.take(entry.key, kind)
-            kind, value, window = import_entry(entry, value, window, keyspace.split_above)
-            keyspace.restore(entry.key, kind, value, window)
-            self._last = (entry.key, kind)
+            kind = ENTRY_KINDS[type(entry)]
+            if entry.key != self._key or kind != self._kind:
+                self.keys_received += entry.key != self._key
+                self._keep()
+            self._key = entry.key
+            self._kind, self._value, self._window = self._importer.add(entry, self._value, self._window)
+
+    def _keep(self) -> None:
+        """Put the value that has come last into the keyspace."""
+        self._importer.end()
+        if self._key is not None and self._value is not None:
+            self.replica.keyspace.restore(self._key, self._kind, self._value, self._window)
+        self._value = self._window = None
 
     def end(self) -> None:
         """All values are here.
 
         Raises:
-            PeerError: some shards never came.
+            PeerError: some shards never came, or a value is not whole.
         """
         if len(self.replica.keyspace.snapshot_vectors) != SHARDS:
             raise PeerError("a snapshot that ends before all shards were sent")
+        self._keep()
+        self._key = None
         self.ended = True
-        self._last = None
+
+    def progress(self) -> dict[str, int]:
+        """Keys that have come, of how many at the join (others may have come since), and bytes."""
+        return {"keys": self.keys_received, "of": self.keys_expected, "bytes": self.bytes_received}
 
     @property
     def is_complete(self) -> bool:

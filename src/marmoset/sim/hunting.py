@@ -28,12 +28,18 @@ class Mutant:
     steps: int = 500
     focus: str = ""
     """The type that most of the commands are on; all of its kind on few keys. See `profiles`."""
+    large: bool = False
+    """Collections soon count as large: they are kept, and read by snapshots, in parts."""
 
     def play(self, seed: int) -> Outcome:
         """One run that may find it."""
         knobs = draw(seed, self.profile, self.nodes, self.steps)
         if self.focus:
             knobs = replace(knobs, focus=self.focus, keys=2, words=2, nested_share=0.0)
+        if self.large:
+            knobs = replace(
+                knobs, words=6, split_above=1, snapshot_step_elements=1, removal_share=0.2, keys=2, turn_gap_us=1000
+            )
         return Simulation(seed, knobs).run()
 
 

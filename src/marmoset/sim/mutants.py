@@ -13,8 +13,9 @@ import msgspec
 
 from marmoset import clocks
 from marmoset.clocks import LocalContext, VersionVector
+from marmoset.codec.messages import vector_pairs
 from marmoset.codec.operations import Join
-from marmoset.crdts import addwins, register, sequence, types
+from marmoset.crdts import addwins, reading, register, sequence, types
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.ids import Dot, ReplicaId
 from marmoset.node import leaving, meeting, node
@@ -209,6 +210,32 @@ def _snapshot_vector_too_late() -> list[Patch]:
             seen[me] -= 1
 
     return [(snapshot.SnapshotSource, "_read", late)]
+
+
+def _snapshot_goes_on_with_a_later_vector() -> list[Patch]:
+    """The rest of a shard that takes several steps is sent with the vector of the step, not with that of the shard."""
+    read = snapshot.SnapshotSource._read
+
+    def late(self: Any) -> None:
+        self._vector = vector_pairs(self.replica.seen)
+        read(self)
+
+    return [(snapshot.SnapshotSource, "_read", late)]
+
+
+def _parts_change_while_they_are_read() -> list[Patch]:
+    """A set or map that is read in parts is not kept as it stood."""
+    return [(reading.SplitReading, "before", lambda self, operation: None)]
+
+
+def _chunks_change_while_they_are_read() -> list[Patch]:
+    """A sequence that is read in parts is not kept as it stood."""
+    return [(reading.SequenceReading, "before_chunk", lambda self, chunk: None)]
+
+
+def _fields_change_while_they_are_read() -> list[Patch]:
+    """The names of a shard or fields of a map that were not read yet are not kept as they stood."""
+    return [(reading.SlotsReading, "before", lambda self, name, operation: None)]
 
 
 def _snapshot_without_vectors() -> list[Patch]:
@@ -428,6 +455,42 @@ MUTANTS: Final = (
         "a value with a vector later than it was read at",
         _snapshot_vector_too_late,
         "churn",
+    ),
+    Mutant(
+        "snapshot goes on late",
+        "4.1",
+        "a part of a value with a later vector than it was read at",
+        _snapshot_goes_on_with_a_later_vector,
+        "churn",
+        200,
+    ),
+    Mutant(
+        "parts change",
+        "4.1",
+        "parts of a collection are read at different instants",
+        _parts_change_while_they_are_read,
+        "churn",
+        200,
+        focus="h",
+        large=True,
+    ),
+    Mutant(
+        "chunks change",
+        "4.1",
+        "parts of a list are read at different instants",
+        _chunks_change_while_they_are_read,
+        "churn",
+        200,
+        focus="l",
+    ),
+    Mutant(
+        "names change",
+        "4.1",
+        "the values of a shard are read at different instants",
+        _fields_change_while_they_are_read,
+        "churn",
+        200,
+        large=True,
     ),
     Mutant(
         "snapshot applied twice",

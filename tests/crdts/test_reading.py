@@ -1,0 +1,202 @@
+"""Readings: whatever happens while something is read in parts, it comes as it stood when the reading began."""
+
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from marmoset.clocks import Context
+from marmoset.codec.operations import Assign, Flush, Inside, MapIncrement, Reset, SetAdd
+from marmoset.crdts import sequence_elements, sequence_runs, sequence_state, sequence_tree
+from marmoset.crdts.exports import ENTRY_KINDS, DeadlineEntry, Importer, ValueEntry, decode_entries, export_value
+from marmoset.crdts.reading import SlotsReading, is_large
+from marmoset.crdts.slots import Slots
+from marmoset.crdts.split import SplitSet
+from marmoset.keyspace import Keyspace, shard_of
+from tests.crdts.test_sequence import SMALL
+from tests.replication.laboratory import ALL_KINDS, KEYS, Laboratory, Subject
+
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+SEARCH = settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
+
+
+def content(slots: Slots) -> bytes:
+    """Everything that some slots hold, in its one form."""
+    return msgspec.msgpack.encode(
+        [entry for name, _, value, window in slots.holdings() for entry in export_value(name, value, window)]
+    )
+
+
+def put_together(entries: list[ValueEntry]) -> Slots:
+    """What a newcomer makes of entries that really crossed."""
+    slots, importer = Slots(1000), Importer(1000)
+    for entry in decode_entries(msgspec.Raw(msgspec.msgpack.encode(entries))):
+        assert not isinstance(entry, DeadlineEntry)
+        held = slots.take(entry.key, ENTRY_KINDS[type(entry)])
+        slots.put(entry.key, *importer.add(entry, held.value, held.window))
+    importer.end()
+    slots._check()
+    return slots
+
+
+def some_life(lab: Laboratory, subject: Subject) -> None:
+    """Something happens to what a subject holds."""
+    rng = lab.rng
+    others = [other for other in lab.serving() if other is not subject]
+    other = rng.choice(others)
+    dice = rng.random()
+    if dice < 0.6:
+        lab.write(subject)
+    elif dice < 0.75:
+        lab.write(other)
+    elif dice < 0.9:
+        lab.exchange(other, subject)
+        lab.exchange(subject, other)
+    elif dice < 0.95:
+        lab.fold(subject)
+    else:
+        subject.replica.keyspace.collect_garbage(3)
+
+
+def reads_as_it_stood(rng: Random, kinds: tuple[str, ...]) -> int:
+    """One history with readings in it; how many times something was given after it had changed."""
+    lab = Laboratory(rng, kinds, deadlines=False)
+    for _ in range(rng.randint(1, 2)):
+        lab.join(lab.subjects[0])
+        while lab.subjects[0].source is not None:
+            lab.step_snapshot(lab.subjects[0])
+    subject = lab.subjects[0]
+    changed = 0
+    for _ in range(4):
+        for _ in range(rng.randint(5, 40)):
+            some_life(lab, subject)
+        slots = subject.replica.keyspace.shards[shard_of(rng.choice(KEYS))]
+        before = content(slots)
+        step = rng.choice([1, 1, 2, 5])
+        readings = [SlotsReading(slots, step) for _ in range(rng.choice([1, 1, 2]))]
+        given: list[list[ValueEntry]] = [[] for _ in readings]
+        while not all(reading.is_done for reading in readings):
+            at = rng.choice([at for at, reading in enumerate(readings) if not reading.is_done])
+            given[at] += readings[at].take(step)
+            for _ in range(rng.choice([0, 0, 1, 3])):
+                some_life(lab, subject)
+        changed += content(slots) != before
+        for reading, entries in zip(readings, given, strict=True):
+            reading.close()
+            assert content(put_together(entries)) == before
+            assert reading.names_taken == len({entry.key for entry in entries})
+        assert not slots.readings
+        subject.replica._check()
+    lab.finish()
+    for each in lab.serving():
+        each.replica._check()
+        assert each.replica.is_at_rest and each.shown() == subject.shown()
+    return changed
+
+
+@pytest.mark.parametrize("kinds", [("set",), ("map",), ("zset",), ("list",), ("nested",), ALL_KINDS])
+@SEARCH
+@given(seed=st.integers(0, 1 << 40))
+def test_a_reading_gives_what_stood_when_it_began(kinds: tuple[str, ...], seed: int) -> None:
+    reads_as_it_stood(Random(seed), kinds)
+
+
+@pytest.mark.parametrize("kinds", [("list",), ("list", "nested")])
+@SEARCH
+@given(seed=st.integers(0, 1 << 40))
+def test_chunks_of_a_sequence_are_given_as_they_stood(
+    monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], seed: int
+) -> None:
+    for module in (sequence_runs, sequence_tree, sequence_elements, sequence_state):
+        for name, value in SMALL.items():
+            monkeypatch.setattr(module, name, value, raising=False)
+    reads_as_it_stood(Random(seed), kinds)
+
+
+def test_the_histories_change_what_is_being_read() -> None:
+    assert sum(reads_as_it_stood(Random(seed), ALL_KINDS) for seed in range(20)) > 20
+
+
+def test_a_reading_that_ends_early_keeps_nothing() -> None:
+    lab = Laboratory(Random(5), ALL_KINDS, deadlines=False)
+    lab.join(lab.subjects[0])
+    while lab.subjects[0].source is not None:
+        lab.step_snapshot(lab.subjects[0])
+    subject = lab.subjects[0]
+    seen = 0
+    for _ in range(200):
+        lab.write(subject)
+        slots = subject.replica.keyspace.shards[shard_of(KEYS[0])]
+        reading = SlotsReading(slots, 1)
+        reading.take(1)
+        values = [value for value in slots.values.values() if is_large(value, 1)]
+        seen += any(getattr(value, "readings", 0) for value in values)
+        reading.close()
+        assert not slots.readings
+        assert not any(getattr(value, "readings", 0) for value in values)
+    assert seen
+
+
+def in_a_group() -> Keyspace:
+    keyspace = Keyspace(split_above=16)
+    keyspace.tracking = True
+    return keyspace
+
+
+def context(seq: int) -> Context:
+    return Context({1: seq}, {})
+
+
+def test_parts_do_not_split_while_they_are_read() -> None:
+    keyspace = in_a_group()
+    slots = keyspace.shards[shard_of(b"k")]
+    keyspace.effect(SetAdd(b"k", [b"old%d" % i for i in range(64)]), (1, 1), 1, context(0))
+    before = content(slots)
+    reading = SlotsReading(slots, 4)
+    entries = reading.take(4)
+    for seq in range(2, 400):
+        keyspace.effect(SetAdd(b"k", [b"new%d" % seq]), (1, seq), seq, context(seq - 1))
+    while not reading.is_done:
+        entries += reading.take(4)
+    assert content(put_together(entries)) == before
+    reading.close()
+    held = keyspace.get(b"k")
+    assert isinstance(held, SplitSet)
+    parts = len(held.parts)
+    for seq in range(400, 600):
+        keyspace.effect(SetAdd(b"k", [b"new%d" % seq]), (1, seq), seq, context(seq - 1))
+    assert len(held.parts) > parts, "it stays in few parts for ever"
+    keyspace._check()
+
+
+def test_a_flushall_comes_while_a_shard_is_read() -> None:
+    keyspace = in_a_group()
+    slots = keyspace.shards[shard_of(KEYS[0])]
+    for seq, key in enumerate(KEYS[:2], 1):
+        keyspace.effect(Assign(key, b"v"), (1, seq), seq, context(seq - 1))
+        keyspace.fold(Assign(key, b"v"), (1, seq))
+    before = content(slots)
+    reading = SlotsReading(slots, 1)
+    entries = reading.take(1)
+    assert not reading.is_done
+    keyspace.effect(Flush(), (1, 3), 3, context(2))
+    keyspace.collect_garbage(100)
+    entries += reading.take(100)
+    assert reading.is_done and content(put_together(entries)) == before
+
+
+def test_a_map_that_comes_to_nest_is_given_as_it_stood() -> None:
+    keyspace = in_a_group()
+    slots = keyspace.shards[shard_of(b"k")]
+    for seq in range(1, 41):
+        keyspace.effect(MapIncrement(b"k", b"f%d" % seq, 1), (1, seq), seq, context(seq - 1))
+    before = content(slots)
+    reading = SlotsReading(slots, 4)
+    entries = reading.take(1)
+    keyspace.effect(Inside(b"k", [b"inner"], SetAdd(b"", [b"x"])), (1, 41), 41, context(40))
+    keyspace.effect(Reset(b"k"), (1, 42), 42, context(41))
+    while not reading.is_done:
+        entries += reading.take(4)
+    assert content(put_together(entries)) == before
