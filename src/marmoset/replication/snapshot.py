@@ -46,7 +46,7 @@ from marmoset.replication.oplog import LogEntry
 from marmoset.replication.replica import Replica
 from marmoset.replication.roster import Member
 
-STEP_ELEMENTS: Final = 1024
+STEP_ELEMENTS: Final = 512
 """About how many elements are read and encoded in one step."""
 LOG_STEP_BYTES: Final = 1 << 18
 """About how many bytes of the log of the join are given in one step."""
