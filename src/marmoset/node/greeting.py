@@ -56,7 +56,7 @@ class Greeting:
             return
         offset_ms = hello.wall_ms - node.time.wall_ms()
         if hello.cluster == config.cluster:
-            node.meeting.compare_clocks(hello.replica, offset_ms)
+            node.meeting.compare_clocks(hello.replica, offset_ms, is_fresh=False)
         verdict = judge(hello, node.replica, config.cluster, offset_ms, config.clock_skew_max)
         if link.state == FILLING:
             if verdict is not None and verdict[0] in ("cluster", "protocol", "clock"):

@@ -42,9 +42,10 @@ class Meeting:
         wrong = sum(1 for offset in self.clock_offsets.values() if abs(offset) > limit)
         return 2 * wrong > len(self._node.replica.roster.present())
 
-    def compare_clocks(self, replica: ReplicaId, offset_ms: int) -> None:
+    def compare_clocks(self, replica: ReplicaId, offset_ms: int, *, is_fresh: bool) -> None:
         """A member's wall clock is `offset_ms` ahead of what ours reads. A step of ours is followed as soon as most of
-        those that were compared with it agree (DESIGN.md 3.8). O(members)."""
+        those that were compared with it agree (DESIGN.md 3.8); a Hello, which may have waited for us for long, says
+        nothing about that. O(members)."""
         node = self._node
         if replica not in node.membership.contacts:  # it has left, or was buried, and its link is about to end
             return
@@ -53,7 +54,7 @@ class Meeting:
         self._some_wrong = any(abs(offset) > limit for offset in self.clock_offsets.values())
         node.wall_ms()
         step_ms = node.wall_clock.held_since_ms
-        if step_ms is None:
+        if step_ms is None or not is_fresh:
             return
         if step_ms != self._step_ms:
             self._step_ms = step_ms
@@ -127,6 +128,6 @@ class Meeting:
         round_trip_ms = now - message.echo_ms
         if 0 <= round_trip_ms < node.config.clock_skew_max // 2:
             offset_ms = message.wall_ms - (node.time.wall_ms() - round_trip_ms // 2)
-            self.compare_clocks(link.peer, offset_ms)
+            self.compare_clocks(link.peer, offset_ms, is_fresh=True)
             if abs(offset_ms) > node.config.clock_skew_max:
                 node.refuse(link, "clock", f"wall clocks are {offset_ms / 1000:+.1f} s apart")
