@@ -139,7 +139,7 @@ def test_a_long_pipeline_and_half_a_request_hold_nobody_else_up() -> None:
                 writer.write(b"hello\n")
                 assert await reader.readline() == b"hello\n"
                 waits.append(time.perf_counter() - began)
-            assert sorted(waits)[5] < 0.1  # a few slices of 12 requests each, not 20 s
+            assert sorted(waits)[5] < 2  # a few slices of 12 requests each, not 20 s, however loaded the machine is
             assert not busy_reader.at_eof()
             for each in (half, busy, writer):
                 each.close()

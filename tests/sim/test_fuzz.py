@@ -115,7 +115,7 @@ def test_what_is_broken_on_purpose_is_found(
     monkeypatch.setattr(f"{place}.{name}", broken)
     fuzzer = Fuzzer(1)
     if name == "check_batch":
-        for _ in range(10):
+        for _ in range(100):
             if not any(said.startswith("unsound") for said in fuzzer.counts):
                 fuzzer._rounds += 1
                 fuzzer._play("nodes", 500)
