@@ -21,7 +21,6 @@ from marmoset.runtime import listen, port_of
 
 QUICK: dict[str, Any] = {
     "gossip_interval": "20ms",
-    "suspect_after": "300ms",
     "unreachable_after": "600ms",
     "reconnect_min": "20ms",
     "reconnect_max": "200ms",

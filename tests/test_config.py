@@ -121,7 +121,9 @@ def test_values_of_their_own_type() -> None:
         ({"bind": ""}, ["bind", "127.0.0.1"]),
         ({"port": 7946}, ["port", "gossip_port", "7946"]),
         ({"log_budget": "2mb"}, ["batch_bytes_max (64mb)", "log_budget (2mb)"]),
-        ({"suspect_after": "6s"}, ["suspect_after (6s)", "unreachable_after (5s)"]),
+        ({"unreachable_after": "20m"}, ["unreachable_after (20m)", "presumed_dead_after (10m)"]),
+        ({"unreachable_after": "50ms"}, ["unreachable_after", "50ms", "200ms"]),
+        ({"membership_profile": "moon"}, ["membership_profile", "auto or loopback or lan or wan"]),
     ],
 )
 def test_what_is_said(given: dict[str, object], words: list[str]) -> None:

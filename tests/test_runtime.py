@@ -21,7 +21,6 @@ QUICK: dict[str, object] = {
     "port": 0,
     "gossip_port": 0,
     "gossip_interval": "20ms",
-    "suspect_after": "300ms",
     "unreachable_after": "600ms",
     "reconnect_min": "20ms",
     "reconnect_max": "200ms",

@@ -36,6 +36,7 @@ DEFAULT_GOSSIP_PORT: Final = 7946
 ENVIRONMENT_PREFIX: Final = "MARMOSET_"
 FILE_VARIABLE: Final = "MARMOSET_CONFIG"
 NAME_LENGTH_MAX: Final = 64
+UNREACHABLE_AFTER_MIN: Final = 200
 WILDCARDS: Final = ("0.0.0.0", "::")
 
 T = TypeVar("T")
@@ -229,21 +230,19 @@ class Config:
         high=60 * SECOND,
         outside="gossip eats the processor (shorter), or metadata stays for minutes (longer)",
     )
-    suspect_after: int = _option(
-        DURATION,
-        2 * SECOND,
-        "silence after which a member is suspected",
-        low=50,
-        high=10 * MINUTE,
-        outside="ordinary delays look like failures (shorter), or failures go unseen (longer)",
+    membership_profile: str = _option(
+        TEXT,
+        "auto",
+        "pace of failure detection; `auto` is `loopback` where bind is a loopback address, and else `lan`",
+        choices=("auto", "loopback", "lan", "wan"),
     )
     unreachable_after: int = _option(
         DURATION,
-        5 * SECOND,
-        "silence after which a member counts as unreachable",
-        low=100,
+        0,
+        "about how long it takes until a member that died is known as unreachable; 0 leaves it to the profile",
+        low=0,
         high=HOUR,
-        outside="a busy member flaps (shorter), or nobody is told that it is gone (longer)",
+        outside="nobody is told that a member is gone (longer)",
     )
     reconnect_min: int = _option(
         DURATION,
@@ -520,8 +519,6 @@ def _suggestion(name: str) -> str:
 
 # Pairs of options of which the first must not be more than the second, and why.
 _ORDERED: Final = (
-    ("gossip_interval", "suspect_after", "a member would be suspected between two exchanges"),
-    ("suspect_after", "unreachable_after", "a member is suspected before it counts as unreachable"),
     ("unreachable_after", "presumed_dead_after", "a member must be unreachable before it can be presumed dead"),
     ("reconnect_min", "reconnect_max", "the pause between two tries grows from the first to the second"),
     ("batch_bytes_max", "log_budget", "the log must hold the largest batch"),
@@ -558,6 +555,12 @@ def check_together(config: Config) -> None:
         raise UsageError(
             f"bootstrap_expect: {config.bootstrap_expect} is not accepted with a join list of {listed}; it takes more "
             "than half of the list, or two groups could begin, and not more than all of it"
+        )
+    if 0 < config.unreachable_after < UNREACHABLE_AFTER_MIN:
+        given, least = units.duration_text(config.unreachable_after), units.duration_text(UNREACHABLE_AFTER_MIN)
+        raise UsageError(
+            f"unreachable_after: {given} is not accepted; it takes 0 or at least {least}: "
+            "below, ordinary delays look like failures"
         )
     if config.port and config.port == config.gossip_port:
         raise UsageError(f"port and gossip_port are both {config.port}; clients and nodes need a port each")

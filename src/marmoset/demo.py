@@ -38,7 +38,6 @@ LOG_LINES: Final = 25
 NAMES: Final = ("ada", "bea", "cy", "dee", "eli", "fay", "gus", "hal", "ivy")
 INTERVALS: Final = (
     "--gossip-interval=50ms",
-    "--suspect-after=500ms",
     "--unreachable-after=1s",
     "--reconnect-min=50ms",
     "--reconnect-max=500ms",

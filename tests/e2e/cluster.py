@@ -30,7 +30,6 @@ LOG_LINES = 60
 
 QUICK = (
     "--gossip-interval=50ms",
-    "--suspect-after=500ms",
     "--unreachable-after=1s",
     "--reconnect-min=50ms",
     "--reconnect-max=500ms",

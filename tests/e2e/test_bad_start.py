@@ -58,7 +58,7 @@ def test_wrong_usage(words: tuple[str, ...], said: str) -> None:
         (b"port = \n", "not TOML"),
         (b"name = '\xff'\n", "not UTF-8"),
         (b"port = 'many'\n", "port"),
-        (b"suspect_after = '9s'\nunreachable_after = '3s'\n", "unreachable_after"),
+        (b"unreachable_after = '9s'\npresumed_dead_after = '3s'\n", "unreachable_after"),
     ],
     ids=["unknown-key", "no-toml", "no-text", "no-number", "do-not-fit"],
 )

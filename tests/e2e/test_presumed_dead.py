@@ -19,7 +19,6 @@ from tests.e2e.hosts import Hosts, why_impossible
 PRESUMED_DEAD_AFTER_S = 4
 OPTIONS = (
     "--gossip-interval=100ms",
-    "--suspect-after=700ms",
     "--unreachable-after=2s",
     f"--presumed-dead-after={PRESUMED_DEAD_AFTER_S}s",
     "--reconnect-max=1s",

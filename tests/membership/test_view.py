@@ -164,6 +164,18 @@ def test_whoever_leaves_says_so_itself_and_refutes_nothing() -> None:
     assert (ME, SAYS_LEFT) in made.digest()
 
 
+def test_who_takes_the_address_of_another_has_that_one_probed_next() -> None:
+    made = view()
+    made.add(50, made.peers[B].address, 0)
+    assert made.order.next() == B
+    made.add(51, made.peers[B].address, 0)
+    for replica in (51, 50, B):
+        made.remove(replica)
+        made._check()
+    made.add(52, f"10.0.0.{B}:1", 0)
+    assert made.at_address == {f"10.0.0.{r}:1": r for r in (A, C, D)} | {f"10.0.0.{B}:1": 52}
+
+
 def test_unreachable_is_no_end() -> None:
     made = view()
     made.found_unreachable(made.peers[A], 0, ME, 0)

@@ -25,8 +25,9 @@ from marmoset.codec.messages import (
     vector_pairs,
 )
 from marmoset.codec.operations import AnyOperation, Assign
+from marmoset.codec.packets import SAYS_ALIVE, Ack, Claim, Packet, Ping, decode_packet, encode_head, join_updates
 from marmoset.config import Config
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
+from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.sim.history import History
 from marmoset.sim.host import Host
 from marmoset.sim.network import Conditions, Network
@@ -67,6 +68,9 @@ class Alone:
         self.notices: list[Notify] = []
         self.exit: Exit | None = None
         self.timers: list[tuple[int, int]] = []
+        self.packets: list[tuple[str, bytes]] = []
+        self.answering: dict[int, int] = {}
+        """Members that the test has answer every ping and refute what is said against them, with their incarnations."""
         self._readers: dict[int, tuple[FrameReader, MessageReader]] = {}
         self._resumed: dict[int, int] = {}
         self._links = 0
@@ -84,6 +88,9 @@ class Alone:
                         data = message_reader.feed(payload)
                         if data is not None:
                             self.said[effect.link].append(decode(data))
+                elif isinstance(effect, SendPacket):
+                    self.packets.append((effect.address, effect.data))
+                    self._answer(effect.address, decode_packet(effect.data))
                 elif isinstance(effect, SetTimer):
                     self.timers.append((self.time.now + effect.delay_ms, effect.token))
                 elif isinstance(effect, Close):
@@ -94,6 +101,17 @@ class Alone:
                     self.notices.append(effect)
                 else:
                     self.exit = effect
+
+    def _answer(self, address: str, packet: Packet) -> None:
+        body = packet.body
+        if isinstance(body, Ping) and body.target in self.answering:
+            for update in packet.updates:
+                if isinstance(update, Claim) and update.subject == body.target and update.kind != SAYS_ALIVE:
+                    self.answering[body.target] = update.incarnation + 1
+            incarnation = self.answering[body.target]
+            ack = Ack(body.seq, body.target, incarnation)
+            head = encode_head(self.config.cluster, body.target, incarnation, ack)
+            self.node.handle_packet(address, join_updates(head, []))
 
     def link(self, address: str = "") -> int:
         """A new link, opened by us if there is an address."""
@@ -210,7 +228,7 @@ class Alone:
     ) -> Gossip:
         wall = self.time.wall if wall_ms is None else wall_ms
         return Gossip(
-            replica, counter, wall, [], [(replica, counter)], unreachable or [], stalled or [], self.time.now, answer
+            replica, counter, wall, [], [(replica, 0)], unreachable or [], stalled or [], self.time.now, answer
         )
 
     def events(self, event: str) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ from tests.node.group import Alone, Group
 
 
 def a_group(size: int) -> Group:
-    return Group(size, suspect_after=1000, unreachable_after=2000, presumed_dead_after=20_000)
+    return Group(size, unreachable_after=2000, presumed_dead_after=20_000)
 
 
 def why(group: Group, number: int, name: str) -> str:

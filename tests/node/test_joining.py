@@ -84,7 +84,7 @@ def test_a_restart_under_the_same_name_buries_the_predecessor_without_waiting() 
     group.write(2, b"meanwhile")
     group.hosts[2].start((group.hosts[0].address,))
     took = group.until(group.is_whole)
-    assert took < group[1].config.unreachable_after + 3000
+    assert took < 8000
     assert group.values() == [b"meanwhile"] * 3
     group.until(group.is_at_rest)
     assert all(old in node.replica.roster.graves and old not in node.replica.seen for node in group.nodes())

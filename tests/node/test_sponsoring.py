@@ -18,7 +18,10 @@ def sizes(node: Node) -> dict[str, int]:
         **{name: getattr(replica, name) for name in ("seen", "contexts")},
         **{f"known {r}": row for r, row in enumerate(stability.known.values())},
         "queues": replica.log.queues,
-        "contacts": node.membership.contacts,
+        "contacts": node.membership.peers,
+        "suspects": node.membership.view.suspects,
+        "unreachable": node.membership.view.unreachable,
+        "addresses": node.membership.view.at_address,
         "clock offsets": node.meeting.clock_offsets,
         "evidence": node.burying._evidence,
         "ripe": node.burying._ripe_ms,
@@ -34,7 +37,7 @@ def sizes(node: Node) -> dict[str, int]:
 
 
 def test_a_thousand_restarts_leave_no_table_larger() -> None:
-    group = Group(3, suspect_after=400, unreachable_after=800, grave_memory=GRAVE_MEMORY_MS)
+    group = Group(3, unreachable_after=800, grave_memory=GRAVE_MEMORY_MS)
     host, join = group.hosts[2], (group.hosts[0].address, group.hosts[1].address)
     settled: list[list[dict[str, int]]] = []
     graves_max = 0

@@ -110,3 +110,25 @@ def test_of_a_crash_a_prefix_arrives_or_nothing_at_all(silent: bool) -> None:
         assert b"one,two,three,".startswith(b.data) and b.told == [CLOSED]
         lengths.add(len(b.data))
     assert lengths == {0} if silent else len(lengths) > 3
+
+
+def test_datagrams_are_lost_doubled_overtaken_and_cut() -> None:
+    world, network, a, b, _ = pair(latency_us_max=50_000, loss_share=0.2)
+    got: list[tuple[str, bytes]] = []
+    a.address, b.address = "a:1", "b:1"
+    b.receive_datagram = lambda address, data: got.append((address, data))
+    network.hosts["b:1"] = b  # type: ignore[assignment]
+    sent = [b"%d" % i for i in range(500)]
+    for data in sent:
+        network.send_datagram(a, "b:1", data)  # type: ignore[arg-type]
+    network.send_datagram(a, "nobody:1", b"x")  # type: ignore[arg-type]
+    world.run_until(10**6)
+    payloads = [data for _, data in got]
+    assert {address for address, _ in got} == {"a:1"} and set(payloads) < set(sent)
+    assert 330 < len(set(payloads)) < 460, "a fifth is lost"
+    assert len(payloads) > len(set(payloads)), "some came twice"
+    assert payloads != sorted(payloads, key=sent.index)
+    network.cut([("a", "b")])
+    network.send_datagram(a, "b:1", b"cut")  # type: ignore[arg-type]
+    world.run_until(2 * 10**6)
+    assert b"cut" not in [data for _, data in got]

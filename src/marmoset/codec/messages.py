@@ -96,6 +96,7 @@ class Report(Message, tag=4, frozen=True):
 class Gossip(Message, tag=5, frozen=True):
     """A meeting: own id and clock, version vector, what the sender knows of everyone. Symmetrical: it is answered.
 
+    `counter` is the sender's incarnation, and `peers` what it holds of everyone, as `Swim.digest` has it.
     `unreachable` says for how many milliseconds, without a break, the sender has found members unreachable, `stalled`
     for how many they have lacked something and taken nothing.
     """

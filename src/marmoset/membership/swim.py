@@ -58,6 +58,7 @@ SEQ_LIMIT: Final = 1 << 32
 EXCHANGE_FREE: Final = 32
 """Up to so many members the exchange interval is kept; each doubling beyond adds one interval."""
 LEAVE_PACKETS: Final = 8
+ASKED_MAX: Final = 64
 
 COUNTERS: Final = (
     "packets_in",
@@ -104,6 +105,7 @@ class Swim:
         self._retry_ms = now_ms + self._jittered(profile.retry_interval_ms)
         self._exchange_ms = now_ms + self._jittered(profile.exchange_interval_ms)
         self._seen_ms = now_ms
+        self._asked: dict[int, tuple[ReplicaId, list[ReplicaId]]] = {}
         self._retried: list[ReplicaId] = []
 
     def _jittered(self, ms: int) -> int:
@@ -330,6 +332,9 @@ class Swim:
             return
         if peer is not None and sender == ack.target:
             peer.is_told = True
+        asked = self._asked.get(ack.seq)
+        if asked is not None and asked[0] == ack.target and sender in asked[1] and ack.target in self.peers:
+            self.peers[ack.target].heard(now_ms)
         probe = self._probe
         if probe is None or probe.seq != ack.seq or probe.target != ack.target:
             return
@@ -374,6 +379,22 @@ class Swim:
             return
         peer.details = update.details
         self.view.found_alive(peer, update.incarnation, now_ms)
+
+    def ask(self, replica: ReplicaId) -> None:
+        """Look for a member out of turn and by all ways at once: itself, helpers and its link. Whether it was heard is
+        told by `is_heard_since`; nothing follows from silence."""
+        peer = self.peers.get(replica)
+        if peer is None:
+            return
+        seq = self._next_seq()
+        helpers = self.view.order.sample(self.profile.helpers, self.view.unreachable, replica)
+        self._asked[seq] = (replica, helpers)
+        if len(self._asked) > ASKED_MAX:
+            del self._asked[next(iter(self._asked))]
+        self._send(peer.address, Ping(seq, replica), peer)
+        for helper in helpers:
+            self._send(self.peers[helper].address, PingRequest(seq, replica), self.peers[helper])
+        self.effects.append(ProbeLink(replica))
 
     # -- links
 
@@ -441,6 +462,18 @@ class Swim:
         """How surprising the silence of a member is; see `membership.phi`."""
         peer = self.peers.get(replica)
         return 0.0 if peer is None or peer.arrivals is None else peer.arrivals.phi(now_ms - peer.heard_ms)
+
+    def explain(self, replica: ReplicaId, now_ms: int) -> list[str]:
+        """What speaks for the state of a member, for people; `evidence` has what led to it."""
+        peer = self.peers.get(replica)
+        if peer is None:
+            return ["it is not followed"]
+        told = [peer.state, f"heard {self.silent_ms(replica, now_ms) / 1000:.1f} s ago"]
+        told += [f"incarnation {peer.incarnation}", f"phi {self.phi(replica, now_ms):.1f}"]
+        if peer.suspicion is not None:
+            left_ms = max(0, peer.suspicion.due_ms - now_ms)
+            told.append(f"suspected by {len(peer.suspicion.accusers)}, {left_ms / 1000:.1f} s left to refute")
+        return told
 
     def evidence(self, replica: ReplicaId) -> list[Evidence]:
         """Why a member is held what it is held, oldest first; at most `TRAIL_LENGTH` events."""

@@ -93,7 +93,7 @@ class View:
         """Stop following a member."""
         peer = self.peers.pop(replica, None)
         if peer is not None:
-            if self.at_address[peer.address] == replica:
+            if self.at_address.get(peer.address) == replica:
                 del self.at_address[peer.address]
             self.suspects.pop(replica, None)
             self.unreachable.pop(replica, None)
@@ -151,7 +151,6 @@ class View:
         if not verdict(peer.state, SAYS_ALIVE, incarnation, peer.incarnation):
             return
         before, peer.incarnation = peer.state, incarnation
-        peer.heard_ms = max(peer.heard_ms, now_ms)
         self._become(peer, ALIVE, now_ms)
         if before != ALIVE:
             peer.note(now_ms, REFUTED if before == SUSPECT else HEARD_AGAIN, peer.replica)

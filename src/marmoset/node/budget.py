@@ -11,7 +11,7 @@ see `Burying`.
 from typing import TYPE_CHECKING, Final, final
 
 from marmoset.ids import ReplicaId
-from marmoset.membership.gossip import UNREACHABLE
+from marmoset.membership.states import UNREACHABLE
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node
@@ -86,8 +86,7 @@ class LogBudget:
         past = min(size - (budget - last_quarter), last_quarter)
         if past <= 0:
             return 0
-        now = node.time.monotonic_ms()
-        if all(r == node.replica.me or node.membership.state(r, now) == UNREACHABLE for r in self.lacking()):
+        if all(r == node.replica.me or node.membership.state(r) == UNREACHABLE for r in self.lacking()):
             return 0  # nobody would catch up meanwhile
         return node.config.write_delay_max * past // last_quarter
 

@@ -6,7 +6,7 @@ meetings. An answer repeats the moment, on our own monotonic clock, at which we 
 that moment, wherever it was held up since, and counts only while that is not long ago. It counts from members that are
 linked and alive, and is taken as it was when it was given: nobody's silence is prolonged in thought.
 
-A machine that slept has found nothing: `Membership.unreachable_ms` starts anew after lost ticks, and a held step of the
+A machine that slept has found nothing: `Swim.unreachable_ms` starts anew after lost ticks, and a held step of the
 wall clock, which is how a suspended machine shows on others, voids what was found before it.
 
 Everybody in a majority comes to the same conclusion at about the same time. So that not all of them log it, the lowest
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, final
 from marmoset.codec.operations import Bury, RosterOperation
 from marmoset.errors import UsageError
 from marmoset.ids import ReplicaId, id_text, parse_id
-from marmoset.membership.gossip import ALIVE, UNREACHABLE
+from marmoset.membership.states import ALIVE, UNREACHABLE
 from marmoset.node.states import SERVING
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Burying:
 
     def evidence(self) -> tuple[list[tuple[ReplicaId, int]], list[tuple[ReplicaId, int]]]:
         """What a meeting tells of members that are unreachable and of those that are stalled. O(members)."""
-        followed = sorted(self._node.membership.contacts)
+        followed = sorted(self._node.membership.peers)
         unreachable = ((replica, self.unreachable_ms(replica)) for replica in followed)
         stalled = ((replica, self.stalled_ms(replica)) for replica in followed)
         return [each for each in unreachable if each[1]], [each for each in stalled if each[1]]
@@ -142,8 +142,8 @@ class Burying:
 
     def in_touch(self) -> list[ReplicaId]:
         """The members that are linked and alive, in the order of ids. O(members)."""
-        node, now = self._node, self._node.time.monotonic_ms()
-        return sorted(replica for replica in node.linked if node.membership.state(replica, now) == ALIVE)
+        node = self._node
+        return sorted(replica for replica in node.linked if node.membership.state(replica) == ALIVE)
 
     def has_majority(self, without: list[ReplicaId]) -> bool:
         """Whether we are in touch with a majority of the roster, some not counted. O(members)."""
@@ -261,9 +261,8 @@ class Burying:
         if node.state != SERVING:
             raise UsageError(f"this node is {node.state} and cannot bury anybody")
         if not force:
-            now = node.time.monotonic_ms()
             for replica in chosen:
-                state = node.membership.state(replica, now)
+                state = node.membership.state(replica)
                 if state != UNREACHABLE:
                     raise UsageError(
                         f"{name} is {state}: only a member that is unreachable is buried. "

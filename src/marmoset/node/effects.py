@@ -33,6 +33,14 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class SendPacket:
+    """Send a datagram to the address of a node; it may be lost."""
+
+    address: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Dial:
     """Open a link to an address; answered by `handle_dialled` or `handle_dial_failed`."""
 
@@ -71,4 +79,4 @@ class Exit:
     why: str
 
 
-Effect = Send | Dial | Close | SetTimer | Notify | Exit
+Effect = Send | SendPacket | Dial | Close | SetTimer | Notify | Exit

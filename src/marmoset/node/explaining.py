@@ -128,6 +128,10 @@ class Explaining:
             return lines + self._waits_of(replica) + self.trail.told(replica, now)
         link = "linked" if replica in node.linked else "not linked, it is dialled again and again"
         lines.append(f"liveness: {'; '.join(node.membership.explain(replica, now))}; {link}")
+        for event in reversed(node.membership.evidence(replica)):
+            by = "this node" if event.by == node.replica.me else self._name(event.by)
+            ago = seconds(now - event.at_ms)
+            lines.append(f"liveness: {ago} ago: {event.what}, by {by}, at incarnation {event.incarnation}")
         if replica not in roster.buried and replica not in roster.left:
             lines += self._towards_burial(replica)
         return lines + self._waits_of(replica) + self.trail.told(replica, now)

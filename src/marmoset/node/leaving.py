@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, final
 
 from marmoset.codec.operations import Leave
 from marmoset.ids import ReplicaId
-from marmoset.membership.gossip import UNREACHABLE
+from marmoset.membership.states import UNREACHABLE
 from marmoset.node.effects import Exit
 from marmoset.node.states import DEAD, JOINING, LEAVING, LEFT, REHABILITATING, SERVING, WAITING
 
@@ -58,7 +58,7 @@ class Leaving:
         dot = replica.roster.left[replica.me]
         others = replica.roster.present()
         missing = [r for r in others if r not in self.told and not replica.is_known_to(r, dot)]
-        reachable = [r for r in missing if node.membership.state(r, now) != UNREACHABLE]
+        reachable = [r for r in missing if node.membership.state(r) != UNREACHABLE]
         if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
             self._exit(0, "left")
         elif now >= self._deadline_ms:
@@ -66,5 +66,6 @@ class Leaving:
             self._exit(1, f"left without knowing whether {names} know it, within leave_timeout")
 
     def _exit(self, code: int, why: str) -> None:
+        self._node.liveness.leave()
         self._node.become(LEFT)
         self._node.effects.append(Exit(code, why))

@@ -8,8 +8,7 @@ trip: a peer out of bound is refused, and a node that is out of bound against a 
 from typing import TYPE_CHECKING, Final, final
 
 from marmoset.codec.messages import Gossip, vector_pairs
-from marmoset.ids import ReplicaId, id_text
-from marmoset.membership.gossip import ALIVE
+from marmoset.ids import ReplicaId
 
 if TYPE_CHECKING:
     from marmoset.node.links import Link
@@ -47,7 +46,7 @@ class Meeting:
         those that were compared with it agree (DESIGN.md 3.8); a Hello, which may have waited for us for long, says
         nothing about that. O(members)."""
         node = self._node
-        if replica not in node.membership.contacts:  # it has left, or was buried, and its link is about to end
+        if replica not in node.membership.peers:  # it has left, or was buried, and its link is about to end
             return
         limit = node.config.clock_skew_max
         self.clock_offsets[replica] = offset_ms
@@ -68,18 +67,12 @@ class Meeting:
         """A gossip interval has passed. O(members)."""
         node, now = self._node, self._node.time.monotonic_ms()
         node.wall_ms()  # notice steps, written to or not
-        for replica, before, state in node.membership.tick(now):
-            member = node.replica.roster.members.get(replica)
-            node.explaining.note(replica, f"liveness: {state}, was {before}")
-            name = member.name if member is not None else id_text(replica)
-            node.notify("info" if state == ALIVE else "warning", f"member is {state}", name=name, was=before)
         if not node.is_member():
             return
         self._unblock(now)
-        linked = [replica for replica in node.linked if replica in node.replica.roster.members]
-        peer = node.membership.choose(linked, node.rng)
-        if peer is not None:
-            self.meet(peer)
+        linked = sorted(replica for replica in node.linked if replica in node.replica.roster.members)
+        if linked:
+            self.meet(node.rng.choice(linked))
 
     def _unblock(self, now_ms: int) -> None:
         """Ask for everything where leaving out has made a stream wait for too long, or hold too much."""
@@ -104,7 +97,7 @@ class Meeting:
         node, replica = self._node, self._node.replica
         message = Gossip(
             replica.me,
-            node.membership.counter,
+            node.membership.incarnation,
             node.time.wall_ms(),
             vector_pairs(replica.seen),
             node.membership.digest(),
@@ -120,7 +113,8 @@ class Meeting:
     def handle_gossip(self, link: "Link", message: Gossip) -> None:
         """The other side of a meeting has come. O(members)."""
         node, now = self._node, self._node.time.monotonic_ms()
-        node.membership.merge(message.peers, now)
+        node.membership.handle_link_heard(link.peer, now)
+        node.membership.merge(message.peers, link.peer, now)
         if not message.answer:
             self._tell(link, answer=True, echo_ms=message.echo_ms)
             return

@@ -32,7 +32,7 @@ from marmoset.config import Config
 from marmoset.errors import InternalError, PeerError, UsageError
 from marmoset.ids import ReplicaId, id_text, new_replica_id
 from marmoset.keyspace import Keyspace
-from marmoset.membership.gossip import Membership
+from marmoset.membership.swim import Swim
 from marmoset.node import reports
 from marmoset.node.addresses import is_loopback, own_address
 from marmoset.node.bootstrapping import Bootstrapping
@@ -45,11 +45,13 @@ from marmoset.node.greeting import Greeting
 from marmoset.node.joining import Joining
 from marmoset.node.leaving import Leaving
 from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
+from marmoset.node.liveness import Liveness
 from marmoset.node.meeting import Meeting
 from marmoset.node.refusals import refusal
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
 from marmoset.node.states import JOINING, LEAVING, LEFT, NODE_STATES, REHABILITATING, SERVING, WAITING
+from marmoset.node.unsound import end_unsound
 from marmoset.node.waiting import Waiting
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.expiry import remove_passed
@@ -91,7 +93,8 @@ class Node:
             clock_skew_max_ms=config.clock_skew_max,
             memory_bytes_max=config.rehabilitation_memory,
         )
-        self.membership = self._new_membership()
+        self.liveness = Liveness(self)
+        self.membership: Swim = self.liveness.begin()
         self.links: dict[int, Link] = {}
         self.linked: dict[ReplicaId, Link] = {}
         self.keyring: Keys | None = None
@@ -150,14 +153,10 @@ class Node:
     def become_replica(self) -> None:
         """Take a fresh id and begin from nothing."""
         self.replica.begin(new_replica_id(self.rng))
-        self.membership = self._new_membership()
+        self.membership = self.liveness.begin()
         self.meeting.clock_offsets.clear()
         self.wall_clock = WallClock(self.config.clock_skew_max)  # nothing was stamped under this id yet
         self._roster_seen = -1
-
-    def _new_membership(self) -> Membership:
-        config = self.config
-        return Membership(self.replica.me, config.suspect_after, config.unreachable_after, config.gossip_interval)
 
     def become(self, state: str) -> None:
         """Go to another state of the table; `serving` is told to the shell, which then says `ready`."""
@@ -250,6 +249,12 @@ class Node:
             self._break(source, problem)
         self._settle()
 
+    def handle_packet(self, address: str, data: bytes) -> None:
+        """A datagram has come, opened already. What no member sends is dropped and counted."""
+        if not self.replica.unsound:
+            self.liveness.handle_packet(address, data)
+            self._settle()
+
     def handle_timer(self, token: int) -> None:
         """A timer that we set is due."""
         kind = self._timers.pop(token, None)
@@ -266,6 +271,8 @@ class Node:
                 self._fold()
             except InternalError as problem:
                 self._tell_of(problem, "", "")
+        elif kind == "liveness":
+            self.liveness.handle_timer(token)
         elif kind == "dial":
             self.dialling.handle_timer()
         elif kind == "join":
@@ -295,11 +302,16 @@ class Node:
             self._arm(kind, delay_ms)
 
     def _arm(self, kind: str, delay_ms: int) -> None:
+        self._armed.add(kind)
+        self.set_timer(kind, delay_ms)
+
+    def set_timer(self, kind: str, delay_ms: int) -> int:
+        """Have `handle_timer` called for a kind of timer, beside others of that kind; its token."""
         token = self._next_token
         self._next_token += 1
         self._timers[token] = kind
-        self._armed.add(kind)
         self.effects.append(SetTimer(token, delay_ms))
+        return token
 
     def _jittered(self, delay_ms: int) -> int:
         return max(1, round(delay_ms * self.rng.uniform(0.75, 1.25)))
@@ -343,18 +355,6 @@ class Node:
         self.counters["internal_errors"] += 1
         self.notify("error", "internal error", peer=peer or address, problem=str(problem))
 
-    def _end_unsound(self) -> None:
-        """Something was changed by half: serve nobody from it. A newcomer begins from nothing; a member sends what its
-        clients wrote, which is sound, and ends. What the others have is whole: it may come back under its name."""
-        if self.state in (WAITING, JOINING):
-            self.notify("warning", "unsound, beginning again", why=self.replica.unsound)
-            self.joining.begin_again()
-        elif self.state != LEFT:
-            self.pump_all()
-            self.notify("error", "unsound", why=self.replica.unsound)
-            self.become(LEFT)
-            self.effects.append(Exit(1, f"not to be relied on any more, restart it: {self.replica.unsound}"))
-
     def _open(self, link: Link) -> None:
         self.links[link.number] = link
         self.greeting.hello(link)
@@ -366,6 +366,7 @@ class Node:
             link.snapshot.close()
         if self.linked.get(link.peer) is link:
             del self.linked[link.peer]
+            self.membership.handle_link_lost(link.peer)
             self.notify("info", "link lost", peer=link.peer_name)
             self.explaining.note(link.peer, "link lost")
             self._roster_seen = -1  # it is to be dialled again
@@ -486,7 +487,7 @@ class Node:
     def _settle(self) -> None:
         """Carry out what follows from the new state: the roster's changes, what is to be sent, what is to be folded."""
         if self.replica.unsound:
-            self._end_unsound()
+            end_unsound(self)
             return
         if self.replica.roster_version != self._roster_seen:
             self._roster_seen = self.replica.roster_version
@@ -505,6 +506,7 @@ class Node:
         if self.state == JOINING:
             self.joining.check_complete()
         self.leaving.check()
+        self.liveness.carry_out()
 
     def pump_all(self) -> None:
         """Send every linked peer what it lacks, as far as it takes it."""
@@ -518,13 +520,9 @@ class Node:
 
     def _roster_changed(self) -> None:
         """Follow, dial and feed exactly the members of the roster."""
-        roster, me, now = self.replica.roster, self.replica.me, self.time.monotonic_ms()
+        roster, me = self.replica.roster, self.replica.me
         present = [r for r in roster.present() if r != me]
-        for replica in present:
-            self.membership.add(replica, now)
-        for replica in sorted(set(self.membership.contacts) - set(present)):
-            self.membership.remove(replica)
-            self.meeting.clock_offsets.pop(replica, None)
+        self.liveness.follow(present)
         for link in list(self.linked.values()):
             if link.peer in roster.buried or link.peer in roster.graves:
                 self._refuse_buried(link)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, final
 from marmoset.codec.messages import Refuse
 from marmoset.errors import UsageError
 from marmoset.ids import Dot, ReplicaId, id_text, parse_id
-from marmoset.membership.gossip import ALIVE
+from marmoset.membership.states import ALIVE
 from marmoset.node.states import DEAD, LEAVING, REHABILITATING, SERVING, WAITING
 from marmoset.replication.places import Renamed
 from marmoset.replication.rehabilitation import Exile, Rehabilitation, replay, sort_held
@@ -70,8 +70,7 @@ class Rehabilitating:
         roster = node.replica.roster
         if not peer or node.state == LEAVING or peer in roster.members or peer in roster.graves:
             return False  # who is about to leave is forgotten in good order by those who come after
-        now = node.time.monotonic_ms()
-        voters = [r for r in node.linked if node.membership.state(r, now) == ALIVE]
+        voters = [r for r in node.linked if node.membership.state(r) == ALIVE]
         return not roster.is_majority([node.replica.me, *voters])
 
     def begin(self, link: "Link", refusal: Refuse) -> None:

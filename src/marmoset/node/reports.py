@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 COUNTERS: Final = (
     "burials_automatic",
+    "datagrams_refused",
     "frames_bad",
     "handshakes_failed",
     "internal_errors",
@@ -26,6 +27,7 @@ def status(node: "Node") -> dict[str, str | int]:
     """What the node is doing. O(members + shards)."""
     replica = node.replica
     keyspace, log, roster = replica.keyspace, replica.log, replica.roster
+    counters = {**replica.counters, **node.counters, **node.membership.counters}
     held = sum(link.stream.held_bytes for link in node.linked.values() if link.stream is not None)
     return {
         "name": node.name,
@@ -52,7 +54,7 @@ def status(node: "Node") -> dict[str, str | int]:
         **{f"snapshot_out_{name}": number for name, number in node.sponsoring.progress().items()},
         "rehabilitating": node.rehabilitating.operations_left,
         "report": len(node.rehabilitating.report),
-        **{name: count for name, count in sorted({**replica.counters, **node.counters}.items())},
+        **{name: count for name, count in sorted(counters.items())},
     }
 
 
@@ -67,7 +69,7 @@ def members(node: "Node") -> list[dict[str, str | int]]:
                 "name": member.name,
                 "id": id_text(replica),
                 "address": member.address,
-                "state": standing if standing == "presumed dead" else node.membership.state(replica, now),
+                "state": standing if standing == "presumed dead" else node.membership.state(replica),
                 "standing": standing,
                 "linked": int(replica in node.linked),
                 "last_contact_ms": node.membership.silent_ms(replica, now),

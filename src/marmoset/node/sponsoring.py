@@ -76,8 +76,7 @@ class Sponsoring:
             link.become(ADMITTING)
             self._admissions.append(_Admission(link, hello, predecessors, node.time.monotonic_ms()))
             node.notify("info", "a newcomer has the name of a member, asking that member", name=hello.name)
-            for replica in predecessors:
-                node.meeting.meet(replica)
+            self._ask(predecessors)
             node.arm("sponsor", 2 * self._settle_ms)
 
     def handle_timer(self) -> None:
@@ -94,6 +93,8 @@ class Sponsoring:
     def handle_interval(self) -> None:
         """Once in a gossip interval."""
         node, now = self._node, self._node.time.monotonic_ms()
+        for admission in self._admissions:
+            self._ask(admission.predecessors)
         for link in list(node.links.values()):
             if self._sponsors(link) and now - link.heard_ms > node.config.join_timeout:
                 node.notify("warning", "no sign of life from a newcomer, giving it up", name=link.peer_name)
@@ -130,6 +131,11 @@ class Sponsoring:
         replica = self._node.replica
         member = replica.roster.members.get(link.peer)
         return member is not None and not member.born and replica.roster.joins.get(link.peer, (0, 0))[0] == replica.me
+
+    def _ask(self, predecessors: list[ReplicaId]) -> None:
+        """Look for members by all ways at once; whether they were heard is decided when their time is up."""
+        for replica in predecessors:
+            self._node.membership.ask(replica)
 
     def handle_closed(self, link: "Link") -> None:
         """A link is gone: with it a newcomer that was not born yet."""

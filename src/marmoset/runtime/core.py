@@ -25,10 +25,11 @@ from marmoset.codec.sealing import NO_KEYRING, SealError
 from marmoset.config import Config
 from marmoset.errors import PeerError
 from marmoset.logs import described, log
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
+from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
+from marmoset.runtime.datagrams import Datagrams
 from marmoset.runtime.keyring import KeyringFile
 from marmoset.runtime.links import Link
-from marmoset.runtime.sockets import BACKLOG, listen, port_of
+from marmoset.runtime.sockets import BACKLOG, listen_twice, port_of
 from marmoset.units import parse_address
 
 P = ParamSpec("P")
@@ -79,6 +80,8 @@ class Runtime:
         self._lingering: set[Link] = set()  # closed by the node, while what was written is still being sent
         self._link_last = 0
         self._listener: socket.socket | None = None
+        self._bound: socket.socket | None = None
+        self._datagrams: Datagrams | None = None
         self._server: asyncio.Server | None = None
         self._dialling: set[asyncio.Task[None]] = set()
         self._timers: dict[int, asyncio.TimerHandle] = {}
@@ -98,14 +101,16 @@ class Runtime:
         """
         if self.config.keyring:
             self._keyring = KeyringFile(self.config.keyring, self._ring_changed, self._keys_in_use)
-        self._listener = listen(self.config.bind, self.config.gossip_port, "links between nodes")
+        self._listener, self._bound = listen_twice(self.config.bind, self.config.gossip_port, "links between nodes")
         self.config = replace(self.config, gossip_port=port_of(self._listener))
         self.node = Node(self.config, SystemTime(), random.Random(secrets.randbits(128)))
         self.node.keyring = self._keyring
 
     async def start(self) -> None:
         """Accept links and begin or join a group. Raises `UsageError` when the node refuses its settings."""
-        assert self._listener is not None
+        assert self._listener is not None and self._bound is not None
+        self._datagrams = Datagrams(self._ring, self.config.cluster, self._on_packet, self._on_refused)
+        await self._datagrams.open(self._bound)
         self._server = await self._loop.create_server(self._accept, sock=self._listener, backlog=BACKLOG)
         with self.lock:
             self.node.start()
@@ -145,6 +150,10 @@ class Runtime:
             self._server.close()
         elif self._listener is not None:
             self._listener.close()
+        if self._datagrams is not None:
+            self._datagrams.close()
+        elif self._bound is not None:
+            self._bound.close()
         for task in list(self._dialling):
             task.cancel()
         for timer in self._timers.values():
@@ -213,6 +222,9 @@ class Runtime:
                         link = self._links.get(effect.link)
                         if link is not None:
                             link.write(effect.data)
+                    elif type(effect) is SendPacket:
+                        if self._datagrams is not None:
+                            self._datagrams.send(effect.address, effect.data)
                     else:
                         self._carry_out(effect)
         finally:
@@ -242,6 +254,16 @@ class Runtime:
                     self.exited.set_result(effect)
             case _:
                 raise AssertionError(f"no such effect: {effect!r}")
+
+    # Datagrams
+
+    def _on_packet(self, address: str, packet: bytes) -> None:
+        if not self._closed:
+            self._tell(self.node.handle_packet, address, packet)
+
+    def _on_refused(self) -> None:
+        with self.lock:
+            self.node.counters["datagrams_refused"] += 1
 
     # Timers
 
@@ -360,6 +382,8 @@ class Runtime:
         """End the links whose key is not in the ring any more; they are dialled again and agree on another."""
         ring = self._ring
         assert ring is not None
+        if self._datagrams is not None:
+            self._datagrams.use(ring)
         for link in list(self._links.values()):
             if ring.find(link.channel.key_id) is None:
                 log("info", "link is made anew", {"peer": link.peer, "why": "its key was taken out of the keyring"})

@@ -9,6 +9,7 @@ from marmoset.errors import MarmosetError
 from marmoset.units import address_text
 
 BACKLOG: Final = 4096
+FREE_PORT_TRIES: Final = 50
 _REASONS: Final = {
     errno.EADDRINUSE: "the port is in use",
     errno.EADDRNOTAVAIL: "this machine has no such address",
@@ -42,6 +43,28 @@ def listen(host: str, port: int, purpose: str) -> socket.socket:
         reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         raise ListenError(f"cannot listen for {purpose} on {address_text(host, port)}: {reason}") from error
     return listener
+
+
+def listen_twice(host: str, port: int, purpose: str) -> tuple[socket.socket, socket.socket]:
+    """A socket that listens on `host:port`, and one for datagrams on the same port; for 0 a port that is free for both.
+
+    Raises:
+        ListenError: it says what stands in the way.
+    """
+    for _ in range(1 if port else FREE_PORT_TRIES):
+        listener = listen(host, port, purpose)
+        datagrams = socket.socket(listener.family, socket.SOCK_DGRAM)
+        try:
+            datagrams.setblocking(False)
+            datagrams.bind(listener.getsockname())
+        except OSError as error:
+            listener.close()
+            datagrams.close()
+            reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+            problem = ListenError(f"cannot listen for datagrams on {address_text(host, port)}: {reason}")
+            continue
+        return listener, datagrams
+    raise problem
 
 
 def port_of(listener: socket.socket) -> int:

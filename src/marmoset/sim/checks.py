@@ -227,7 +227,7 @@ def check_rest(cluster: Cluster) -> None:
         if replica.roster.left or replica.roster.buried:
             raise Breach(f"{host.name} has somebody in its roster who is gone")
         others = members - {replica.me}
-        if set(node.membership.contacts) != others or not set(node.meeting.clock_offsets) <= others:
+        if set(node.membership.peers) != others or not set(node.meeting.clock_offsets) <= others:
             raise Breach(f"{host.name} follows somebody who is no member")
         held = sum(link.stream.held_bytes for link in node.linked.values() if link.stream is not None)
         if held:

@@ -44,7 +44,6 @@ class Cluster:
             port=0,
             gossip_port=FIRST_PORT + number,
             gossip_interval=knobs.gossip_interval_ms,
-            suspect_after=knobs.suspect_after_ms,
             unreachable_after=knobs.unreachable_after_ms,
             join_timeout=knobs.join_timeout_ms,
             reconnect_max=2000,

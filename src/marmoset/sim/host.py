@@ -12,8 +12,9 @@ from typing import Final, final
 
 from marmoset.codec.channel import RANDOM_BYTES, Channel
 from marmoset.codec.keyring import Keyring
+from marmoset.codec.sealing import PacketSealer, SealError
 from marmoset.config import Config
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
+from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.session import Clients, Session
 from marmoset.sim.history import Breach, History, Witness
 from marmoset.sim.network import CLOSED, PAUSED, Network, Wire
@@ -23,6 +24,8 @@ WALL_EPOCH_MS: Final = 1_700_000_000_000
 HANDSHAKE_US: Final = 3000 * US_PER_MS
 FORBIDDEN_EVENTS: Final = ("internal error", "bad message")
 """What no correct node may say among correct nodes."""
+DATAGRAMS_WAITING_MAX: Final = 500
+"""What the kernel of a stopped host keeps."""
 NAP_US_MIN: Final = 2_000_000
 """Stops of this length are long enough that a node has to notice them."""
 
@@ -71,6 +74,8 @@ class Host:
         """Shrinks the limits of a new node."""
         self.keyring = keyring
         self.sealing_rng = Random(f"{config.name} sealing {[] if keyring is None else keyring.ids()}")
+        self._sealer = PacketSealer(keyring, config.cluster, self.sealing_rng.randbytes)
+        self._datagrams_waiting = 0
         self.time = HostTime(world)
         self.node: Node | None = None
         self.witness: Witness | None = None
@@ -126,6 +131,7 @@ class Host:
         self.is_silent = silent
         self._turn_wanted = False
         self._waiting.clear()
+        self._datagrams_waiting = 0
         for wire, side in self._detach_all():
             self.network.drop(wire, side, silent)
         self.network.kick()
@@ -141,6 +147,7 @@ class Host:
         if self.world.now_us - self._stopped_us > NAP_US_MIN:
             self.nap = (self._stopped_us, self.world.now_us)
         waiting, self._waiting = self._waiting, []
+        self._datagrams_waiting = 0
         for action in waiting:
             action()
         self.network.kick()
@@ -265,6 +272,24 @@ class Host:
             node.handle_message(number, payload)
             self.settle()
 
+    def receive_datagram(self, address: str, data: bytes) -> None:
+        """A datagram has come; a stopped host reads it later, if its kernel has room."""
+        node, run = self.node, self.run
+        if node is None:
+            return
+        if self.is_stopped:
+            if self._datagrams_waiting < DATAGRAMS_WAITING_MAX:
+                self._datagrams_waiting += 1
+                self._waiting.append(lambda: self.receive_datagram(address, data) if self.run == run else None)
+            return
+        try:
+            packet = self._sealer.open(data)
+        except SealError:
+            node.counters["datagrams_refused"] += 1
+            return
+        node.handle_packet(address, packet)
+        self.settle()
+
     def tell(self, wire: Wire, side: int, what: str) -> None:
         """A link is paused, resumed or closed; told at once, or when the host goes on."""
         number, run = wire.numbers[side], self.run
@@ -309,6 +334,8 @@ class Host:
                     wire_side = self._wires.get(effect.link)
                     if wire_side is not None:
                         self.network.send(*wire_side, self._channels[effect.link].seal(effect.data))
+                elif isinstance(effect, SendPacket):
+                    self.network.send_datagram(self, effect.address, self._sealer.seal(effect.data))
                 elif isinstance(effect, SetTimer):
                     self._set_timer(effect)
                 elif isinstance(effect, Dial):
@@ -336,6 +363,7 @@ class Host:
         self.node = None
         self.witness = None
         self._waiting.clear()
+        self._datagrams_waiting = 0
         self._turn_wanted = False
         for wire, side in self._detach_all():
             self.network.close(wire, side)

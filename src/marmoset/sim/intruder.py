@@ -75,7 +75,6 @@ class Machine:
             gossip_port=7000 + number,
             join=join,
             gossip_interval=20,
-            suspect_after=100,
             unreachable_after=300,
             join_timeout=500,
             reconnect_min=5,

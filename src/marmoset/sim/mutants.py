@@ -271,7 +271,7 @@ def _dots_used_again() -> list[Patch]:
 
     def become_replica(self: Any) -> None:
         self.replica.begin(crc32(self.config.name.encode()) + 1)
-        self.membership = self._new_membership()
+        self.membership = self.liveness.begin()
         self._roster_seen = -1
 
     return [(node.Node, "become_replica", become_replica)]

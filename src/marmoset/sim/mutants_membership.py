@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from marmoset.codec.operations import Bury
 from marmoset.ids import ReplicaId
-from marmoset.membership import gossip
+from marmoset.membership import swim
 from marmoset.node import bootstrapping, burying, node, waiting
 from marmoset.replication import roster
 from marmoset.sim.hunting import Mutant, Patch
@@ -22,7 +22,7 @@ def _touch_is_evidence() -> list[Patch]:
 
 def _sleeper_blames_others() -> list[Patch]:
     """Whoever slept counts the time that it lost as silence of the others, and says so."""
-    return [(gossip.Membership, "_lost_ms_min", 1 << 60)]
+    return [(swim.Swim, "_late_ms", lambda self, now_ms: 0)]
 
 
 def _buried_leave_the_electorate() -> list[Patch]:

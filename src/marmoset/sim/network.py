@@ -1,10 +1,12 @@
-"""The simulated network (beside the floors): links that keep the order of their bytes, as TCP does.
+"""The simulated network (beside the floors): links that keep the order of their bytes, as TCP does, and datagrams.
 
 A link is two directions. What is sent in one direction arrives in order, each piece a latency after it was sent and
 never before the one ahead of it; sometimes a piece arrives in two parts. A lost packet is a latency that is longer
 by a retransmission. While a direction is cut, everything sent in it waits; a link that has waited for `break_us`
 breaks at both ends, as it would by TCP's own timeouts, and what was under way is lost. A host that is stopped takes
 nothing either, but its kernel answers, so the link stays. Different links are not ordered with one another.
+
+A datagram arrives or does not, now and then twice where the network is lossy, and in no order with others.
 
 Cuts are pairs (from, to) of host names, so a cut can be of one way only. What is blocked is looked at again when a
 cut ends or a host goes on: nothing polls.
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from marmoset.sim.host import Host
 
 RETRANSMIT_US: Final = 200 * US_PER_MS
+DOUBLED_SHARE: Final = 0.02
+"""How many of the datagrams that are not lost come twice, in a lossy network."""
 DIAL_TIMEOUT_US: Final = 1000 * US_PER_MS
 
 PAUSED: Final = "paused"
@@ -90,6 +94,8 @@ class Network:
         self.hosts: dict[str, Host] = {}
         self.messages = 0
         self.bytes = 0
+        self.datagrams = 0
+        self.datagrams_lost = 0
         self.breaks = 0
         self.pauses = 0
         self.way_bytes_max = 0
@@ -128,6 +134,35 @@ class Network:
             wire.directions[side].scheduled = False
             wire.directions[side].blocked_since_us = -1
             self._schedule(wire, side, self.world.now_us + self.latency_us(wire.ends[1 - side]))
+
+    # -- datagrams
+
+    def send_datagram(self, source: "Host", address: str, data: bytes) -> None:
+        """Send a datagram, which may be lost, come twice, or be overtaken. O(1)."""
+        loss_share, rng = self.conditions.loss_share, self.rng
+        self.datagrams += 1
+        copies = 1
+        if loss_share:
+            copies = 0 if rng.random() < loss_share else 2 if rng.random() < DOUBLED_SHARE else 1
+        self.datagrams_lost += not copies
+        for _ in range(copies):
+            target = self.hosts.get(address)
+            self.world.after(self._datagram_us(target), lambda: self._arrive_datagram(source, address, data))
+
+    def _datagram_us(self, target: "Host | None") -> int:
+        conditions, rng = self.conditions, self.rng
+        latency = rng.randint(conditions.latency_us_min, conditions.latency_us_max)
+        if conditions.slow_share and rng.random() < conditions.slow_share:
+            latency += rng.randint(0, conditions.slow_us_max)
+        return latency if target is None else latency + target.lag_us
+
+    def _arrive_datagram(self, source: "Host", address: str, data: bytes) -> None:
+        target = self.hosts.get(address)
+        if target is None or self.is_cut(source.name, target.name):
+            self.datagrams_lost += 1
+            return
+        self.trace.line(self.world.now_us, f"{source.name}~{target.name} {len(data)} {crc32(data):08x}")
+        target.receive_datagram(source.address, data)
 
     # -- links
 

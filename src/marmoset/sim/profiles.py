@@ -97,7 +97,6 @@ class Knobs:
     steps: int
     conditions: Conditions
     gossip_interval_ms: int
-    suspect_after_ms: int
     unreachable_after_ms: int
     join_timeout_ms: int
     frame_bytes_max: int
@@ -168,7 +167,6 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         steps=steps,
         conditions=conditions,
         gossip_interval_ms=gossip_interval,
-        suspect_after_ms=rng.choice([1000, 2000]) * scale,
         unreachable_after_ms=rng.choice([2500, 5000]) * scale,
         join_timeout_ms=rng.choice([3000, 10_000]) * scale,
         frame_bytes_max=rng.choice([64, 300, 4096, 1 << 20]) if nodes < 20 else 1 << 20,
