@@ -361,6 +361,18 @@ def test_the_largest_details_fit_a_packet_beside_the_largest_cluster_name() -> N
     assert Announcement in {type(update) for update in decode_packet(packet).updates}
 
 
+def test_a_packet_full_of_rumours_keeps_within_its_room() -> None:
+    lengths = set()
+    for seed in range(60):
+        bench = Bench(others=150, seed=seed)
+        for replica in range(2, 140):
+            bench.swim.view.suspect(bench.swim.peers[replica], seed * replica**3, ME, 0)
+        bench.hear(150, Ping(seed, ME))
+        [packet] = [e.data for e in bench.swim.effects if isinstance(e, SendPacket)]
+        lengths.add(len(packet))
+    assert PACKET_ROOM - 8 < max(lengths) <= PACKET_ROOM
+
+
 def test_what_is_known_of_strangers_and_of_ourselves() -> None:
     bench = Bench()
     swim = bench.swim
