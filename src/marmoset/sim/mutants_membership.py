@@ -22,7 +22,12 @@ def _touch_is_evidence() -> list[Patch]:
 
 def _sleeper_blames_others() -> list[Patch]:
     """Whoever slept counts the time that it lost as silence of the others, and says so."""
-    return [(swim.Swim, "_late_ms", lambda self, now_ms: 0)]
+
+    def silence(self: Any, replica: ReplicaId, now_ms: int) -> int:
+        silent_ms: int = self.silent_ms(replica, now_ms)
+        return silent_ms if silent_ms > 2000 else 0
+
+    return [(swim.Swim, "_late_ms", lambda self, now_ms: 0), (swim.Swim, "unreachable_ms", silence)]
 
 
 def _buried_leave_the_electorate() -> list[Patch]:
