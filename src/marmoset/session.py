@@ -165,10 +165,6 @@ class Session:
     def _run_all(self, requests: list[list[bytes]], size: int, out: list[bytes]) -> None:
         """Run requests up to one whose reply is deferred, and append their replies."""
         before = self.last_write
-        self._run_until_deferred(requests, size, out)
-        self.delay_ms = self.database.node.budget.delay_ms if self.last_write is not before else 0
-
-    def _run_until_deferred(self, requests: list[list[bytes]], size: int, out: list[bytes]) -> None:
         for at, args in enumerate(requests):
             reply = self.run(args, size)
             kind = type(reply)
@@ -183,14 +179,16 @@ class Session:
                 self._deferred = deferred = cast("Deferred", reply)
                 self._behind = requests[at + 1 :]
                 deferred.when_ready(self.on_ready)
-                return
+                break
             else:
                 encode(reply, self.protocol, out)
             if self.closing:
-                return
-        if self._fault is not None:
-            out.append(error(f"ERR {self._fault}"))
-            self.closing = True
+                break
+        else:
+            if self._fault is not None:
+                out.append(error(f"ERR {self._fault}"))
+                self.closing = True
+        self.delay_ms = self.database.node.budget.delay_ms if self.last_write is not before else 0
 
     @property
     def is_blocked(self) -> bool:
@@ -257,10 +255,14 @@ class Session:
                 database.replica.cut()
         database.written_bytes = size
         reply = self._call(command, args)
+        self._end_write(database)
+        return reply
+
+    def _end_write(self, database: Database) -> None:
+        """A command, or a whole transaction, has written what it had to."""
         replica = database.replica
         replica.end_of_command(database.written_bytes)
         self.last_write = (replica.me, replica.next_seq - 1)
-        return reply
 
     def _call(self, command: Command, args: list[bytes]) -> Reply:
         try:
@@ -328,9 +330,7 @@ class Session:
             database.replica.cut()
         database.written_bytes = size
         replies = self._call_all(queue)
-        replica = database.replica
-        replica.end_of_command(database.written_bytes)
-        self.last_write = (replica.me, replica.next_seq - 1)
+        self._end_write(database)
         return replies
 
     def _call_all(self, queue: list[tuple[Command, list[bytes]]]) -> list[Reply]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from marmoset.membership.effects import SendPacket
+
 
 class TimeSource(Protocol):
     """Where a node reads the time; the simulator has one of its own."""
@@ -29,14 +31,6 @@ class Send:
     """Write bytes, already framed, to a link. A link that is gone is none of the node's mistakes."""
 
     link: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SendPacket:
-    """Send a datagram to the address of a node; it may be lost."""
-
-    address: str
     data: bytes
 
 

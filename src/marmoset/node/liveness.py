@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Final, final
 
 from marmoset.codec.packets import Details
 from marmoset.ids import ReplicaId, id_text
-from marmoset.membership.effects import Changed, Exchange, ProbeLink
-from marmoset.membership.effects import SendPacket as SwimPacket
+from marmoset.membership.effects import Changed, Exchange, ProbeLink, SendPacket
 from marmoset.membership.profiles import LAN, LOOPBACK, PROFILES, Profile
 from marmoset.membership.states import ALIVE
 from marmoset.membership.swim import Swim
 from marmoset.node.addresses import is_loopback
-from marmoset.node.effects import SendPacket
 from marmoset.node.states import LEFT
 from marmoset.units import address_text, parse_address
 from marmoset.version import VERSION
@@ -93,8 +91,8 @@ class Liveness:
         """Make effects of the node of what SWIM wants done, and see to it that its time is not missed."""
         node, swim = self._node, self._node.membership
         for effect in swim.effects:
-            if isinstance(effect, SwimPacket):
-                node.effects.append(SendPacket(effect.address, effect.data))
+            if isinstance(effect, SendPacket):
+                node.effects.append(effect)
             elif isinstance(effect, (ProbeLink, Exchange)):
                 node.meeting.meet(effect.replica)
             elif isinstance(effect, Changed):

@@ -58,7 +58,7 @@ _ALWAYS: Final = ("operations", "folds", "elements_dropped", "transactions", "jo
 
 PROFILES: Final[dict[str, Profile]] = {
     "calm": Profile({}, required=_ALWAYS),
-    "lossy": Profile({}, lossy=True, late=True, required=_ALWAYS),
+    "lossy": Profile({}, lossy=True, late=True, required=(*_ALWAYS, "datagrams_lost")),
     "partitions": Profile({**_CUTS}, required=(*_ALWAYS, "cuts", "heals", "links_broken")),
     "churn": Profile(
         {**_CHURN},

@@ -122,6 +122,8 @@ class Simulation:
         counts["operations"] = len(cluster.history.records)
         counts["messages"] = network.messages
         counts["bytes"] = network.bytes
+        counts["datagrams"] = network.datagrams
+        counts["datagrams_lost"] = network.datagrams_lost
         counts["links_broken"] = network.breaks
         counts["links_paused"] = network.pauses
         counts["events"] = cluster.world.events
