@@ -37,8 +37,9 @@ from marmoset.sim.world import US_PER_MS, World
 WALL_MS = 1_700_000_000_000
 
 
-def a_config(name: str, port: int, **changes: object) -> Config:
-    return replace(Config(), name=name, bind="127.0.0.1", port=0, gossip_port=port, **changes)  # type: ignore[arg-type]
+def a_config(name: str, gossip_port: int, **changes: object) -> Config:
+    changes = {"bind": "127.0.0.1", "port": 0, **changes}
+    return replace(Config(), name=name, gossip_port=gossip_port, **changes)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -9,6 +9,7 @@ from marmoset.config import Config
 from marmoset.membership.profiles import LAN, LOOPBACK, WAN
 from marmoset.membership.states import ALIVE, UNREACHABLE
 from marmoset.node.liveness import profile_of
+from marmoset.version import VERSION
 from tests.node.group import Alone, Group
 
 
@@ -31,6 +32,17 @@ def test_members_hear_each_other_by_packets_and_nobody_is_suspected() -> None:
             "n1", "n2", "n3", "n4"
         } - {node.config.name}  # fmt: skip
     group.check()
+
+
+def test_members_say_where_their_clients_are_served_and_which_version_they_run() -> None:
+    group = Group(2, port=6400)
+    group.until(lambda: all(row["version"] for node in group.nodes() for row in node.members()))
+    for node in group.nodes():
+        assert [(row["client_address"], row["version"]) for row in node.members()] == [("127.0.0.1:6400", VERSION)] * 2
+    [other] = group[1].membership.peers
+    assert f"says of itself: version {VERSION}, clients are served at 127.0.0.1:6400" in group[1].why(b"n2")
+    group[1].membership.peers[other].details = None
+    assert {row["version"] for row in group[1].members()} == {VERSION, ""}, "nothing is made up"
 
 
 def test_a_crash_is_told_by_all_others_and_the_way_back_too() -> None:

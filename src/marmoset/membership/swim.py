@@ -440,6 +440,13 @@ class Swim:
         peer = self.peers.get(replica)
         return UNREACHABLE if peer is None else peer.state
 
+    def details_of(self, replica: ReplicaId) -> Details | None:
+        """What a member says of itself; None until it has said so, and for strangers."""
+        if replica == self.me:
+            return self.details
+        peer = self.peers.get(replica)
+        return None if peer is None else peer.details
+
     def silent_ms(self, replica: ReplicaId, now_ms: int) -> int:
         """For how long a member was not heard; 0 for ourselves and for strangers."""
         peer = self.peers.get(replica)

@@ -126,6 +126,9 @@ class Explaining:
         if replica == node.replica.me:
             lines.append(f"liveness: this is the node that is asked; it is {node.state}")
             return lines + self._waits_of(replica) + self.trail.told(replica, now)
+        if (details := node.membership.details_of(replica)) is not None:
+            clients = details.clients or "nowhere: it is embedded"
+            lines.append(f"says of itself: version {details.version}, clients are served at {clients}")
         link = "linked" if replica in node.linked else "not linked, it is dialled again and again"
         lines.append(f"liveness: {'; '.join(node.membership.explain(replica, now))}; {link}")
         for event in reversed(node.membership.evidence(replica)):

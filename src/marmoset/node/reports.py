@@ -63,12 +63,14 @@ def members(node: "Node") -> list[dict[str, str | int]]:
     now, roster = node.time.monotonic_ms(), node.replica.roster
     rows: list[dict[str, str | int]] = []
     for replica, member in sorted(roster.members.items(), key=lambda item: (item[1].name, item[0])):
-        standing = roster.state(replica)
+        standing, details = roster.state(replica), node.membership.details_of(replica)
         rows.append(
             {
                 "name": member.name,
                 "id": id_text(replica),
                 "address": member.address,
+                "client_address": "" if details is None else details.clients,
+                "version": "" if details is None else details.version,
                 "state": standing if standing == "presumed dead" else node.membership.state(replica),
                 "standing": standing,
                 "linked": int(replica in node.linked),
