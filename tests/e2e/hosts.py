@@ -1,4 +1,4 @@
-"""Hosts of a test's own: network namespaces on one bridge, with cuts and loss between them.
+"""Hosts of a test's own: network namespaces on one bridge, or on a forwarder that delays, with cuts and loss between.
 
 Everything is made inside namespaces with names of this process, and taken away again; nothing leaves them. The bridge
 has a namespace too, so that the machine's own network never sees a packet. A cut is a pair of DROP rules at each end,
@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tests.e2e.cluster import DEADLINE_S, Cluster, NodeProcess, command, environment
+from tests.e2e.forwarder import Forwarder, open_device
 
 NETWORK = "10.77.0"
 CLONE_NEWNET = 0x40000000
@@ -35,6 +36,8 @@ def why_impossible() -> str:
     if missing:
         return f"{', '.join(missing)} not found"
     name = f"mm{os.getpid()}-try"
+    if not os.path.exists("/dev/net/tun"):
+        return "there is no /dev/net/tun, which the forwarder needs"
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode:
         return f"no network namespace can be made: {made.stderr.strip()}"
@@ -92,10 +95,15 @@ class HostProcess(NodeProcess):
 
 
 class Hosts(Cluster):
-    """A cluster of one node a host, hosts being numbered from 1."""
+    """A cluster of one node a host, hosts being numbered from 1. With a delay, each packet takes `delay_ms` and a
+    random part of `jitter_ms` from host to host."""
 
-    def __init__(self, folder: Path, count: int, options: Iterable[str]) -> None:
+    def __init__(
+        self, folder: Path, count: int, options: Iterable[str], delay_ms: float = 0.0, jitter_ms: float = 0.0
+    ) -> None:
         super().__init__(folder, tuple(options))
+        self.forwarder: Forwarder | None = None
+        self._delay = delay_ms, jitter_ms
         self._prefix = f"mm{os.getpid()}"
         self._count = count
         self._made: list[str] = []
@@ -114,6 +122,14 @@ class Hosts(Cluster):
         self.close()
         self._unmake()
 
+    def open_socket(self, number: int, port: int) -> socket.socket:
+        """A socket for datagrams on a host."""
+        with inside(self._namespace(number)):
+            made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.settimeout(DEADLINE_S)
+        made.bind((f"{NETWORK}.{number}", port))
+        return made
+
     def _namespace(self, number: int) -> str:
         return f"{self._prefix}-{number}"
 
@@ -121,6 +137,32 @@ class Hosts(Cluster):
         subprocess.run(["ip", *words], check=True, capture_output=True)
 
     def _make(self) -> None:
+        for number in range(1, self._count + 1):
+            self._ip("netns", "add", self._namespace(number))
+            self._made.append(self._namespace(number))
+        if any(self._delay):
+            self._make_forwarder()
+        else:
+            self._make_bridge()
+        for number in range(1, self._count + 1):
+            host = self._namespace(number)
+            self._ip("-n", host, "address", "add", f"{NETWORK}.{number}/24", "dev", "eth0")
+            self._ip("-n", host, "link", "set", "eth0", "up")
+            self._ip("-n", host, "link", "set", "lo", "up")
+
+    def _make_forwarder(self) -> None:
+        devices: dict[int, int] = {}
+        try:
+            for number in range(1, self._count + 1):
+                with inside(self._namespace(number)):
+                    devices[number] = open_device("eth0")
+        except BaseException:
+            for device in devices.values():
+                os.close(device)
+            raise
+        self.forwarder = Forwarder(devices, *self._delay)
+
+    def _make_bridge(self) -> None:
         switch = self._namespace(0)
         self._ip("netns", "add", switch)
         self._made.append(switch)
@@ -128,16 +170,14 @@ class Hosts(Cluster):
         self._ip("-n", switch, "link", "set", "br0", "up")
         for number in range(1, self._count + 1):
             host = self._namespace(number)
-            self._ip("netns", "add", host)
-            self._made.append(host)
             port = f"port{number}"
             self._ip("-n", switch, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", host)
             self._ip("-n", switch, "link", "set", port, "master", "br0", "up")
-            self._ip("-n", host, "address", "add", f"{NETWORK}.{number}/24", "dev", "eth0")
-            self._ip("-n", host, "link", "set", "eth0", "up")
-            self._ip("-n", host, "link", "set", "lo", "up")
 
     def _unmake(self) -> None:
+        if self.forwarder is not None:
+            self.forwarder.close()
+            self.forwarder = None
         for namespace in reversed(self._made):
             subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
         self._made.clear()

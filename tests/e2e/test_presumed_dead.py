@@ -23,6 +23,8 @@ OPTIONS = (
     f"--presumed-dead-after={PRESUMED_DEAD_AFTER_S}s",
     "--reconnect-max=1s",
 )
+NEAR, FAR = (0.0, 0.0), (15.0, 20.0)
+"""How many milliseconds a packet takes from host to host: at least, and a random part of so many more."""
 IMPOSSIBLE = why_impossible()
 needs_hosts = pytest.mark.skipif(bool(IMPOSSIBLE), reason=IMPOSSIBLE)
 
@@ -104,7 +106,7 @@ def whole(cluster: Cluster) -> None:
 
 @pytest.fixture
 def hosts(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Hosts]:
-    with Hosts(tmp_path, 5, OPTIONS) as made:
+    with Hosts(tmp_path, 5, OPTIONS, *getattr(request, "param", NEAR)) as made:
         yield made
         if request.node.stash.get(FAILED, False):
             print(made.logs())
@@ -137,6 +139,28 @@ def test_a_member_that_is_killed_is_noticed_buried_and_replaced_under_its_name(t
 
 
 @needs_hosts
+def test_what_goes_from_host_to_host_takes_its_time_keeps_its_order_and_can_be_cut(tmp_path: Path) -> None:
+    with (
+        Hosts(tmp_path, 2, OPTIONS, *FAR) as hosts,
+        hosts.open_socket(1, 9000) as one,
+        hosts.open_socket(2, 9000) as two,
+    ):
+        sent = time.monotonic()
+        for number in range(100):
+            one.sendto(bytes([number]), two.getsockname())
+        got = [two.recv(10) for _ in range(100)]
+        assert time.monotonic() - sent >= FAR[0] / 1000 and got == [bytes([number]) for number in range(100)]
+        assert hosts.forwarder is not None and hosts.forwarder.packets >= 100
+        hosts.cut([1], [2])
+        with pytest.raises(PermissionError):
+            two.sendto(b"lost", one.getsockname())
+        hosts.heal()
+        two.sendto(b"whole again", one.getsockname())
+        assert one.recv(20) == b"whole again"
+
+
+@needs_hosts
+@pytest.mark.parametrize("hosts", [NEAR, FAR], indirect=True, ids=["near", "far"])
 def test_halves_of_five_that_both_write_are_one_again_with_everything(hosts: Hosts) -> None:
     nodes = hosts.grow("n1", "n2", "n3", "n4", "n5")
     ledger = Ledger()
