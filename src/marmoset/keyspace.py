@@ -10,7 +10,7 @@ Nothing here knows members or time. Costs are those of the types; `keys`, `scan`
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any, Final, final
+from typing import Final, final
 from zlib import crc32
 
 from marmoset.clocks import Context, VersionVector, upto
@@ -25,6 +25,7 @@ from marmoset.codec.operations import (
 from marmoset.crdts import types
 from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.exports import DeadlineEntry, export_deadline
+from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.slots import REMEMBERING, Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
@@ -74,18 +75,19 @@ class Keyspace:
     def __init__(self, split_above: int) -> None:
         self.split_above = split_above
         self.watchers: dict[bytes, list[Watch]] = {}
-        self.garbage: list[dict[bytes, Any]] = []
-        """Shards that FLUSHALL or `clear` replaced; freed in slices by `collect_garbage`."""
+        self.garbage = Garbage()
+        """Shards that FLUSHALL or `clear` replaced and large values that were reset."""
         self.shards: list[Slots] = []
         self.clear()
 
     def clear(self) -> None:
-        """Start from nothing. What was there is freed by `collect_garbage`. O(shards)."""
+        """Start from nothing. What was there becomes garbage. O(shards)."""
         for watches in self.watchers.values():
             for watch in watches:
                 watch.touched = True
         for slots in self.shards:
-            self.garbage += [table for table in (slots.values, slots.windows) if table]
+            self.garbage.put_table(slots.values)
+            self.garbage.put_table(slots.windows)
         self.shards = [Slots(self.split_above) for _ in range(SHARDS)]
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
         self.deadlines = Deadlines(SHARDS)
@@ -239,9 +241,16 @@ class Keyspace:
         if resets and (self.deadlines.count or self.deadlines.entries):
             self.deadlines.reset(shard, key, context)
         if isinstance(operation, Reset):
-            self.shards[shard].reset(key, dot, context, tracking=self.tracking)
+            self._reset(shard, key, dot, context)
         else:
             self.shards[shard].effect(key, operation, dot, stamp, context, tracking=self.tracking)
+
+    def _reset(self, shard: int, key: bytes, dot: Dot, context: Context) -> None:
+        slots = self.shards[shard]
+        before = slots.values.get(key)
+        slots.reset(key, dot, context, tracking=self.tracking)
+        if not isinstance(before, REMEMBERING):  # what is left of any other is a value of its own
+            self.garbage.put(before)
 
     # -- FLUSHALL
 
@@ -260,7 +269,7 @@ class Keyspace:
             if slots.remembering:
                 look = sorted({*look, *(key for key, value in slots.values.items() if isinstance(value, REMEMBERING))})
             if slots.values:
-                self.garbage.append(slots.replace({key: slots.values[key] for key in look if key in slots.values}))
+                self.garbage.put_table(slots.replace({key: slots.values[key] for key in look if key in slots.values}))
             for key in look:
                 slots.reset(key, dot, context, tracking=self.tracking)
             emptied += (key for key in look if key in slots.windows or key in slots.beside)
@@ -270,17 +279,6 @@ class Keyspace:
     def _flush_deadlines(self, shard: int, context: Context) -> None:
         for key in self.deadlines.keys(shard):
             self.deadlines.reset(shard, key, context)
-
-    def collect_garbage(self, entries: int) -> bool:
-        """Free about as many entries of replaced shards; True while some are left. O(entries)."""
-        while self.garbage and entries > 0:
-            values = self.garbage[-1]
-            while values and entries > 0:
-                values.popitem()
-                entries -= 1
-            if not values:
-                self.garbage.pop()
-        return bool(self.garbage)
 
     # -- fold
 

@@ -57,7 +57,7 @@ def some_life(lab: Laboratory, subject: Subject) -> None:
     elif dice < 0.95:
         lab.fold(subject)
     else:
-        subject.replica.keyspace.collect_garbage(3)
+        subject.replica.keyspace.garbage.collect(3)
 
 
 def reads_as_it_stood(rng: Random, kinds: tuple[str, ...]) -> int:
@@ -182,7 +182,7 @@ def test_a_flushall_comes_while_a_shard_is_read() -> None:
     entries = reading.take(1)
     assert not reading.is_done
     keyspace.effect(Flush(), (1, 3), 3, context(2))
-    keyspace.collect_garbage(100)
+    keyspace.garbage.collect(100)
     entries += reading.take(100)
     assert reading.is_done and content(put_together(entries)) == before
 

@@ -182,7 +182,7 @@ def test_a_newcomer_folds_and_forgets_nothing_before_it_is_complete() -> None:
     group.start_one(join=(group.hosts[0].address,))
     group.until(lambda: group[3].state == "joining" and bool(group[3].replica.log.entries))
     newcomer = group[3]
-    newcomer.replica.keyspace.garbage.append({b"of an": b"earlier attempt"})
+    newcomer.replica.keyspace.garbage.put_table({b"of an": b"earlier attempt"})
     group.until(lambda: not newcomer.replica.keyspace.garbage)
     group[1].fold_budget = 2000
     while newcomer.state == "joining":

@@ -93,6 +93,11 @@ class SortedSet:
         """The members with their scores, in no order."""
         return self._scores
 
+    @property
+    def order(self) -> "SortedList[tuple[float, bytes]]":
+        """Scores with their members, in order."""
+        return self._order
+
     def pop(self, member: bytes, default: Scalar | None = None) -> Scalar | None:
         """Take a member out and return its score, or `default`. O(log n)."""
         old = self._scores.pop(member, None)

@@ -479,7 +479,7 @@ class Node:
     def _fold(self) -> None:
         more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
         garbage = self.replica.memory.collect_garbage()
-        if self.replica.keyspace.collect_garbage(GARBAGE_ENTRIES) or garbage or more:
+        if self.replica.keyspace.garbage.collect(GARBAGE_ENTRIES) or garbage or more:
             self.arm("fold", 1)
 
     # -- after every event

@@ -1,0 +1,63 @@
+"""Garbage (floor 3): large containers that nobody needs any more, freed in slices.
+
+Python frees an object at once, with everything in it: a set of a million elements stalls the event loop for a tenth of
+a second. So what was large is put here instead of being dropped, and emptied some entries at a time. What a snapshot
+still reads as it stood is left alone; it goes in one piece when the last reading ends.
+
+Sequences are not put here: their chunks lose their values where they are removed.
+"""
+
+from typing import Any, Final, final
+
+from sortedcontainers import SortedList
+
+from marmoset.crdts.sortedset import SortedSet
+from marmoset.crdts.split import SplitMap, SplitSet
+
+LARGE: Final = 1024
+"""Containers of fewer entries are freed at once."""
+
+
+@final
+class Garbage:
+    """What is to be freed."""
+
+    __slots__ = ("_containers",)
+
+    def __init__(self) -> None:
+        self._containers: list[Any] = []
+
+    def __len__(self) -> int:
+        """How many containers wait. O(1)."""
+        return len(self._containers)
+
+    def put(self, value: object) -> None:
+        """Free a value that nothing refers to any more but, perhaps, readings that have begun. O(1), a collection in
+        parts O(parts)."""
+        if isinstance(value, SortedSet):
+            self.put(value.scores)
+            self.put(value.order)
+        elif isinstance(value, (SplitSet, SplitMap)):
+            if not value.readings:
+                self._containers += value.parts
+        elif isinstance(value, (set, dict, SortedList)) and len(value) >= LARGE:
+            self._containers.append(value)
+
+    def put_table(self, table: dict[bytes, Any]) -> None:
+        """Free a table of names to values, however few. O(1)."""
+        if table:
+            self._containers.append(table)
+
+    def collect(self, entries: int) -> bool:
+        """Free about as many entries; True while some are left. O(entries)."""
+        containers = self._containers
+        while containers and entries > 0:
+            last = containers[-1]
+            entries -= 1
+            if not last:
+                containers.pop()
+            elif isinstance(last, dict):
+                self.put(last.popitem()[1])
+            else:
+                last.pop()
+        return bool(containers)

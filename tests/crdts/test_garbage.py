@@ -1,0 +1,99 @@
+"""Large values that were removed: freed some entries at a time, and never under the hands of who still reads them."""
+
+import pytest
+
+from marmoset.clocks import LocalContext
+from marmoset.codec.operations import Assign, Flush, MapAssign, Reset, ScoreAssign, SetAdd, SetRemove
+from marmoset.crdts.exports import SetEntry
+from marmoset.crdts.garbage import LARGE, Garbage
+from marmoset.crdts.reading import SlotsReading
+from marmoset.crdts.sortedset import SortedSet
+from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.keyspace import Keyspace, shard_of
+
+MANY = [b"%06d" % number for number in range(4 * LARGE)]
+
+
+def left(value: set[bytes] | dict[bytes, int] | SplitSet | SplitMap) -> int:
+    """How many entries are not freed."""
+    return sum(map(len, value.parts)) if isinstance(value, (SplitSet, SplitMap)) else len(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [set(MANY), dict.fromkeys(MANY, 0), SplitSet(MANY), SplitMap([(each, 0) for each in MANY])],
+    ids=["set", "dict", "SplitSet", "SplitMap"],
+)
+def test_a_large_container_goes_in_slices(value: set[bytes] | dict[bytes, int] | SplitSet | SplitMap) -> None:
+    garbage = Garbage()
+    garbage.put(value)
+    before, slices = len(MANY), 0
+    while garbage.collect(100):
+        assert 0 < before - left(value) <= 100
+        before, slices = left(value), slices + 1
+    assert slices >= len(MANY) // 100 and left(value) == 0 and not garbage
+
+
+def test_what_a_sorted_set_is_ordered_by_goes_in_slices_too() -> None:
+    garbage = Garbage()
+    value = SortedSet((each, 1) for each in MANY)
+    order, scores = value.order, value.scores
+    garbage.put(value)
+    garbage.collect(len(MANY) // 2)
+    left = len(order) + len(scores)
+    assert 1.4 * len(MANY) < left < 1.6 * len(MANY)
+    while garbage.collect(100):
+        pass
+    assert len(order) == len(scores) == 0
+
+
+def test_small_values_and_text_are_no_garbage() -> None:
+    garbage = Garbage()
+    for value in (set(MANY[: LARGE - 1]), {b"f": b"v"}, b"text" * LARGE, 7, None, SortedSet([(b"m", 1)])):
+        garbage.put(value)
+    assert not garbage and not garbage.collect(1)
+
+
+def test_large_values_inside_of_a_table_are_sliced_in_their_turn() -> None:
+    garbage, inner = Garbage(), set(MANY)
+    garbage.put_table({b"k": inner})
+    assert garbage.collect(100) and len(MANY) - 100 <= len(inner) < len(MANY)
+
+
+@pytest.mark.parametrize("operation", [SetAdd(b"k", MANY), MapAssign(b"k", [w for each in MANY for w in (each, b"v")])])
+def test_a_removed_collection_is_garbage_and_what_comes_after_it_is_not(operation: SetAdd | MapAssign) -> None:
+    keyspace = Keyspace(2 * len(MANY))
+    keyspace.effect(operation, (1, 1), 1, LocalContext())
+    value = keyspace.get(b"k")
+    keyspace.effect(Reset(b"k"), (1, 2), 2, LocalContext())
+    assert b"k" not in keyspace and keyspace.garbage
+    keyspace.effect(SetAdd(b"k", [b"new"]), (1, 3), 3, LocalContext())
+    while keyspace.garbage.collect(100):
+        pass
+    assert keyspace.get(b"k") == {b"new"} and not value
+
+
+def test_an_overwritten_collection_and_one_that_is_flushed_are_garbage() -> None:
+    keyspace = Keyspace(2 * len(MANY))
+    keyspace.effect(ScoreAssign(b"k", [w for each in MANY for w in (each, 1)]), (1, 1), 1, LocalContext())
+    keyspace.effect(Flush(), (1, 2), 2, LocalContext())
+    assert keyspace.garbage
+    keyspace.effect(SetAdd(b"s", MANY), (1, 3), 3, LocalContext())
+    keyspace.effect(Assign(b"s", b"text"), (1, 4), 4, LocalContext())
+    while keyspace.garbage.collect(1000):
+        pass
+    assert keyspace.get(b"s") == b"text" and len(keyspace) == 1
+
+
+def test_what_a_snapshot_still_reads_is_left_alone() -> None:
+    keyspace = Keyspace(LARGE)
+    keyspace.effect(SetAdd(b"k", MANY), (1, 1), 1, LocalContext())
+    reading = SlotsReading(keyspace.shards[shard_of(b"k")], 16)
+    entries = reading.take(1)
+    keyspace.effect(SetRemove(b"k", MANY[:10]), (1, 2), 2, LocalContext())
+    keyspace.effect(Reset(b"k"), (1, 3), 3, LocalContext())
+    while keyspace.garbage.collect(1000):
+        pass
+    while not reading.is_done:
+        entries += reading.take(16)
+    assert sorted(each for entry in entries if isinstance(entry, SetEntry) for each in entry.elements) == MANY
