@@ -8,6 +8,9 @@ list and a sorted set of `--elements` elements each. A writer, a process of its 
 - *join*: a second node, a real process, joins and is filled, until it serves;
 - *after*: both serve.
 
+The sponsor has a core of its own where there are two or more, and everything else shares the others: in life a newcomer
+and clients have machines of their own. `--shared-cores` leaves that to the kernel.
+
 Beside it a process does nothing but run the same timer in an empty loop (*idle*): what the machine itself makes late.
 `work` is the processor time of the loop's thread between two calls of the timer, which no other process makes longer.
 
@@ -66,6 +69,8 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         sponsor = stack.enter_context(child("bench.probed_node", "--name", "sponsor", "--log-level", "warning"))
         ready = fields_of(sponsor)
+        if not options.shared_cores:
+            part_cores(sponsor.pid)
         idle = stack.enter_context(child("bench.probed_node", "idle"))
         client = Pipe(port_of(ready["clients"]))
         began = time.monotonic()
@@ -85,6 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--elements", type=int, default=1_000_000, help="of each of the large collections")
     parser.add_argument("--rate", type=int, default=3000, help="writes a second")
     parser.add_argument("--control-s", type=float, default=20.0, help="how long each phase without a join lasts")
+    parser.add_argument("--shared-cores", action="store_true", help="let all processes run on all cores")
     return parser.parse_args()
 
 
@@ -205,6 +211,14 @@ def fill(client: Pipe, keys: int, elements: int) -> None:
 
 
 # Processes
+
+
+def part_cores(pid: int) -> None:
+    """Give a process the first core, and this one, with those that it will start, the others."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if others:
+        os.sched_setaffinity(pid, {first})
+        os.sched_setaffinity(0, others)
 
 
 @contextlib.contextmanager
