@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-snapshot bench-traces clean sim sim-membership sim-mutants fuzz
+.PHONY: help demo test check format bench bench-merge bench-snapshot bench-traces clean sim sim-membership sim-mutants fuzz
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -37,10 +37,13 @@ format: $(READY) ## rewrite the sources in the one format
 bench: $(READY) ## redis-benchmark against one node, beside a real Redis in the same run where there is one
 	$(BIN)/python -m bench.redis_benchmark $(ARGS)
 
-# What `marmoset` is compared with is installed for the comparison alone.
 bench-snapshot: $(READY) ## stalls of a node of 2,000,000 keys while another joins it and clients write; takes minutes and 4 GB
 	$(BIN)/python -m bench.snapshot_stalls $(ARGS)
 
+bench-merge: $(READY) ## two replicas of a list of a million elements edit it at 100,000 places each, and merge
+	$(BIN)/python -m bench.concurrent_edits $(ARGS)
+
+# What `marmoset` is compared with is installed for the comparison alone.
 bench-traces: $(READY) ## real editing histories: make bench-traces DATA=FOLDER, beside pycrdt and loro
 	@test -n "$(DATA)" || { echo "Say where the .json.gz files of the histories are: make bench-traces DATA=FOLDER" >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
