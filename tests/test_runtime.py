@@ -75,6 +75,24 @@ def seen(runtime: Runtime) -> set[object]:
     return set(runtime.node.replica.keyspace.get(b"s") or ())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("first", "second"), [("::1", "::1"), ("::", "127.0.0.1")])
+def test_nodes_find_each_other_alive_by_datagrams_over_ipv6_and_over_both_families(first: str, second: str) -> None:
+    async def test() -> None:
+        advertised = {"advertise": "127.0.0.1"} if first == "::" else {}
+        async with node("a", bind=first, new_group=True, **advertised) as a, node("b", a, bind=second) as b:
+            for one in (a, b):
+                await until(lambda one=one: one.node.membership.counters["packets_in"] > 10)  # type: ignore[misc]
+                counters = one.node.membership.counters
+                assert counters["probes"] > 3 and not counters["probes_by_link"]
+                assert {row["state"] for row in one.node.members()} == {"alive"}
+
+    try:
+        listen(first, 0, "a test").close()
+    except ListenError as problem:
+        pytest.skip(f"IPv6 IS NOT TESTED: {problem}")
+    run(test)
+
+
 def test_three_nodes_converge_and_come_to_rest() -> None:
     async def test() -> None:
         async with node("a") as a, node("b", a) as b, node("c", a, b) as c:

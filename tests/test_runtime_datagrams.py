@@ -2,13 +2,21 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
+import uvloop
 
 from marmoset.codec.keyring import Key, Keyring
 from marmoset.runtime.datagrams import Datagrams
 from marmoset.runtime.sockets import ListenError, listen_twice, port_of
+
+RUNNERS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+"""The two loops differ in what `sendto` takes, and in what it raises."""
+Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 async def two(left: Keyring | None, right: Keyring | None) -> tuple[Datagrams, Datagrams, str, list[str], list[bytes]]:
@@ -87,3 +95,99 @@ def test_both_sockets_have_one_port_and_both_have_to_be_free() -> None:
     probe.bind(("127.0.0.1", port))  # nothing was left behind
     probe.close()
     bound.close()
+
+
+# IPv6
+
+
+def bound(host: str) -> tuple[socket.socket, int]:
+    """A socket for datagrams as a node makes it, and its port."""
+    try:
+        listener, datagrams = listen_twice(host, 0, "a test")
+    except ListenError as problem:
+        if ":" in host:
+            pytest.skip(f"IPv6 IS NOT TESTED: {problem}")
+        raise
+    listener.close()
+    return datagrams, port_of(datagrams)
+
+
+class End:
+    """One socket, and what came to it from where."""
+
+    def __init__(self, host: str, ring: Keyring | None = None) -> None:
+        self.socket, self.port = bound(host)
+        self.got: list[tuple[str, bytes]] = []
+        self.refused: list[str] = []
+        self.sink = Datagrams(ring, "c", lambda *what: self.got.append(what), lambda: self.refused.append("one"))
+
+
+async def met(source: End, address: str, packet: bytes, target: End) -> tuple[str, bytes]:
+    """Send until something has come, and what it was."""
+    target.got.clear()
+    for _ in range(200):
+        source.sink.send(address, packet)
+        await asyncio.sleep(0.01)
+        if target.got:
+            return target.got[-1]
+    raise AssertionError(f"nothing has come to {address}")
+
+
+@asynccontextmanager
+async def opened(*ends: End) -> AsyncIterator[None]:
+    """Closed whatever happens: a loop with an open socket may not end."""
+    try:
+        for end in ends:
+            await end.sink.open(end.socket)
+        yield
+    finally:
+        for end in ends:
+            end.sink.close()
+        await asyncio.sleep(0)
+
+
+@RUNNERS
+def test_two_nodes_speak_over_ipv6_and_answer_where_a_packet_came_from(run: Run) -> None:
+    async def main() -> None:
+        for ring in (None, Keyring([Key(b"k" * 32)])):
+            left, right = End("::1", ring), End("::1", ring)
+            async with opened(left, right):
+                source, packet = await met(left, f"[::1]:{right.port}", b"packet", right)
+                assert (source, packet) == (f"[::1]:{left.port}", b"packet")
+                assert await met(right, source, b"answer", left) == (f"[::1]:{right.port}", b"answer")
+
+    run(main())
+
+
+@RUNNERS
+def test_who_listens_everywhere_speaks_both_families_and_sees_plain_addresses(run: Run) -> None:
+    async def main() -> None:
+        both, new, old = End("::"), End("::1"), End("127.0.0.1")
+        async with opened(both, new, old):
+            for other, host in ((new, "[::1]"), (old, "127.0.0.1"), (old, "localhost")):
+                source, _ = await met(both, f"{host}:{other.port}", b"packet", other)
+                plain = "127.0.0.1" if other is old else host
+                assert source == f"{plain}:{both.port}"
+                assert await met(other, source, b"answer", both) == (f"{plain}:{other.port}", b"answer")
+
+    run(main())
+
+
+@RUNNERS
+def test_what_goes_to_the_other_family_is_lost_and_nothing_else(run: Run) -> None:
+    async def main() -> None:
+        new, old = End("::1"), End("127.0.0.1")
+        hosts = ("ip6-localhost", "a" * 64, f"{'a' * 64}.example", "[fe80::1%no-such-interface]", "[fe80::1]")
+        async with opened(new, old):
+            for _ in range(3):
+                old.sink.send(f"[::1]:{new.port}", b"packet")
+                new.sink.send(f"127.0.0.1:{old.port}", b"packet")
+                for end in (new, old):
+                    for host in hosts:
+                        end.sink.send(f"{host}:9", b"packet")
+                await asyncio.sleep(0.02)
+            assert not new.got and not old.got
+            mapped = await met(old, f"[::ffff:127.0.0.1]:{old.port}", b"mapped", old)
+            assert mapped == (f"127.0.0.1:{old.port}", b"mapped")
+
+    run(main())
