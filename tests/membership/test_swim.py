@@ -312,6 +312,21 @@ def test_a_lost_link_has_its_member_probed_next() -> None:
         assert bench.probe()[0] == replica
 
 
+def test_a_stranger_makes_us_ping_nobody_and_is_counted() -> None:
+    bench = Bench()
+    bench.hear(99, PingRequest(1, 3))
+    assert not bench.take() and bench.swim.counters["packets_foreign"] == 1
+
+
+def test_a_packet_that_brings_a_member_back_twenty_times_asks_for_one_exchange() -> None:
+    bench = Bench(others=1)
+    updates: list[AnyUpdate] = []
+    for incarnation in range(20):
+        updates += [Claim(SAYS_LEFT, 2, incarnation, 2), Claim(SAYS_ALIVE, 2, incarnation + 1, 2)]
+    bench.hear(2, Rumours(), *updates)
+    assert bench.swim.state(2) == ALIVE and bench.swim.effects.count(Exchange(2)) == 1
+
+
 def test_packets_of_others_are_dropped_and_counted() -> None:
     bench = Bench()
     bench.hear(2, Ping(1, ME), Claim(SAYS_SUSPECT, 3, 0, 2), cluster="other")

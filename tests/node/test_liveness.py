@@ -9,6 +9,7 @@ from marmoset.config import Config
 from marmoset.membership.profiles import LAN, LOOPBACK, WAN
 from marmoset.membership.states import ALIVE, UNREACHABLE
 from marmoset.node.liveness import profile_of
+from marmoset.node.states import LEFT
 from marmoset.version import VERSION
 from tests.node.group import Alone, Group
 
@@ -114,6 +115,22 @@ def test_a_predecessor_that_only_others_can_reach_keeps_its_name() -> None:
 def test_packets_that_are_none_are_counted(data: bytes) -> None:
     alone = Alone()
     alone.node.handle_packet("127.0.0.1:9", data)
+    assert alone.node.status()["packets_bad"] == 1
+
+
+def test_a_node_that_has_left_ignores_packets_and_counts_them() -> None:
+    alone = Alone()
+    alone.node.handle_packet("127.0.0.1:9", b"")
+    alone.node.state = LEFT
+    alone.node.handle_packet("127.0.0.1:9", b"")
+    status = alone.node.status()
+    assert (status["packets_in"], status["packets_bad"], status["packets_ignored"]) == (1, 1, 1)
+
+
+def test_a_node_counts_on_under_its_next_id() -> None:
+    alone = Alone()
+    alone.node.handle_packet("127.0.0.1:9", b"")
+    alone.node.membership = alone.node.liveness.begin()
     assert alone.node.status()["packets_bad"] == 1
 
 

@@ -3,16 +3,21 @@
 from collections import Counter
 from random import Random
 
+import msgspec
 import pytest
 
 from marmoset.codec import channel, frames
 from marmoset.codec.messages import Batch, decode, decode_operations
+from marmoset.codec.packets import PACKET_BYTES_MAX, PACKET_PROTOCOL, Packet, decode_packet
+from marmoset.codec.sealing import PacketSealer
 from marmoset.errors import PeerError
+from marmoset.membership.states import STATES as MEMBER_STATES
 from marmoset.node.links import STATES
 from marmoset.replication.exchange import Stream
 from marmoset.sim import fuzz
 from marmoset.sim.fuzz import Fuzzer
-from marmoset.sim.mutation import BOMBS, MESSAGES, OPERATIONS, Maker
+from marmoset.sim.mutation import BODIES, BOMBS, MESSAGES, OPERATIONS, UPDATES, Maker
+from marmoset.sim.packet_fuzz import SIZES
 
 PIECES = 10_000
 SEED = 3
@@ -32,6 +37,11 @@ def test_a_short_run_meets_every_state() -> None:
     counts, states = fuzzer.counts, fuzzer.states
     assert {f"link {state}" for state in STATES} <= set(states)
     assert {"node waiting", "node joining", "node serving", "node leaving"} <= set(states)
+    assert {f"member {state}" for state in MEMBER_STATES} <= set(states)
+    assert {f"packet {body.__name__} to {size} members" for body in BODIES for size in SIZES} <= set(states)
+    datagrams = ("packets: not opened", "packets: refused", "packets: read", "packets: answers and probes")
+    for name in (*datagrams, "packets_in", "packets_bad", "packets_ignored"):
+        assert counts[name] > 10, counts
     refused = ("codec: refused", "frames_bad", "said: bad message", "sealed: handshakes refused")
     for name in (*refused, "sealed: packets refused", "sealed: records refused", "codec: read"):
         assert counts[name] > 10, counts
@@ -60,6 +70,26 @@ def test_messages_and_operations_of_every_type_are_made_and_can_be_read() -> Non
             seen.update(type(operation) for operation in decode_operations(message.operations))
         seen[type(maker.operation())] += 1
     assert set(MESSAGES) | set(OPERATIONS) <= set(seen)
+
+
+def test_packets_of_every_kind_are_made_that_can_be_read_and_most_spoilt_fields_can() -> None:
+    maker = Maker(Random(1))
+    maker.replicas = [7, 1 << 59]
+    seen: Counter[type] = Counter()
+    changed, longest, waited = 0, 0, 0
+    for _ in range(1000):
+        data = maker.packet(PACKET_PROTOCOL, "c", 7, [123_456])
+        packet, longest = decode_packet(data), max(longest, len(data))
+        seen.update([type(packet.body), *map(type, packet.updates)])
+        waited += getattr(packet.body, "seq", 0) == 123_456
+        spoilt = maker.spoil_packet(data)
+        try:
+            decode_packet(spoilt)
+            changed += spoilt != data
+        except PeerError:
+            pass
+    assert {*BODIES, *UPDATES} == set(seen)
+    assert changed > 400 and waited > 300 and PACKET_BYTES_MAX - 100 < longest <= PACKET_BYTES_MAX
 
 
 def test_spoilt_fields_still_pass_the_decoder_mostly() -> None:
@@ -104,9 +134,20 @@ def _decode_bare(data: bytes) -> object:
     return frames.HEADER.unpack(data)
 
 
+def _open_uncounted(self: PacketSealer, data: bytes) -> bytes:
+    return self._open(data)
+
+
+_bare = msgspec.msgpack.Decoder(Packet)
+
+
 @pytest.mark.parametrize(
     ("place", "name", "broken"),
     [
+        ("marmoset.membership.swim", "decode_packet", _bare.decode),
+        ("marmoset.membership.swim", "room_after", lambda head: 5000),
+        ("marmoset.codec.sealing.PacketSealer", "open", _open_uncounted),
+        ("marmoset.node.liveness.Liveness", "handle_packet", lambda self, address, data: None),
         ("marmoset.sim.fuzz", "decode", _decode_bare),
         ("marmoset.node.node.Node", "_break", _raise),
         ("marmoset.node.node", "decode", _decode_bare),

@@ -93,6 +93,10 @@ class Broadcasts:
             self._topics[subject][topic] = level + 1
         return taken
 
+    def subjects(self) -> set[ReplicaId]:
+        """Everybody about whom something is passed on."""
+        return set(self._topics)
+
     def _check(self) -> None:
         held = {key: level for level, entries in enumerate(self._levels) for key in entries}
         assert held == {(s, topic): level for s, topics in self._topics.items() for topic, level in topics.items()}

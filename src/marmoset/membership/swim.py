@@ -316,7 +316,9 @@ class Swim:
         elif isinstance(body, Ack):
             self._handle_ack(body, packet.sender, peer, now_ms)
         elif isinstance(body, PingRequest):
-            if peer is not None:
+            if peer is None:
+                self.counters["packets_foreign"] += 1  # a stranger makes us ping nobody
+            else:
                 self._help(address, body, now_ms)
         elif isinstance(body, Nack):
             if self._probe is not None and body.seq == self._probe.seq and packet.sender in self._probe.helpers:
@@ -491,3 +493,4 @@ class Swim:
         self.view._check()
         assert self._probe is None or self._probe.target in self.peers
         assert len(self._relays) <= RELAYS_MAX
+        assert len(self._asked) <= ASKED_MAX

@@ -155,7 +155,9 @@ class View:
         if before != ALIVE:
             peer.note(now_ms, REFUTED if before == SUSPECT else HEARD_AGAIN, peer.replica)
         if before == UNREACHABLE and self._is_one_of(EXCHANGERS):
-            self.effects.append(Exchange(peer.replica))
+            exchange = Exchange(peer.replica)
+            if exchange not in self.effects:  # a packet may say twenty times that it is there again
+                self.effects.append(exchange)
         self._pass_on(SAYS_ALIVE, peer.replica, incarnation, peer.replica)
 
     def suspect(self, peer: Peer, incarnation: int, by: ReplicaId, now_ms: int, hearsay: bool = False) -> None:
@@ -295,6 +297,11 @@ class View:
         assert not dues or (self.expiry_ms is not None and self.expiry_ms <= min(dues))
         assert self.order.members() == set(self.peers)
         self.broadcasts._check()
+        assert self.broadcasts.subjects() <= {self.me, *self.peers}
+        assert len(self.broadcasts) <= (len(self.peers) + 1) * (self.profile.confirmations + 3)
+        held = [peer.suspicion for peer in self.suspects.values() if peer.suspicion is not None]
+        assert all(len(suspicion.accusers) <= suspicion.needed + 1 for suspicion in held)
+        assert len(self.at_address) <= len(self.peers)
 
 
 def accusation(kind: int, subject: ReplicaId, incarnation: int, by: ReplicaId) -> Claim:

@@ -13,7 +13,7 @@ from marmoset.ids import ReplicaId, id_text
 from marmoset.membership.effects import Changed, Exchange, ProbeLink, SendPacket
 from marmoset.membership.profiles import LAN, LOOPBACK, PROFILES, Profile
 from marmoset.membership.states import ALIVE
-from marmoset.membership.swim import Swim
+from marmoset.membership.swim import COUNTERS, Swim
 from marmoset.node.addresses import is_loopback
 from marmoset.node.states import LEFT
 from marmoset.units import address_text, parse_address
@@ -44,6 +44,7 @@ class Liveness:
         self._node = node
         self._token = 0
         self._armed_ms: int | None = None
+        self._counters = dict.fromkeys(COUNTERS, 0)
 
     def begin(self) -> Swim:
         """Failure detection for a fresh id."""
@@ -51,7 +52,9 @@ class Liveness:
         clients = address_text(parse_address(node.address)[0], config.port) if config.port else ""
         details = Details(config.name, node.address, clients, VERSION)
         rng = Random(node.rng.getrandbits(64))
-        return Swim(node.replica.me, config.cluster, profile_of(config), rng, node.time.monotonic_ms(), details)
+        swim = Swim(node.replica.me, config.cluster, profile_of(config), rng, node.time.monotonic_ms(), details)
+        swim.counters = self._counters  # a node counts on under its next id
+        return swim
 
     @property
     def is_active(self) -> bool:
@@ -68,8 +71,10 @@ class Liveness:
             node.meeting.clock_offsets.pop(replica, None)
 
     def handle_packet(self, address: str, data: bytes) -> None:
-        """A datagram has come."""
-        if self.is_active:
+        """A datagram has come. Before the node has an id and once it has left, it is dropped and counted."""
+        if not self.is_active:
+            self._node.counters["packets_ignored"] += 1
+        else:
             self._node.membership.handle_packet(address, data, self._node.time.monotonic_ms())
 
     def handle_timer(self, token: int) -> None:

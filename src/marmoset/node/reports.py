@@ -18,6 +18,7 @@ COUNTERS: Final = (
     "joins",
     "links_refused",
     "messages_bad",
+    "packets_ignored",
     "rehabilitations",
 )
 """What a node counts, beside its replica."""

@@ -2,11 +2,12 @@
 
     python -m marmoset.sim.fuzz --count 1000000 --seed 7          # make fuzz FUZZ_COUNT=1000000
 
-Three targets take turns, each round from a generator that seed, target and number of the round name:
+Four targets take turns, each round from a generator that seed, target and number of the round name:
 
 - `codec`: streams of frames, cut anywhere, through channel, message reader and decoders;
 - `sealed`: handshakes, records and datagrams of encrypted nodes, changed on their way;
-- `nodes`: live nodes in every state, with an intruder on every link (`sim.intruder`).
+- `packets`: datagrams of failure detection, for machines of SWIM in every state (`sim.packet_fuzz`);
+- `nodes`: live nodes in every state, with an intruder on every link and among the datagrams (`sim.intruder`).
 
 Every spoilt piece is either refused with a `PeerError` (in a node: counted, and the link closed) or it says something
 that a node could have said. Anything else raised is a fault: it is printed with its piece and the way to play it again.
@@ -31,14 +32,17 @@ from marmoset.crdts.exports import decode_entries
 from marmoset.errors import PeerError
 from marmoset.sim.intruder import Fault, Intruded
 from marmoset.sim.mutation import Maker
+from marmoset.sim.packet_fuzz import Listener
 
-ROUND: Final = {"codec": 5000, "sealed": 2000, "nodes": 3000}
+ROUND: Final = {"codec": 5000, "sealed": 2000, "packets": 5000, "nodes": 3000}
 """How many pieces of each target make a round of all."""
 FRAME_MAX: Final = 4096
 MESSAGE_MAX: Final = 1 << 16
 KEPT: Final = 64
 GROUP: Final = 500
 """How many pieces one group of nodes gets."""
+HEARD: Final = 250
+"""How many datagrams one machine of SWIM gets."""
 GROWTH_MAX: Final = 256 << 20
 
 
@@ -68,6 +72,7 @@ class Fuzzer:
         play: Callable[[Random, Maker, int], None] = {
             "codec": self._codec,
             "sealed": self._sealed,
+            "packets": self._packets,
             "nodes": self._nodes,
         }[target]
         play(rng, Maker(rng), count)
@@ -169,6 +174,17 @@ class Fuzzer:
                 raise Fault("the two sides of a handshake have different keys")
             if step and not far.feed(near.seal(frames(b"hello", FRAME_MAX))):
                 raise Fault("the acceptor does not take what the dialler says first")
+
+    # -- packets
+
+    def _packets(self, rng: Random, maker: Maker, count: int) -> None:
+        for begun in range(0, count, HEARD):
+            listener = Listener(rng, maker, self.counts, self.states)
+            try:
+                for _ in range(min(HEARD, count - begun)):
+                    listener.hear()
+            finally:
+                self.last = listener.last
 
     # -- nodes
 

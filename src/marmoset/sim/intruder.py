@@ -1,10 +1,11 @@
-"""A small group of live nodes with an intruder on every link (beside the floors).
+"""A small group of live nodes with an intruder on every link and among the datagrams (beside the floors).
 
 The nodes are the real ones, driven as the runtime drives them; what passes between them is spoilt now and then, in the
 form that a peer without any manners would give it. So every state of a node and of a link is met by bytes that no
 correct node sends. Nodes join, write, leave, are killed and started again under their names. What has to hold:
 
 - no handler of a node ever raises: what cannot be taken closes the link, is counted, and nothing of it is kept;
+- every datagram is counted by who gets it, as read, as bad or as ignored, and whatever a node sends fits a packet;
 - what a node holds for others stays bounded, by its configuration;
 - a node that cannot go on says so and ends, with code 1.
 
@@ -17,9 +18,10 @@ from typing import Final, final
 
 from marmoset.codec.channel import Channel
 from marmoset.codec.frames import frames
+from marmoset.codec.packets import PACKET_PROTOCOL, PACKET_ROOM, decode_packet
 from marmoset.config import Config
 from marmoset.errors import PeerError
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SetTimer
+from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.session import Clients, Session
 from marmoset.sim.mutation import Maker
 from marmoset.sim.world import US_PER_MS, World
@@ -33,6 +35,7 @@ HELD_BYTES_MAX: Final = 4 << 20
 SPOILT_SHARE: Final = 0.03
 MACHINES: Final = 4
 INJECTED: Final = 6
+PACKETS_INJECTED: Final = 2
 
 COMMANDS: Final = (
     "SADD s a b c",
@@ -112,6 +115,8 @@ class Machine:
                 if isinstance(effect, Send):
                     if effect.link in self.ends:
                         self.ends[effect.link].send(self, effect.data)
+                elif isinstance(effect, SendPacket):
+                    group.send_packet(self, effect.address, effect.data)
                 elif isinstance(effect, SetTimer):
                     self._set_timer(effect)
                 elif isinstance(effect, Dial):
@@ -153,6 +158,24 @@ class Machine:
             else:
                 self.node.handle_accepted(wire.number)
             self.settle()
+
+    def receive_packet(self, address: str, data: bytes) -> None:
+        """A datagram has come, which is counted by the node, once."""
+        if not self.is_up or self.node.replica.unsound:
+            return
+        node, is_bad = self.node, False
+        try:
+            decode_packet(data)
+        except PeerError:
+            is_bad = True
+        before = {**node.counters, **node.membership.counters}
+        node.handle_packet(address, data)
+        after = {**node.counters, **node.membership.counters}
+        read, ignored, bad = (after[name] - before[name] for name in ("packets_in", "packets_ignored", "packets_bad"))
+        if read + ignored != 1 or bad != (read and is_bad):
+            raise Fault(f"a packet is counted as {read} read, {ignored} ignored and {bad} bad")
+        self.group.counts["packets_ignored" if ignored else "packets_bad" if bad else "packets_in"] += 1
+        self.settle()
 
     def command(self, text: str) -> None:
         """A client's turn."""
@@ -253,6 +276,36 @@ class Intruded:
 
         self.world.after(LATENCY_US, answer)
 
+    def send_packet(self, source: Machine, address: str, data: bytes) -> None:
+        """A datagram is sent: it comes a moment later, sometimes spoilt, to whoever is there."""
+        if len(data) > PACKET_ROOM:
+            raise Fault(f"a packet of {len(data)} bytes is sent")
+        if self.rng.random() < SPOILT_SHARE:
+            data = self._spoil_packet(data)
+
+        def come() -> None:
+            for target in self.machines:
+                if target.address == address and target.is_up:
+                    target.receive_packet(source.address, data)
+                    return
+
+        self.world.after(LATENCY_US, come)
+
+    def _inject_packet(self, target: Machine) -> None:
+        """A datagram that nobody sent, in the name of somebody."""
+        replica, rng = target.node.replica, self.rng
+        self.maker.replicas = [*filter(None, (replica.me, *replica.seen)), rng.getrandbits(60) or 1]
+        sender = rng.choice(self.maker.replicas)
+        whole = self.maker.packet(PACKET_PROTOCOL, target.node.config.cluster, sender, [])
+        address = f"127.0.0.1:{7000 + rng.randrange(MACHINES)}"
+        target.receive_packet(address, self._spoil_packet(whole) if rng.random() < 0.5 else whole)
+
+    def _spoil_packet(self, data: bytes) -> bytes:
+        self.spoilt += 1
+        maker = self.maker
+        self.last = maker.spoil_packet(data) if self.rng.random() < 0.5 else maker.spoil_bytes(data, self._kept)
+        return self.last
+
     def run(self, count: int) -> None:
         """Go on until so many pieces were spoilt. Raises whatever a node raises, and `Fault`."""
         rng = self.rng
@@ -273,6 +326,8 @@ class Intruded:
                 machine.settle()
             for _ in range(INJECTED):
                 self._inject(rng.choice(up))
+            for _ in range(PACKETS_INJECTED):
+                self._inject_packet(rng.choice(up))
             self.world.run_until(self.world.now_us + rng.randrange(20 * US_PER_MS))
             for machine in self.machines:
                 self._check(machine)

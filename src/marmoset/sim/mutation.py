@@ -26,10 +26,13 @@ from marmoset.codec.messages import (
     encode_operations,
 )
 from marmoset.codec.operations import AnyOperation
+from marmoset.codec.packets import PACKET_BYTES_MAX, AnyBody, AnyUpdate, Packet, decode_packet
 from marmoset.errors import PeerError
 
 MESSAGES: Final[tuple[Any, ...]] = get_args(AnyMessage)
 OPERATIONS: Final[tuple[Any, ...]] = get_args(AnyOperation)
+BODIES: Final[tuple[Any, ...]] = get_args(AnyBody)
+UPDATES: Final[tuple[Any, ...]] = get_args(AnyUpdate)
 NUMBERS: Final = (0, 1, 2, 255, 65_535, (1 << 31) - 1, (1 << 60) - 1, (1 << 62) - 1)
 BYTES: Final = (b"", b"k", b"s", b"l", b"h", b"z", b"n", b"7", b"\xff" * 40)
 TEXTS: Final = ("", "ada", "marmoset", "0.1", "nan", "127.0.0.1:7001", "\x00", "ж" * 99)
@@ -56,8 +59,10 @@ class Maker:
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.replicas: list[int] = []
+        self.newest = 0
+        """The highest incarnation of whom a packet speaks, mostly."""
         self._makers: dict[type, dict[str, Callable[[], Any]]] = {}
-        for cls in (*MESSAGES, *OPERATIONS):
+        for cls in (*MESSAGES, *OPERATIONS, Packet):
             self._learn(inspect.type_info(cls))
 
     def _learn(self, info: inspect.Type) -> Callable[[], Any]:
@@ -80,13 +85,14 @@ class Maker:
             return lambda: tuple(part() for part in parts)
         if isinstance(info, inspect.IntType):
             least = -(1 << 63) if info.ge is None and info.gt is None else (info.ge or 0) + (info.gt is not None)
-            most = (1 << 63) - 1 if info.lt is None else info.lt - 1
+            most = info.lt - 1 if info.lt is not None else (1 << 63) - 1 if info.le is None else info.le
             return lambda: min(most, max(least, self._number()))
+        if isinstance(info, inspect.StrType):
+            return lambda: rng.choice(TEXTS)[: info.max_length]
         simple: dict[type, Callable[[], Any]] = {
             inspect.BoolType: lambda: rng.random() < 0.5,
             inspect.NoneType: lambda: None,
             inspect.BytesType: lambda: rng.choice(BYTES),
-            inspect.StrType: lambda: rng.choice(TEXTS),
         }
         return simple[type(info)]
 
@@ -96,9 +102,16 @@ class Maker:
             return lambda: encode_operations([self.operation() for _ in range(self.rng.randint(1, 3))])
         if name == "pairs":
             return lambda: [part for _ in range(self.rng.randint(1, 3)) for part in (self.rng.choice(BYTES), b"7")]
+        if name == "incarnation":  # the highest ends all talk about a member: seldom
+            return lambda: self.rng.choice(NUMBERS[:-1]) if self.rng.random() < 0.002 else self._incarnation()
+        if name in ("subject", "by"):
+            return lambda: self.rng.choice(self.replicas) if self.replicas else self.rng.randint(1, 9)
         if name == "entries":
             return lambda: msgspec.Raw(msgspec.msgpack.encode([self.rng.randbytes(3)]))
         return None
+
+    def _incarnation(self) -> int:
+        return max(0, self.newest - self.rng.randrange(2))
 
     def _number(self) -> int:
         chance = self.rng.random()
@@ -119,7 +132,25 @@ class Maker:
         """The bytes of a message of any type."""
         return encode(self.structure(self.rng.choice(MESSAGES)))
 
+    def packet(self, protocol: int, cluster: str, sender: int, waited: list[int]) -> bytes:
+        """The bytes of a packet of any kind, with as many updates as may be; `waited` are seqs that matter."""
+        rng = self.rng
+        body = self.structure(rng.choice(BODIES))
+        if waited and "seq" in body.__struct_fields__ and rng.random() < 0.6:
+            body = msgspec.structs.replace(body, seq=rng.choice(waited))
+        if "target" in body.__struct_fields__ and rng.random() < 0.5:
+            body = msgspec.structs.replace(body, target=rng.choice([sender, self.replicas[0]]))
+        updates = [self.structure(rng.choice(UPDATES)) for _ in range(rng.choice([0, 0, 1, 3, 30, 255]))]
+        made = Packet(protocol, cluster, sender, self._makers[Packet]["incarnation"](), body, updates)
+        while len(data := msgspec.msgpack.encode(made)) > PACKET_BYTES_MAX:
+            made = msgspec.structs.replace(made, updates=made.updates[: len(made.updates) * 3 // 4])
+        return data
+
     # -- spoiling
+
+    def spoil_packet(self, data: bytes) -> bytes:
+        """A packet with one field changed."""
+        return msgspec.msgpack.encode(self._changed(decode_packet(data)))
 
     def spoil_fields(self, data: bytes) -> bytes:
         """A message with one field changed; as it is where it cannot be read."""
@@ -147,6 +178,8 @@ class Maker:
         new = self._makers[type(structure)][name]()
         if isinstance(value, int) and isinstance(new, int) and self.rng.random() < 0.5:
             new = max(0, value + self.rng.choice([-1, 1]))
+        elif hasattr(value, "__struct_fields__") and self.rng.random() < 0.7:
+            new = self._changed(value)
         elif isinstance(value, list) and value and self.rng.random() < 0.6:
             at = self.rng.randrange(len(value))
             element = value[at]
