@@ -9,6 +9,7 @@ The hybrid clock follows Kulkarni et al., "Logical Physical Clocks" (2014). A st
 upper bits and a counter in the lower 16, so stamps compare as integers and stay within 62 bits until the year 4199.
 """
 
+from collections.abc import Sequence
 from typing import Final, final
 
 from marmoset.ids import Dot, ReplicaId
@@ -37,6 +38,14 @@ def upto(vector: VersionVector, replica: ReplicaId, joins: dict[ReplicaId, Dot])
         if sponsor_seq is not None:
             return EVERYTHING_SEQ if join[1] <= sponsor_seq else 0
         replica = join[0]  # the sponsor has no entry either: its line decides, everything or nothing
+
+
+def first_missing(seen: VersionVector, vector: Sequence[tuple[ReplicaId, int]]) -> Dot | None:
+    """The first dot of a vector that `seen` lacks, if there is any; what was forgotten there was there. O(length)."""
+    for dot in vector:
+        if seen.get(dot[0], dot[1]) < dot[1]:
+            return dot
+    return None
 
 
 class Context:

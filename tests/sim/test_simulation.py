@@ -94,6 +94,19 @@ def test_json_has_seed_knobs_and_counts(capsys: pytest.CaptureFixture[str]) -> N
     assert command.run(3, "calm", 3, 60, True, None) == HOLDS
     told = json.loads(capsys.readouterr().out)
     assert told["seed"] == 3 and told["knobs"]["nodes"] == 3 and told["counts"]["operations"] >= 60
+    counts, shares = told["counts"], told["per_operation"]
+    assert counts["datagrams"] and not counts["datagrams_lost"]
+    assert set(shares) == {"messages", "bytes", "datagrams"}
+    assert all(
+        abs(share * counts["operations"] - counts[name]) <= counts["operations"] for name, share in shares.items()
+    )
+
+
+def test_what_an_operation_costs_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(3, "calm", 3, 60, False, None) == HOLDS
+    assert command.run_many(range(3, 4), "calm", 3, 60, False) == HOLDS
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("for each operation: ")]
+    assert len(lines) == 2 and lines[0] == lines[1] and "messages" in lines[0] and "datagrams" in lines[0]
 
 
 def test_a_profile_that_provokes_nothing_of_what_it_is_for_fails(

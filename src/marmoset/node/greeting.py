@@ -96,7 +96,9 @@ class Greeting:
                 node.close(link)
                 return
             node.close(other)
-        node.start_stream(link, dict(hello.vector))
+        vector = dict(hello.vector)
+        node.start_stream(link, vector)
+        node.streaming.handle_began(link, me in vector)
         if link.stream is not None:
             link.stream.line = hello.line
         node.dialling.handle_linked(link.peer)

@@ -260,7 +260,7 @@ class Joining:
                 return
             node.replica.keyspace.snapshot_vectors.clear()
             self._ready = node.replica.submit_roster([Ready()])[0]
-            node.pump_all()
+            node.streaming.pump_all()
         if node.replica.is_known_to(self._sponsor, self._ready):
             self.sink, self._failures, self._name_refused_ms, self._unsure_ms = None, 0, None, None
             node.rehabilitating.handle_born()

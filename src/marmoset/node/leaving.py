@@ -44,7 +44,7 @@ class Leaving:
             node.replica.submit_roster([*node.sponsoring.let_go(), Leave()])
             self._deadline_ms = node.time.monotonic_ms() + node.config.leave_timeout
             node.notify("info", "leaving")
-            node.report_to_all()
+            node.streaming.report_to_all()
 
     def check(self) -> None:
         """Exit when the leave is known well enough, or when the time is up. O(members)."""

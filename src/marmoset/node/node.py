@@ -51,6 +51,7 @@ from marmoset.node.refusals import refusal
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
 from marmoset.node.states import JOINING, LEAVING, LEFT, NODE_STATES, REHABILITATING, SERVING, WAITING
+from marmoset.node.streaming import FOLD_DELAY_MS, Streaming
 from marmoset.node.unsound import end_unsound
 from marmoset.node.waiting import Waiting
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
@@ -61,7 +62,6 @@ from marmoset.replication.snapshot import STEP_ELEMENTS
 PUMP_BYTES: Final = 1 << 20
 FOLD_BUDGET: Final = 500
 EXPIRE_KEYS: Final = 1000
-FOLD_DELAY_MS: Final = 5
 GARBAGE_ENTRIES: Final = 5000
 
 
@@ -111,13 +111,14 @@ class Node:
         self.burying = Burying(self)
         self.rehabilitating = Rehabilitating(self)
         self.waiting = Waiting(self)
+        self.streaming = Streaming(self)
         self.explaining = Explaining(self)
         self._timers: dict[int, str] = {}
         self._next_token = 1
         self._armed: set[str] = set()
         self._roster_seen = -1
-        self._streams_changed = False
-        self._pumped_index = 0
+        self._link_lost = False
+        """A member that was linked is to be dialled again."""
         self._started_ms = time.monotonic_ms()
 
     # -- life
@@ -287,7 +288,11 @@ class Node:
 
     def end_turn(self) -> None:
         """Clients have run commands: close the open batch and send what was logged. Called once a turn of the loop."""
-        if self.replica.commit() or self.replica.log.next_index != self._pumped_index or self.waiting.is_asking:
+        if (
+            self.replica.commit()
+            or self.replica.log.next_index != self.streaming.pumped_index
+            or self.waiting.is_asking
+        ):
             self._settle()
 
     # -- inside
@@ -369,7 +374,7 @@ class Node:
             self.membership.handle_link_lost(link.peer)
             self.notify("info", "link lost", peer=link.peer_name)
             self.explaining.note(link.peer, "link lost")
-            self._roster_seen = -1  # it is to be dialled again
+            self._link_lost = True
         self.joining.handle_closed(link)
         self.sponsoring.handle_closed(link)
 
@@ -406,7 +411,7 @@ class Node:
             frozenset(),
             lambda data: self.send_framed(link, data),
             2 * self.config.log_budget,  # all that the others kept for us while we were away may come from strangers
-            self._stream_caught_up,
+            self.streaming.handle_caught_up,
         )
         stream.paused = link.paused
         link.stream = stream
@@ -470,12 +475,6 @@ class Node:
             self.replica.commit()
         self.leaving.check()
 
-    def report_to_all(self) -> None:
-        """Have every stream end with a report, however little has changed."""
-        for link in self.linked.values():
-            if link.stream is not None:
-                link.stream.report_due = True
-
     def _fold(self) -> None:
         more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
         garbage = self.replica.memory.collect_garbage()
@@ -492,15 +491,18 @@ class Node:
         if self.replica.roster_version != self._roster_seen:
             self._roster_seen = self.replica.roster_version
             self._roster_changed()
-        if self._streams_changed:
-            self._ask_for_streams()
-        self.pump_all()
+        elif self._link_lost:
+            self._link_lost = False
+            self._follow_links()
+        if self.streaming.changed:
+            self.streaming.ask()
+        self.streaming.pump_all()
         if self.waiting.is_asking:
             self.waiting.ask()
         self.waiting.check()
         if self.replica.stability_changed:
             if self.replica.keyspace.tracking and self.is_member():
-                self.arm("fold", FOLD_DELAY_MS)
+                self.arm("fold", self.streaming.fold_delay_ms)
         elif self.replica.folding_batches:
             self.arm("fold", 1)
         if self.state == JOINING:
@@ -508,18 +510,9 @@ class Node:
         self.leaving.check()
         self.liveness.carry_out()
 
-    def pump_all(self) -> None:
-        """Send every linked peer what it lacks, as far as it takes it."""
-        more = False
-        self._pumped_index = self.replica.log.next_index
-        for link in list(self.linked.values()):
-            if link.stream is not None:
-                more = link.stream.pump(self.pump_bytes) or more
-        if more:
-            self.arm("pump", 1)
-
     def _roster_changed(self) -> None:
         """Follow, dial and feed exactly the members of the roster."""
+        self._link_lost = False
         roster, me = self.replica.roster, self.replica.me
         present = [r for r in roster.present() if r != me]
         self.liveness.follow(present)
@@ -528,29 +521,19 @@ class Node:
                 self._refuse_buried(link)
             elif link.stream is not None and link.peer in roster.members and not link.stream.sending:
                 link.stream.start_sending()
-        self.report_to_all()
         self.explaining.handle_roster_changed()
-        self.dialling.follow(present)
-        self._streams_changed = True
+        self._follow_links()
+
+    def _follow_links(self) -> None:
+        """Dial whoever is to be linked and is not, and ask those that are for what others do not bring."""
+        self.dialling.follow([r for r in self.replica.roster.present() if r != self.replica.me])
+        self.streaming.handle_links_changed()
 
     def _refuse_buried(self, link: Link) -> None:
         if self.replica.presumed_dead(link.peer):
             self.refuse(link, "presumed dead", f"{link.peer_name} was presumed dead", *proof(self, link.peer, []))
         else:
             self.refuse(link, "not yet", "its burial has not yet taken effect")
-
-    def _ask_for_streams(self) -> None:
-        """Have every stream leave out what its origin sends over a link of its own."""
-        self._streams_changed = False
-        heard = {r for r, link in self.linked.items() if link.stream is not None and link.stream.is_caught_up}
-        for peer in sorted(self.linked):
-            link = self.linked[peer]
-            if link.stream is not None and link.stream.sending and not link.stream.introducing and not link.whole:
-                link.stream.ask(frozenset(heard - {peer}))
-
-    def _stream_caught_up(self) -> None:
-        """A stream has brought everything that its sender had when it began, or has begun again."""
-        self._streams_changed = True
 
     # -- for people
 

@@ -16,7 +16,7 @@ def end_unsound(node: "Node") -> None:
         node.notify("warning", "unsound, beginning again", why=node.replica.unsound)
         node.joining.begin_again()
     elif node.state != LEFT:
-        node.pump_all()
+        node.streaming.pump_all()
         node.notify("error", "unsound", why=node.replica.unsound)
         node.become(LEFT)
         node.effects.append(Exit(1, f"not to be relied on any more, restart it: {node.replica.unsound}"))

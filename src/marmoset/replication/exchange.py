@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
-from marmoset.clocks import VersionVector, upto
+from marmoset.clocks import VersionVector, first_missing, upto
 from marmoset.codec.frames import frames
 from marmoset.codec.messages import (
     Batch,
@@ -38,7 +38,7 @@ from marmoset.codec.messages import (
 )
 from marmoset.codec.operations import Join
 from marmoset.errors import InternalError, PeerError
-from marmoset.ids import ReplicaId
+from marmoset.ids import Dot, ReplicaId
 from marmoset.replication.replica import APPLIED, DUPLICATE, OWN_BURIAL, TOO_EARLY, Replica
 
 GO_ON: Final = "go on"
@@ -60,10 +60,12 @@ class Stream:
         "_began",
         "_cursor",
         "_held",
+        "_is_own_only",
         "_moved",
         "_on_caught_up",
         "_report_since",
         "_send",
+        "_waits_for",
         "awaiting_resumed",
         "caught_up_due",
         "direct",
@@ -72,6 +74,7 @@ class Stream:
         "held_since_ms",
         "introducing",
         "is_caught_up",
+        "is_waiting",
         "line",
         "paused",
         "peer",
@@ -106,10 +109,14 @@ class Stream:
         """Origins that the peer hears over links of its own."""
         self.direct: frozenset[ReplicaId] | None = None
         """Origins that I asked the peer to leave out; None before anything was asked."""
+        self._is_own_only = False
+        """The peer has asked for nothing but what we make."""
         self._cursor = replica.log.first_index
         self._report_since = 0
         self.sending = False
         self.paused = False
+        self.is_waiting = False
+        """Nothing is sent before something has come: the peer is about to say what is to be left out."""
         self.report_due = False
         self.caught_up_due = True
         self.introducing = peer not in replica.roster.members
@@ -118,6 +125,8 @@ class Stream:
         """The sponsors of a stranger, as it says itself: what they logged is not sent to whoever has forgotten them."""
         self.awaiting_resumed = False
         self._held: deque[tuple[Batch | Report | CaughtUp, bytes]] = deque()
+        self._waits_for: Dot | None = None
+        """Something that has to be here before the first of what is held can be used, where that is known."""
         self.held_bytes = 0
         self.held_since_ms: int | None = None
 
@@ -135,15 +144,21 @@ class Stream:
         self._cursor = self.replica.log.first_index if from_index is None else from_index
         self.report_due = True
 
+    def has_due(self, next_index: int, own_end: int) -> bool:
+        """Whether `pump` may have something to do, given where the log ends and what is behind the last batch of our
+        own in it. What only others have made can wait if it is left out anyway. O(1); asked after every event."""
+        return self.report_due or self.caught_up_due or self._cursor < (own_end if self._is_own_only else next_index)
+
     def pump(self, budget_bytes: int) -> bool:
         """Send about as many bytes of what the peer lacks, then what is due behind it; True while there is more to
         send and the peer takes it. O(log entries passed)."""
-        if not self.sending or self.paused:
+        if not self.sending or self.paused or self.is_waiting:
             return False
         log = self.replica.log
         entries = log.entries
         me, peer = self.replica.me, self.peer
-        self._cursor = max(self._cursor, log.first_index)
+        if self._cursor not in entries:
+            self._cursor = max(self._cursor, log.first_index)
         parting = self.replica.parting_index
         end = log.next_index if parting is None else parting + 1
         while self._cursor < end:
@@ -193,6 +208,7 @@ class Stream:
     def resume(self, direct: frozenset[ReplicaId]) -> None:
         """Have the peer begin again behind what is here; what is held is dropped, since it comes again. O(replicas)."""
         self._held.clear()
+        self._waits_for = None
         self.held_bytes = 0
         self.held_since_ms = None
         self.direct = direct
@@ -201,22 +217,28 @@ class Stream:
 
     # -- incoming
 
+    def _leave_out(self, origins: list[ReplicaId]) -> None:
+        self.peer_direct = frozenset(origins)
+        members, mine = self.replica.roster.members, (self.replica.me, self.peer)
+        self._is_own_only = all(r in self.peer_direct for r in members if r not in mine)
+
     def receive(self, message: StreamMessage, data: bytes, now_ms: int) -> str:
         """Take one message of the stream; what to do with the link. `data` is the message as it came.
 
         Raises:
             PeerError: no correct node sends this; nothing was changed.
         """
+        self.is_waiting = False
         if isinstance(message, Resume):
             self._began = self._read(dict(message.vector))
             self._moved = {}
-            self.peer_direct = frozenset(message.direct)
+            self._leave_out(message.direct)
             self._cursor = self.replica.log.first_index
             self._report_since = 0  # the peer drops what comes before `Resumed`, reports too
             self.report_due = True
             self._send_message(Resumed())
         elif isinstance(message, Direct):
-            self.peer_direct = frozenset(message.origins)
+            self._leave_out(message.origins)
         elif isinstance(message, Resumed):
             self.awaiting_resumed = False
             self._on_caught_up()  # what was not asked meanwhile is asked now
@@ -260,18 +282,29 @@ class Stream:
             if self.peer not in self.replica.roster.members:
                 return GO_ON
             self.introducing = False
+        replica = self.replica
         while self._held:
+            dot = self._waits_for
+            if dot is not None and replica.seen.get(dot[0], dot[1]) < dot[1] and not replica.is_leaving:
+                return GO_ON
             message, data = self._held[0]
             verdict = self._use(message, data)
             if verdict == TOO_EARLY:
+                self._waits_for = self._missing(message)
                 return GO_ON
             if verdict != GO_ON:
                 return verdict
             self._held.popleft()
+            self._waits_for = None
             self.held_bytes -= len(data)
             self.held_since_ms = now_ms
         self.held_since_ms = None
         return GO_ON
+
+    def _missing(self, message: Batch | Report | CaughtUp) -> Dot | None:
+        if isinstance(message, CaughtUp):
+            return None
+        return first_missing(self.replica.seen, message.raised if isinstance(message, Batch) else message.own.vector)
 
     def _use(self, message: Batch | Report | CaughtUp, data: bytes) -> str:
         """Use a message now, or say that it is `TOO_EARLY`."""

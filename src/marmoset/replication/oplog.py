@@ -47,21 +47,25 @@ class LogEntry:
 class OpLog:
     """The batches that some member may not have."""
 
-    __slots__ = ("entries", "next_index", "queues", "size_bytes")
+    __slots__ = ("entries", "next_index", "own_end", "queues", "size_bytes")
 
     def __init__(self) -> None:
         self.entries: dict[int, LogEntry] = {}
         self.queues: dict[ReplicaId, deque[LogEntry]] = {}
         self.next_index = 0
+        self.own_end = 0
+        """The index behind the last batch of our own."""
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def append(self, entry: LogEntry) -> None:
+    def append(self, entry: LogEntry, is_own: bool = False) -> None:
         """Add a batch that was just applied. O(1)."""
         entry.index = self.next_index
         self.next_index += 1
+        if is_own:
+            self.own_end = self.next_index
         self.entries[entry.index] = entry
         queue = self.queues.get(entry.origin)
         if queue is None:

@@ -298,7 +298,7 @@ class Replica:
         self.seen[self.me] = last
         after = dict(self.seen)
         framed = frames(encode(batch), self.frame_bytes_max)
-        self.log.append(LogEntry(self.me, first, last, stamp, operations, framed))
+        self.log.append(LogEntry(self.me, first, last, stamp, operations, framed), is_own=True)
         self._effect_roster(operations, self.me, first, after)
         self.contexts[self.me] = after
         self._learn_self()
@@ -411,9 +411,8 @@ class Replica:
 
     def _learn_self(self) -> None:
         """My own row is my vector itself; only the number of its state changes."""
-        stability = self.stability
-        stability.known[self.me] = self.seen
-        stability.states[self.me] = self.state
+        self.stability.known[self.me] = self.seen
+        self.stability.states[self.me] = self.state
         self._knowledge_grew()
 
     def _knowledge_grew(self) -> None:
@@ -437,9 +436,10 @@ class Replica:
         if not leaving and not self.has_all(report.own.vector):
             raise InternalError("a report is counted before what its sender had has come", changed=False)
         believable = latest_stamp(self.wall_ms() + self.clock_skew_max_ms)
-        if not leaving and not all(self.has_all(row.vector) for row in report.rows):
+        rows = [row for row in report.rows if self.stability.is_news(row)]
+        if not leaving and not all(self.has_all(row.vector) for row in rows):
             raise PeerError("a report of more than its sender has")
-        for row in (report.own, *report.rows):
+        for row in (report.own, *rows):
             if row.clock <= believable:
                 self.clock.merge(row.clock)
             if row.replica in seen and row.replica != self.me:
@@ -586,11 +586,11 @@ class Replica:
         """Every invariant of the replica; for tests and the simulator. O(n)."""
         self.log._check()
         self.roster._check()
+        self.stability._check()
         self.keyspace._check()
         self.memory._check()
         assert set(self.seen) == set(self.roster.members), "the vector and the roster name different replicas"
-        assert set(self.contexts) == set(self.roster.members)
-        assert set(self.stability.known) == set(self.roster.members)
+        assert set(self.contexts) == set(self.stability.known) == set(self.roster.members)
         assert self.stability.known[self.me] is self.seen
         if not self._applied_local:
             assert self.next_seq == self.seen[self.me] + 1

@@ -5,13 +5,13 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Final, TextIO
 
 from marmoset.errors import UsageError
 from marmoset.sim.profiles import PROFILES
-from marmoset.sim.simulation import HOLDS, Outcome, simulate
+from marmoset.sim.simulation import HOLDS, Outcome, per_operation, simulate
 
 NODES_MIN: Final = 2
 NODES_MAX: Final = 50
@@ -68,6 +68,10 @@ def _told(outcome: Outcome) -> None:
     print(f"replay: {replay(outcome)}", file=sys.stderr)
 
 
+def _per_operation(counts: Mapping[str, int]) -> str:
+    return "for each operation: " + ", ".join(f"{share:,} {name}" for name, share in per_operation(counts).items())
+
+
 def run(seed: int, profile: str, nodes: int, steps: int, as_json: bool, trace_path: str | None) -> int:
     """One run; the exit code."""
     check(profile, nodes, steps)
@@ -86,6 +90,7 @@ def run(seed: int, profile: str, nodes: int, steps: int, as_json: bool, trace_pa
             print(f"  {name} = {knob}")
         for name, count in sorted(outcome.counts.items()):
             print(f"{count:>12,} {name}")
+        print(_per_operation(outcome.counts))
         print(f"trace {outcome.trace}, {outcome.at_ms / 1000:.1f} simulated seconds")
         print("holds" if outcome.code == HOLDS else "does not hold")
     if outcome.code != HOLDS:
@@ -114,12 +119,14 @@ def run_many(seeds: Iterable[int], profile: str, nodes: int, steps: int, as_json
             "failed": [outcome.as_dict() for outcome in failed],
             "missing": missing,
             "counts": dict(sorted(total.items())),
+            "per_operation": per_operation(total),
         }
         print(json.dumps(report, indent=2, sort_keys=True))
     else:
         print(f"{profile}: {len(played)} seeds, {played[0]}..{played[-1]}, {nodes} nodes: {len(failed)} failed")
         for name, count in sorted(total.items()):
             print(f"{count:>14,} {name}")
+        print(_per_operation(total))
     if missing:
         print(f"{profile}: nothing in {len(played)} seeds provoked {', '.join(missing)}", file=sys.stderr)
     codes = [outcome.code for outcome in failed] + [1] * bool(missing)

@@ -10,6 +10,7 @@ names.
 """
 
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Final, TextIO, final
@@ -42,6 +43,12 @@ IDLE_MS_MAX: Final = 120_000
 """Safety is over when no operation was made for so long."""
 
 
+def per_operation(counts: Mapping[str, int]) -> dict[str, float]:
+    """How much went over the network for each operation: messages and bytes over links, and datagrams."""
+    operations = max(1, counts["operations"])
+    return {name: round(counts[name] / operations, 1) for name in ("messages", "bytes", "datagrams")}
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of a run."""
@@ -64,6 +71,7 @@ class Outcome:
             "simulated_ms": self.at_ms,
             "trace": self.trace,
             "counts": dict(sorted(self.counts.items())),
+            "per_operation": per_operation(self.counts),
             "knobs": asdict(self.knobs),
         }
 
