@@ -87,3 +87,10 @@ def test_forgetting_takes_a_replica_out_of_every_row() -> None:
     table.forget(3)
     assert table.known == {1: {1: 9, 2: 9}, 2: {1: 5, 2: 9}}
     assert table.report(1, 1, 1, 2, 0)[0].rows == []
+
+
+def test_the_order_of_the_entries_of_a_row_does_not_matter() -> None:
+    table = stability({1: 9, 2: 9})
+    table.learn(2, {2: 1, 1: 8}, 1, 0)
+    table._check()
+    assert table.frontier([1, 2], {2: (1, 3)}) == {1: 8, 2: 1}
