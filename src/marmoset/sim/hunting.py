@@ -4,14 +4,29 @@ A mutant puts something else in the place of a function while runs are played. `
 suits it until one fails, within a budget. Only interpreted code can be changed so; a compiled build has no mutants.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
+from marmoset.sim import swim_history
 from marmoset.sim.profiles import draw
-from marmoset.sim.simulation import HOLDS, Outcome, Simulation
+from marmoset.sim.simulation import BREACH, HOLDS, STUCK, Simulation
 
 Patch = tuple[object, str, object]
+
+MEMBERSHIP: Final = "membership"
+"""In the place of a profile: histories of membership alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What became of one run."""
+
+    seed: int
+    code: int
+    problem: str
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +45,14 @@ class Mutant:
     """The type that most of the commands are on; all of its kind on few keys. See `profiles`."""
     large: bool = False
     """Collections soon count as large: they are kept, and read by snapshots, in parts."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """Knobs that are not drawn but fixed, so that what matters for this rule happens often."""
 
-    def play(self, seed: int) -> Outcome:
+    def play(self, seed: int) -> Played:
         """One run that may find it."""
+        if self.profile == MEMBERSHIP:
+            problem, is_breach, counts = swim_history.play(seed)
+            return Played(seed, BREACH if is_breach else STUCK if problem else HOLDS, problem, counts)
         knobs = draw(seed, self.profile, self.nodes, self.steps)
         if self.focus:
             knobs = replace(knobs, focus=self.focus, keys=2, words=2, nested_share=0.0)
@@ -40,7 +60,8 @@ class Mutant:
             knobs = replace(
                 knobs, words=6, split_above=1, snapshot_step_elements=1, removal_share=0.2, keys=2, turn_gap_us=1000
             )
-        return Simulation(seed, knobs).run()
+        outcome = Simulation(seed, replace(knobs, **self.knobs)).run()
+        return Played(seed, outcome.code, outcome.problem, outcome.counts)
 
 
 @contextmanager
@@ -64,13 +85,13 @@ class Hunt:
     mutant: Mutant
     runs: int
     found: int
-    first: Outcome | None
+    first: Played | None
 
 
 def hunt(mutant: Mutant, budget: int | None = None, stop_at: int = 1) -> Hunt:
     """Play runs until `stop_at` have failed that hold without the mutant, or the budget is used up."""
     found, runs = 0, 0
-    first: Outcome | None = None
+    first: Played | None = None
     for seed in range(budget or mutant.budget):
         runs += 1
         with applied(mutant):

@@ -72,6 +72,10 @@ class SwimCluster:
         self.members: list[Member] = []
         self.on_change: Callable[[Member, int, str, str], None] = lambda member, subject, before, state: None
         self.on_packet: Callable[[Member, int, bytes], None] = lambda member, target, data: None
+        self.on_arrival: Callable[[Member, bytes], None] = lambda member, data: None
+        """A packet is about to be handled."""
+        self.on_digest: Callable[[Member, int], None] = lambda member, by: None
+        """A digest of another member is about to be merged."""
         for _ in range(size):
             self._new_member(None)
         for member in self.members:
@@ -216,7 +220,15 @@ class SwimCluster:
         elif self.double_share and self.rng.random() < self.double_share:
             copies = 2
         for _ in range(copies):
-            self._leave(member, target, lambda other: other.swim.handle_packet(address, data, self.now_ms))
+            self._leave(member, target, lambda other: self._arrive(other, address, data))
+
+    def _arrive(self, member: Member, address: str, data: bytes) -> None:
+        self.on_arrival(member, data)
+        member.swim.handle_packet(address, data, self.now_ms)
+
+    def _merge(self, member: Member, digest: list[tuple[int, int]], by: int) -> None:
+        self.on_digest(member, by)
+        member.swim.merge(digest, by, self.now_ms)
 
     def _leave(self, member: Member, target: int, action: Callable[[Member], None]) -> None:
         """Something is sent: it leaves now, or when the slow time is over."""
@@ -259,8 +271,8 @@ class SwimCluster:
         def answer(other: Member) -> None:
             back = other.swim.digest()
             other.link_bytes += DIGEST_OVERHEAD + len(msgspec.msgpack.encode(back))
-            other.swim.merge(digest, me, self.now_ms)
-            self._leave(other, member.index, lambda member: member.swim.merge(back, effect.replica, self.now_ms))
+            self._merge(other, digest, me)
+            self._leave(other, member.index, lambda member: self._merge(member, back, effect.replica))
 
         self._leave(member, other.index, answer)
 
