@@ -7,10 +7,13 @@ from marmoset.sim.mutants import MUTANTS
 from marmoset.sim.simulation import HOLDS, simulate
 
 QUICK = [
+    "batches torn",
     "causality not checked",
     "clock not merged",
     "EXEC in parts",
     "folded by origin",
+    "full log buries nobody",
+    "known by maximum",
     "majority frontier",
     "missing is everything",
     "newcomer serves early",

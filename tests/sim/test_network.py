@@ -80,6 +80,23 @@ def test_a_host_that_is_stopped_takes_nothing_but_its_link_stays() -> None:
     assert b.data == b"later" and not a.told
 
 
+def test_what_waited_for_a_stopped_host_is_there_at_once_when_it_goes_on() -> None:
+    world, network, a, b, wire = pair(latency_us_min=50_000, latency_us_max=60_000)
+    b.is_stopped = True
+    network.send(wire, 0, b"to b")
+    network.cut([("b", "a")])
+    network.send(wire, 1, b"to a")
+    world.run_until(100_000)
+    assert (a.data, b.data) == (b"", b"")
+    b.is_stopped = False
+    network.cuts.clear()
+    network.kick(b)  # type: ignore[arg-type]
+    world.run_until(100_001)
+    assert (a.data, b.data) == (b"", b"to b")
+    world.run_until(200_000)
+    assert a.data == b"to a"
+
+
 def test_a_sender_is_paused_above_the_window_and_resumed_below() -> None:
     world, network, a, b, wire = pair(window_bytes=10)
     for _ in range(5):

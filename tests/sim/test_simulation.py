@@ -41,6 +41,17 @@ def test_some_runs_are_encrypted() -> None:
     assert 5 < sum(draw(seed, "everything", 5, 100).sealed for seed in range(200)) < 50
 
 
+def test_members_that_bury_each_other_come_to_rest() -> None:
+    contradictory = 0
+    for seed in range(2):
+        drawn = draw(seed, "churn", 5, 1000)
+        knobs = replace(drawn, weights={"contradict": 1}, turn_gap_us=25_000, log_budget=1 << 28)
+        outcome = Simulation(seed, knobs).run()
+        assert outcome.code == HOLDS, outcome.problem
+        contradictory += outcome.counts.get("burials_contradictory", 0)
+    assert contradictory
+
+
 def test_two_nodes_hold_and_so_do_twelve() -> None:
     for nodes in (2, 12):
         outcome = simulate(1, "everything", nodes, 200)
@@ -77,7 +88,7 @@ def test_a_breach_exits_with_1_and_says_how_to_play_it_again(capsys: pytest.Capt
 def test_no_progress_exits_with_3() -> None:
     stuck = next(mutant for mutant in MUTANTS if mutant.name == "never forgotten")
     with applied(stuck):
-        assert command.run_many(range(3), "churn", 4, 200, True) == STUCK
+        assert command.run_many(range(4, 8), "churn", 4, 200, True) == STUCK
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:

@@ -11,11 +11,12 @@ At rest, for all nodes: equal vectors; everything shows what is specified; nothi
 from typing import Final
 from zlib import crc32
 
-from marmoset.clocks import stamp_ms, upto
+from marmoset.clocks import stamp_ms
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
 from marmoset.keyspace import MASK, Keyspace, kind
+from marmoset.membership.states import UNREACHABLE
 from marmoset.node import Node
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.history import Breach, History
@@ -24,6 +25,9 @@ from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visib
 
 GREETING_MS_MAX: Final = 4000
 """A handshake may be under way, but not for longer."""
+
+COMPLETE: Final = ("serving", "rehabilitating", "leaving")
+"""The states of nodes that have everything which a snapshot brings."""
 
 Shown = dict[bytes, tuple[int, Plain]]
 
@@ -80,7 +84,7 @@ def check_node(cluster: Cluster, host: Host, keys: list[bytes]) -> None:
         return
     node._check()
     check_bounds(cluster, host, node)
-    if node.state not in ("serving", "rehabilitating", "leaving"):
+    if node.state not in COMPLETE:
         return
     check_knowledge(cluster.history, host, node)
     if node.state == "serving":
@@ -89,6 +93,13 @@ def check_node(cluster: Cluster, host: Host, keys: list[bytes]) -> None:
     check_deadlines(host.name, node.replica.keyspace, keys, records)
     expected = visible(records)
     difference(host.name, shown(node.replica.keyspace, keys), {k: v for k, v in expected.items() if k in set(keys)})
+
+
+def check_all_knowledge(cluster: Cluster) -> None:
+    """What every node knows of the others is true. O(members cubed)."""
+    for host in cluster.hosts:
+        if host.node is not None and host.node.state in COMPLETE:
+            check_knowledge(cluster.history, host, host.node)
 
 
 def check_bounds(cluster: Cluster, host: Host, node: Node) -> None:
@@ -113,12 +124,14 @@ def check_bounds(cluster: Cluster, host: Host, node: Node) -> None:
 def check_knowledge(history: History, host: Host, node: Node) -> None:
     """What is known of the members is true, and so is the frontier. O(members squared)."""
     replica = node.replica
-    stability, joins = replica.stability, replica.roster.joins
+    stability = replica.stability
     for member, row in stability.known.items():
         true = history.vectors.get(member)
         if true is None:
             raise Breach(f"{host.name} knows {member}, who never was")
         base = history.joins.get(member, ({}, 0))[0]
+        if member != replica.me and not replica.is_leaving:  # a leaver cuts rows down to what it has
+            history.check_row(host.name, member, row, stability.states[member])
         for origin, seq in row.items():
             if seq > true.get(origin, 0) and seq > base.get(origin, 0):
                 raise Breach(
@@ -136,7 +149,7 @@ def check_knowledge(history: History, host: Host, node: Node) -> None:
                         f"{host.name} no longer counts who is buried, but {history.name(member)} lacks the burial "
                         f"of {history.name(buried)} (4.4)"
                     )
-    for member in counted:
+    for member in () if replica.is_leaving else counted:  # a leaver folds no more, and may lack what others forget
         true, base = history.vectors[member], history.joins.get(member, ({}, 0))[0]
         for origin, seq in frontier.items():
             if seq > true.get(origin, 0) and seq > base.get(origin, 0):
@@ -145,15 +158,9 @@ def check_knowledge(history: History, host: Host, node: Node) -> None:
                     "does not have (3.5)"
                 )
     for origin, context in replica.contexts.items():
-        last = history.latest(origin, replica.seen[origin])
-        if last is None or origin == replica.me:
+        if origin == replica.me or history.latest(origin, replica.seen[origin]) is None:
             continue
-        for other in replica.seen:
-            if other != origin and upto(context, other, joins) < last.observed.get(other, 0):
-                raise Breach(
-                    f"{host.name} rebuilds the context of {history.name(origin)}:{last.dot[1]} without "
-                    f"{history.name(other)}:{last.observed[other]} (3.1)"
-                )
+        history.check_context(host.name, replica, origin)
         true = history.vectors[origin]
         for other, seq in context.items():
             if seq > true.get(other, 0) and seq > history.joins.get(origin, ({}, 0))[0].get(other, 0):
@@ -164,7 +171,7 @@ def check_values(cluster: Cluster) -> None:
     """Every node shows exactly what is specified for what it has; nodes that have the same show the same."""
     computed: dict[tuple[tuple[int, int], ...], Shown] = {}
     for host in cluster.hosts:
-        if host.node is None or host.witness is None or host.node.state not in ("serving", "rehabilitating", "leaving"):
+        if host.node is None or host.witness is None or host.node.state not in COMPLETE:
             continue
         vector = tuple(sorted((r, seq) for r, seq in host.witness.vector.items() if seq))
         if vector not in computed:
@@ -194,6 +201,9 @@ def unrest(cluster: Cluster) -> str:
             return f"{host.name} has {len(replica.roster.members)} of {len(ids)} members in its roster, and {others}"
         if len(node.linked) != len(up) - 1:
             return f"{host.name} has links to {len(node.linked)} of {len(up) - 1}"
+        lost = [r for r in ids if node.membership.state(r) == UNREACHABLE]
+        if lost:
+            return f"{host.name} holds {[cluster.history.name(r) for r in lost]} unreachable, who serves"
         if vector != vectors[0]:
             return f"{host.name} and {up[0].name} do not have the same operations"
         if replica.log.entries or replica.folding_batches:

@@ -70,8 +70,8 @@ class Faults:
             return self._crash_sponsor()
         if name == "join":
             return self._join()
-        if name == "exile":
-            return self._exile()
+        if name in ("exile", "contradict"):
+            return self._exile() if name == "exile" else self._contradict()
         return self._slow(name) if name in ("pause", "sleep", "lag") else self._clock(name)
 
     # -- the network
@@ -154,12 +154,13 @@ class Faults:
         cluster, rng = self.cluster, self.rng
         newcomer = self._restart() or self._join()
         joining = next((host for host in cluster.hosts if host.name == newcomer), cluster.hosts[0])
-        delay_us, tries = rng.choice([0, 2000, 20_000]), 200
+        delay_us, tries = rng.choice([0, 0, 2000, 20_000]), 600  # a name that was there before is asked for first
+        wanted = rng.choice([_is_sponsor, self._is_known_sponsor, self._is_known_sponsor])
 
         def look() -> None:
             nonlocal tries
             tries -= 1
-            sponsors = [host for host in self._spare() if _is_sponsor(host)]
+            sponsors = [host for host in self._spare() if wanted(host)]
             if sponsors:
                 host = rng.choice(sponsors)
                 run = host.run
@@ -178,6 +179,14 @@ class Faults:
         if newcomer:
             look()
         return newcomer
+
+    def _is_known_sponsor(self, host: Host) -> bool:
+        """Whether a host has let somebody in who is not born, and others know it."""
+        if host.node is None:
+            return False
+        unborn = host.node.replica.roster.unborn_of(host.node.replica.me)
+        others = [other.node for other in self.cluster.hosts if other is not host and other.is_serving]
+        return any(r in other.replica.roster.members for r in unborn for other in others if other is not None)
 
     def _join(self) -> str:
         if sum(host.node is not None for host in self.cluster.hosts) >= self.knobs.nodes + 2:
@@ -214,34 +223,81 @@ class Faults:
                         judge.node.bury(id_text(victim.node.replica.me), force=False)
                     judge.settle()
 
-        tries = 2000 if count == 1 and not stopped and rng.random() < 0.4 else 0
+        tries = 8000 if count == 1 and rng.random() < 0.5 else 0
+        in_the_middle, most = rng.random() < 0.7, 0
 
-        def cut_again() -> None:
-            """It is back, and is cut off again before it is done."""
-            nonlocal tries
+        def go_again() -> None:
+            """It is back, and is cut off again before it is done, or stops in the middle of its submissions."""
+            nonlocal tries, most, stopped
             tries -= 1
             back = away[0]
-            if back.node is not None and back.node.state == "rehabilitating":
+            coming = back.node is not None and back.node.state == "rehabilitating"
+            left = back.node.rehabilitating.operations_left if coming and back.node is not None else 0
+            most = max(most, left)
+            if coming and not back.is_stopped and (not in_the_middle or 0 < left < most):
+                tries, stopped = 0, in_the_middle
                 self._away = away
-                cluster.network.cut([*pairs, *((b, a) for a, b in pairs)])
+                self.counts["exiled_again"] += 1
+                if stopped:
+                    back.stop()
+                else:
+                    cluster.network.cut([*pairs, *((b, a) for a, b in pairs)])
                 cluster.world.after(silent_us, bury)
                 cluster.world.after(silent_us + rng.randint(100_000, 3_000_000), heal)
             elif tries and back.run == runs[0]:
-                cluster.world.after(2 * US_PER_MS, cut_again)
+                cluster.world.after(US_PER_MS // 2, go_again)
 
         def heal() -> None:
             self._away = []
             cluster.network.cuts.difference_update([*pairs, *((b, a) for a, b in pairs)])
-            if tries:
-                cut_again()
             for host, run in zip(away, runs, strict=True):
                 if stopped and host.run == run and host.is_stopped:
                     host.go_on()
+            if tries:
+                go_again()
 
         cluster.world.after(silent_us, bury)
         more_ms = self.knobs.presumed_dead_after_ms if self.knobs.presumed_dead_after_ms < HOUR_MS else 0
         cluster.world.after(silent_us + rng.randint(100_000, 3_000_000 + more_ms * US_PER_MS), heal)
         return " and ".join(names)
+
+    def _contradict(self) -> str:
+        """Two members bury each other, one after the other, each together with all that are between them; neither hears
+        of the other's burial in time, those between may have heard of one."""
+        rng, cluster = self.rng, self.cluster
+        spare = [] if self._away else [host for host in self._spare(2) if not host.is_stopped]
+        if len(spare) < 4:
+            return ""
+        first, second = self._away = rng.sample(spare, 2)
+        silent_us = self.knobs.unreachable_after_ms * US_PER_MS + rng.randint(0, 1_000_000)
+
+        def around(host: Host) -> list[tuple[str, str]]:
+            others = [other.name for other in cluster.hosts if other is not host]
+            return [pair for other in others for pair in ((host.name, other), (other, host.name))]
+
+        def bury(judge: Host, victim: Host) -> None:
+            if judge.is_serving and victim.is_serving and judge.node is not None and victim.node is not None:
+                with suppress(UsageError):
+                    judge.node.bury(id_text(victim.node.replica.me), force=False)
+                    self.counts["burials_contradictory"] += judge.node.replica.me in victim.node.replica.roster.buried
+                judge.settle()
+
+        def turn() -> None:
+            cluster.network.cut(around(first))
+            cluster.network.cuts.difference_update(set(around(second)) - set(around(first)))
+            cluster.network.kick()
+            cluster.world.after(2 * silent_us, lambda: bury(second, first))
+            cluster.world.after(2 * silent_us + rng.randint(0, 3_000_000), end)
+
+        def end() -> None:
+            self._away = []
+            cluster.network.cuts.difference_update([*around(first), *around(second)])
+            cluster.network.kick()
+
+        cluster.network.cut(around(second))
+        cluster.world.after(silent_us, lambda: bury(first, second))
+        cluster.world.after(silent_us + rng.choice([0, 5000, 50_000]), turn)
+        return f"{first.name} and {second.name}"
 
     # -- hosts
 
@@ -255,6 +311,7 @@ class Faults:
             return f"{host.name} {host.lag_us}"
         host.stop()
         self.counts["pauses"] += 1
+        self.counts["sleeps"] += name == "sleep"
         length_ms, run = rng.choice(PAUSES_MS if name == "pause" else SLEEPS_MS), host.run
 
         def wake() -> None:

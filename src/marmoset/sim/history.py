@@ -7,6 +7,7 @@ vector with the one that it kept, checks what can be checked of an arrival by it
 - it is causally closed: whatever the operation had observed is here (DESIGN.md 3.2);
 - a transaction is here whole or not at all;
 - it had observed everything that is stable here (3.7);
+- the context that was rebuilt for it is the true one (3.1);
 - an operation of our own is stamped later than everything that it observed (3.8).
 
 Cost: O(replicas) for each arrival.
@@ -16,7 +17,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import final
 
-from marmoset.clocks import VersionVector, stamp_ms
+from marmoset.clocks import VersionVector, stamp_ms, upto
 from marmoset.codec.operations import AnyOperation, Expire, Flush, Reset, SequenceInsert, width
 from marmoset.ids import Dot, ReplicaId, id_text
 from marmoset.replication.replica import Replica
@@ -42,6 +43,8 @@ class History:
         """Newcomer to the true vector of its sponsor just behind the join, and the latest stamp in it."""
         self.expiries: list[tuple[Record, int]] = []
         """Resets that a passed deadline made, with that deadline."""
+        self.states: dict[ReplicaId, dict[int, VersionVector]] = {}
+        """The vectors that every replica had, by the number of the state; gone replicas are left out of them."""
         self.names: dict[ReplicaId, str] = {}
         self.exiles = 0
         """How often somebody was told that it was presumed dead."""
@@ -65,6 +68,10 @@ class History:
         """Operations that are to be seen together."""
         if first < last:
             self._whole.setdefault(origin, []).append((first, last))
+
+    def whole(self, origin: ReplicaId) -> list[tuple[int, int]]:
+        """First and last seq of all that a replica made to be seen together. O(1)."""
+        return self._whole.get(origin, [])
 
     def latest(self, origin: ReplicaId, seq: int) -> Record | None:
         """The last operation on keys of a replica up to a seq. O(log n)."""
@@ -108,6 +115,32 @@ class History:
                         f"{self.name(reset.dot[0])} removes {reset.operation.key!r} by its deadline, not having seen "
                         f"{self.name(other.dot[0])}:{other.dot[1]}, which changed it in time (section 5)"
                     )
+
+    def check_context(self, name: str, replica: Replica, origin: ReplicaId) -> None:
+        """The context that a replica has rebuilt of another one covers what that one had observed. O(replicas)."""
+        last = self.latest(origin, replica.seen[origin])
+        if last is None:
+            return
+        context, joins = replica.contexts[origin], replica.roster.joins
+        for other in replica.seen:
+            if other != origin and upto(context, other, joins) < last.observed.get(other, 0):
+                raise Breach(
+                    f"{name} rebuilds the context of {self.name(origin)}:{last.dot[1]} without "
+                    f"{self.name(other)}:{last.observed[other]} (3.1)"
+                )
+
+    def check_row(self, name: str, member: ReplicaId, row: VersionVector, state: int) -> None:
+        """What is known of a member is one state of its vector, as a whole. O(replicas)."""
+        true = self.states.get(member, {}).get(state)
+        if true is None:
+            return  # a state that was over within one event
+        for origin, seq in row.items():
+            if true.get(origin, -1) != seq:
+                had = f"it up to {true[origin]}" if origin in true else "forgotten it"
+                raise Breach(
+                    f"{name} believes that {self.name(member)} has {self.name(origin)}:{seq} in its state {state}, "
+                    f"in which it had {had} (3.4)"
+                )
 
     def name(self, replica: ReplicaId) -> str:
         """Name and id of a replica, for messages."""
@@ -165,6 +198,7 @@ class Witness:
         if not replica.roster.members:
             return
         self._state = replica.state
+        self.history.states[self.me][replica.state] = dict(replica.seen)
         if not self._begun:
             self._begun = True
             base, self._stamp_max = self.history.joins.get(self.me, ({}, 0))
@@ -196,6 +230,7 @@ class Witness:
         self._stamp_max = 0
         if me:
             self.history.vectors[me] = self.vector
+            self.history.states[me] = {}
             self.history.names[me] = self.name
 
     def _arrived(self, origin: ReplicaId, before: int, seq: int) -> None:
@@ -208,6 +243,7 @@ class Witness:
         if last is None or last.dot[1] <= before:
             return
         self._stamp_max = max(self._stamp_max, last.stamp)
+        history.check_context(self.name, self.replica, origin)
         for replica, needed in last.observed.items():
             if replica != origin and vector.get(replica, 0) < needed:
                 raise Breach(

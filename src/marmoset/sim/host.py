@@ -150,7 +150,7 @@ class Host:
         self._datagrams_waiting = 0
         for action in waiting:
             action()
-        self.network.kick()
+        self.network.kick(self)
 
     def new_link(self) -> int:
         """A number for a new link."""

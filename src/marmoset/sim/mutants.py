@@ -477,9 +477,9 @@ MUTANTS: Final = (
         "parts of a collection are read at different instants",
         _parts_change_while_they_are_read,
         "churn",
-        200,
         focus="h",
         large=True,
+        knobs=JOINS,
     ),
     Mutant(
         "chunks change",
@@ -487,8 +487,8 @@ MUTANTS: Final = (
         "parts of a list are read at different instants",
         _chunks_change_while_they_are_read,
         "churn",
-        200,
         focus="l",
+        knobs=JOINS,
     ),
     Mutant(
         "names change",
@@ -496,8 +496,8 @@ MUTANTS: Final = (
         "the values of a shard are read at different instants",
         _fields_change_while_they_are_read,
         "churn",
-        200,
         large=True,
+        knobs=JOINS,
     ),
     Mutant(
         "snapshot applied twice",

@@ -5,8 +5,8 @@ from typing import Any, Final
 from marmoset.codec.operations import Bury
 from marmoset.ids import ReplicaId
 from marmoset.membership import swim
-from marmoset.node import bootstrapping, burying, node, waiting
-from marmoset.replication import roster
+from marmoset.node import bootstrapping, burying, greeting, links, node, waiting
+from marmoset.replication import exchange, roster
 from marmoset.sim.hunting import Mutant, Patch
 
 
@@ -100,6 +100,36 @@ def _id_offered_twice() -> list[Patch]:
     return [(node.Node, "become_replica", become)]
 
 
+def _buried_are_heard() -> list[Patch]:
+    """Links to the buried go on until their burials take effect."""
+    judge: Any = links.judge
+    refuse: Any = node.Node._refuse_buried
+
+    def lenient(*args: Any) -> Any:
+        verdict = judge(*args)
+        return None if verdict is not None and "not yet taken effect" in verdict[1] else verdict
+
+    def refuse_the_dead(self: Any, link: Any) -> None:
+        if self.replica.presumed_dead(link.peer):
+            refuse(self, link)
+
+    return [(greeting, "judge", lenient), (node.Node, "_refuse_buried", refuse_the_dead)]
+
+
+def _strangers_are_believed() -> list[Patch]:
+    """Whoever is not in the roster may speak, whatever it brings."""
+    return [(exchange.Stream, "_introduction", lambda self: exchange.GO_ON)]
+
+
+BURIED_ALIVE: Final[dict[str, object]] = {
+    "weights": {"exile": 4, "contradict": 1, "join": 2, "leave": 1, "pause": 1},
+    "fault_gap_ms": 500,
+    "turn_gap_us": 25_000,
+    "commands_max": 3,
+    "log_budget": 1 << 28,
+}
+"""Somebody who is buried, or was let in by somebody who is, keeps coming back, in a run that is long in time."""
+
 MUTANTS_MEMBERSHIP: Final[tuple[Mutant, ...]] = (
     Mutant("burial by minority", "4.3", "what one found by itself is enough", _burial_by_minority),
     Mutant("touch is evidence", "4.3", "who is in touch counts as a witness", _touch_is_evidence, budget=120),
@@ -111,14 +141,38 @@ MUTANTS_MEMBERSHIP: Final[tuple[Mutant, ...]] = (
         "its unborn newcomers are not buried with it",
         _newcomers_of_the_dead_stay,
         "churn",
-        budget=120,
         nodes=6,
-        steps=1000,
+        knobs={"weights": {"crash_sponsor": 3, "restart": 2, "join": 1}, "snapshot_step_elements": 1},
     ),
     Mutant(
-        "full log buries nobody", "4.3", "operations on the roster count against the budget", _full_log_buries_nobody
+        "full log buries nobody",
+        "4.3",
+        "operations on the roster count against the budget",
+        _full_log_buries_nobody,
+        "churn",
+        knobs={"weights": {"power_off": 1, "crash": 1}, "log_budget": 4000},
     ),
     Mutant("WAIT believes links", "4", "WAIT counts what was sent", _wait_believes_links),
     Mutant("few begin a group", "4.1", "two that wait begin a group of many", _few_are_enough),
+    Mutant(
+        "the buried are heard",
+        "4.5",
+        "links to the buried go on until that takes effect",
+        _buried_are_heard,
+        "churn",
+        nodes=5,
+        steps=800,
+        knobs=BURIED_ALIVE,
+    ),
+    Mutant(
+        "strangers are believed",
+        "4.5",
+        "whoever is not in the roster may speak",
+        _strangers_are_believed,
+        "churn",
+        nodes=5,
+        steps=800,
+        knobs=BURIED_ALIVE,
+    ),
     Mutant("an id offered twice", "4.1", "a retry under the same id", _id_offered_twice, "churn"),
 )

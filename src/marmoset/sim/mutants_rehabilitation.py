@@ -7,6 +7,7 @@ from marmoset.ids import Dot
 from marmoset.node import rehabilitating
 from marmoset.replication import claims, memory, oplog, rehabilitation, replica, report, snapshot
 from marmoset.sim.hunting import Mutant, Patch
+from marmoset.sim.network import Conditions
 
 
 def _everything_submitted() -> list[Patch]:
@@ -123,8 +124,23 @@ def _batches_torn() -> list[Patch]:
     return [(rehabilitation, "do", torn)]
 
 
-def _mutant(name: str, says: str, patches: Any, budget: int = 60, nodes: int = 5, steps: int = 800) -> Mutant:
-    return Mutant(name, "4.6", says, patches, "churn", budget, nodes, steps)
+OFTEN: Final[dict[str, object]] = {"weights": {"exile": 1}}
+"""Somebody is always away, and comes back."""
+AGAIN: Final[dict[str, object]] = {
+    **OFTEN,
+    "submit_operations": 1,
+    "turn_gap_us": 25_000,
+    "commands_max": 3,
+    "log_budget": 1 << 28,
+    "removal_share": 0.1,
+    "focus": "u",
+    "conditions": Conditions(20, 1000),
+}
+"""Whoever is away has much to submit, so that it is buried again in the middle of that."""
+
+
+def _mutant(name: str, says: str, patches: Any, knobs: dict[str, object] = OFTEN, steps: int = 500) -> Mutant:
+    return Mutant(name, "4.6", says, patches, "churn", 60, 5, steps, knobs=knobs)
 
 
 MUTANTS_REHABILITATION: Final[tuple[Mutant, ...]] = (
@@ -133,11 +149,11 @@ MUTANTS_REHABILITATION: Final[tuple[Mutant, ...]] = (
     _mutant("stamps compared", "changes since are judged by stamps", _stamps_compared),
     _mutant("memory stays behind", "newcomers do not get it", _memory_stays_behind),
     _mutant("memory begun late", "begun at the gravestone", _memory_begun_late),
-    _mutant("adds forgotten", "an overwrite takes what others added", _adds_forgotten, 150),
-    _mutant("claims not asked", "what was submitted is submitted again", _claims_not_asked, 150),
-    _mutant("held thrown away", "what was held of others is dropped", _held_thrown_away, 150),
+    _mutant("adds forgotten", "an overwrite takes what others added", _adds_forgotten),
+    _mutant("claims not asked", "what was submitted is submitted again", _claims_not_asked, AGAIN, 1500),
+    _mutant("held thrown away", "what was held of others is dropped", _held_thrown_away),
     _mutant("report thrown away", "what is withheld is in no report", _report_thrown_away),
     _mutant("wiped", "nothing of one's own is kept", _wiped),
     _mutant("withheld without reason", "every overwrite is withheld", _withheld_without_reason),
-    _mutant("batches torn", "a batch comes back in several", _batches_torn, 150),
+    _mutant("batches torn", "a batch comes back in several", _batches_torn),
 )

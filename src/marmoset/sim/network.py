@@ -127,13 +127,14 @@ class Network:
         self.cuts.clear()
         self.kick()
 
-    def kick(self) -> None:
-        """Look again at what was blocked."""
+    def kick(self, awake: "Host | None" = None) -> None:
+        """Look again at what was blocked; what waited in the kernel of a host that goes on is there at once."""
         blocked, self._blocked = self._blocked, []
         for wire, side in blocked:
             wire.directions[side].scheduled = False
             wire.directions[side].blocked_since_us = -1
-            self._schedule(wire, side, self.world.now_us + self.latency_us(wire.ends[1 - side]))
+            target = wire.ends[1 - side]
+            self._schedule(wire, side, self.world.now_us + (0 if target is awake else self.latency_us(target)))
 
     # -- datagrams
 

@@ -30,6 +30,7 @@ FAULTS: Final = (
     "far_jump",
     "sleep",
     "exile",
+    "contradict",
 )
 """What can be done to a cluster; see `faults`."""
 
@@ -50,7 +51,9 @@ class Profile:
 
 
 _CUTS: Final = {"cut_one_way": 2, "cut_group": 3, "cut_node": 3, "cut_ring": 1, "heal": 6}
-_CHURN: Final = {"crash": 3, "power_off": 1, "crash_sponsor": 2, "restart": 6, "join": 3, "leave": 2, "exile": 3}
+_ENDS: Final = {"crash": 3, "power_off": 1, "crash_sponsor": 2, "leave": 2}
+_EXILES: Final = {"exile": 3, "contradict": 2}
+_CHURN: Final = {**_ENDS, "restart": 6, "join": 3, **_EXILES}
 _SLOW: Final = {"pause": 4, "lag": 2}
 _SLEEP: Final = {"sleep": 1}
 _CLOCKS: Final = {"skew": 3, "jump": 3, "far_jump": 1}
@@ -65,6 +68,7 @@ PROFILES: Final[dict[str, Profile]] = {
         required=(
             *(*_ALWAYS, "leaves", "crashes", "restarts", "burials", "burials_automatic", "sponsors_lost", "forgotten"),
             *("buried_alive", "rehabilitations", "operations_resubmitted", "operations_reported"),
+            *("burials_early", "burials_contradictory", "exiled_again", "held_of_others"),
         ),
         buries=True,
     ),
@@ -77,7 +81,8 @@ PROFILES: Final[dict[str, Profile]] = {
         required=(
             *_ALWAYS,
             *("cuts", "heals", "leaves", "crashes", "restarts", "burials", "forgotten", "pauses", "clock_changes"),
-            *("burials_automatic", "buried_alive", "rehabilitations", "operations_resubmitted"),
+            *("burials_automatic", "buried_alive", "rehabilitations", "operations_resubmitted", "sleeps"),
+            "burials_early",
         ),
         buries=True,
     ),
@@ -133,10 +138,15 @@ class Knobs:
     weights: dict[str, int] = field(default_factory=dict)
 
     @property
+    def keeps_a_majority(self) -> bool:
+        """Whether a majority is always in touch and buries by itself, so that no log stays full."""
+        return self.presumed_dead_after_ms < HOUR_MS and set(self.weights) <= set(_CHURN)
+
+    @property
     def may_bury_the_living(self) -> bool:
         """Whether somebody may be out of reach for as long as it takes to be presumed dead."""
         return self.presumed_dead_after_ms < HOUR_MS and not set(self.weights).isdisjoint(
-            ("exile", *_CUTS, *_SLOW, *_SLEEP)
+            (*_EXILES, *_CUTS, *_SLOW, *_SLEEP)
         )
 
 
@@ -171,7 +181,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         join_timeout_ms=rng.choice([3000, 10_000]) * scale,
         frame_bytes_max=rng.choice([64, 300, 4096, 1 << 20]) if nodes < 20 else 1 << 20,
         link_buffer_max=rng.choice([3000, 20_000, 8 << 20]) if nodes < 20 else 8 << 20,
-        log_budget=rng.choice([20_000, 1 << 28, 1 << 28]) if nodes < 20 else 1 << 28,
+        log_budget=rng.choice([8000 if chosen.buries else 20_000, 1 << 28, 1 << 28]) if nodes < 20 else 1 << 28,
         batch_operations_max=rng.choice([1, 3, 20, 2000]),
         split_above=rng.choice([3, 20, 200_000]),
         fold_budget=rng.choice([1, 5, 50, 2000]) if nodes < 20 else 2000,

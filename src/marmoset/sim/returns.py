@@ -5,6 +5,7 @@ done, the operations that it made above that seq are compared with what it has m
 has:
 
 - each is in one of the two, or was a reset, and none in both or twice;
+- what was one transaction is one batch again, as far as it is submitted;
 - what overwrote or removed and was submitted had seen, by true vectors, everything that others did at that key and that
   it takes away: nothing of others goes that its client had not seen, nothing that they removed comes back;
 - what was withheld because others had changed the key was withheld with reason.
@@ -32,7 +33,7 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetAdd,
 )
-from marmoset.ids import ReplicaId, id_text
+from marmoset.ids import Dot, ReplicaId, id_text
 from marmoset.node import Node, Notify
 from marmoset.replication.report import CHANGED
 from marmoset.sim.cluster import Cluster
@@ -126,6 +127,7 @@ class Returns:
         made = [*attempts, *made_by(history, node.replica.me)]
         rows = [row for row in node.rehabilitating.report if row.dot[0] == first.me]
         self._compare(host, written, made, [row.operation for row in rows])
+        self._check_whole(host, history, first, written, made, {row.dot for row in rows})
         cluster.counts["operations_resubmitted"] += len(made)
         cluster.counts["operations_reported"] += len(rows)
         if cluster.knobs.expiry_share == 0:  # else a reset may be due to a deadline
@@ -159,6 +161,21 @@ class Returns:
             if unit[0] != "Reset":
                 raise Breach(f"{host.name} has submitted or reported {unit}, {count} times more than it was done (4.6)")
 
+    @staticmethod
+    def _check_whole(
+        host: Host, history: History, old: Return, written: list[Record], made: list[Record], reported: set[Dot]
+    ) -> None:
+        batches: dict[tuple[ReplicaId, int], Counter[Unit]] = {}
+        for record in made:
+            batches.setdefault((record.dot[0], record.stamp), Counter()).update(units(record.operation))
+        for start, end in history.whole(old.me):
+            together = [r for r in written if start <= r.dot[1] <= end and isinstance(inside(r.operation), ADDING)]
+            wanted = Counter(unit for record in together for unit in units(record.operation))
+            if any(record.dot in reported for record in together):
+                continue
+            if wanted and not any(wanted <= batch for batch in batches.values()):
+                raise Breach(f"{host.name} submits a transaction of {len(together)} additions in parts (4.6)")
+
     def check_rest(self, cluster: Cluster) -> None:
         """What was held of others is nowhere lost."""
         for each in self.all:
@@ -170,6 +187,7 @@ class Returns:
             for record in cluster.history.records:
                 if record.dot[0] in lineage or not knows(each.vector, record) or knows(host.witness.vector, record):
                     continue
+                cluster.counts["held_of_others"] += record.dot in rows
                 if record.dot not in rows and not claims.covers(record.dot) and not isinstance(record.operation, Reset):
                     raise Breach(
                         f"{host.name} held {record.operation} of {cluster.history.name(record.dot[0])}, which is "

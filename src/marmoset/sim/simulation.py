@@ -40,7 +40,7 @@ KEYS_CHECKED: Final = 4
 BEGIN_MS_MAX: Final = 4000
 """For how long faults happen while a group is to begin by vote, which may need all of the nodes."""
 IDLE_MS_MAX: Final = 120_000
-"""Safety is over when no operation was made for so long."""
+"""Safety is over when no operation was made for so long, which must not be where a majority is always in touch."""
 
 
 def per_operation(counts: Mapping[str, int]) -> dict[str, float]:
@@ -101,9 +101,10 @@ class Simulation:
         """Play it. Never raises for what the nodes do."""
         problem, details, code = "", "", HOLDS
         try:
-            self._safety()
-            self._heal()
-            problem = self._liveness()
+            problem = self._safety()
+            if not problem:
+                self._heal()
+                problem = self._liveness()
             code = STUCK if problem else HOLDS
         except Breach as breach:
             problem, code = str(breach), BREACH
@@ -150,7 +151,8 @@ class Simulation:
 
     # -- phases
 
-    def _safety(self) -> None:
+    def _safety(self) -> str:
+        """Let clients write and faults happen: an empty text, or why that came to nothing."""
         cluster, knobs, world = self.cluster, self.knobs, self.cluster.world
         for _ in range(knobs.nodes):
             cluster.add_host()
@@ -163,6 +165,8 @@ class Simulation:
             if made != self._made:
                 self._made, self._made_us = made, world.now_us
         self._is_safety = False
+        is_idle = self._made < knobs.steps and knobs.keeps_a_majority
+        return f"no client could write for {IDLE_MS_MAX} ms" if is_idle else ""
 
     def _turn(self) -> None:
         """Some client says something; sooner or later the next one does, in bursts and lulls."""
@@ -192,6 +196,7 @@ class Simulation:
 
     def _tick(self) -> None:
         self._check_one()
+        checks.check_all_knowledge(self.cluster)
         self.cluster.world.after(self.knobs.check_gap_ms * US_PER_MS, self._tick)
 
     def _check_one(self) -> None:
