@@ -129,11 +129,21 @@ BURIED_ALIVE: Final[dict[str, object]] = {
     "log_budget": 1 << 28,
 }
 """Somebody who is buried, or was let in by somebody who is, keeps coming back, in a run that is long in time."""
+SLEEPERS: Final[dict[str, object]] = {
+    "weights": {"sleep": 3, "pause": 2, "power_off": 1, "crash": 1, "restart": 1},
+    "turn_gap_us": 25_000,
+}
 
 MUTANTS_MEMBERSHIP: Final[tuple[Mutant, ...]] = (
     Mutant("burial by minority", "4.3", "what one found by itself is enough", _burial_by_minority),
     Mutant("touch is evidence", "4.3", "who is in touch counts as a witness", _touch_is_evidence, budget=120),
-    Mutant("sleeper blames others", "4.3", "a machine that slept buries the others", _sleeper_blames_others),
+    Mutant(
+        "sleeper blames others",
+        "4.3",
+        "a machine that slept buries the others",
+        _sleeper_blames_others,
+        knobs=SLEEPERS,
+    ),
     Mutant("electorate shrinks", "4.3", "who is buried does not count for the majority", _buried_leave_the_electorate),
     Mutant(
         "sponsor dies in mid-join",

@@ -137,6 +137,14 @@ AGAIN: Final[dict[str, object]] = {
     "conditions": Conditions(20, 1000),
 }
 """Whoever is away has much to submit, so that it is buried again in the middle of that."""
+ADDED_TO: Final[dict[str, object]] = {
+    **AGAIN,
+    "focus": "z",
+    "keys": 8,
+    "removal_share": 0.15,
+    "submit_operations": 500,
+}
+"""What was overwritten by one who was away, others have mostly added to."""
 
 
 def _mutant(name: str, says: str, patches: Any, knobs: dict[str, object] = OFTEN, steps: int = 500) -> Mutant:
@@ -149,7 +157,7 @@ MUTANTS_REHABILITATION: Final[tuple[Mutant, ...]] = (
     _mutant("stamps compared", "changes since are judged by stamps", _stamps_compared),
     _mutant("memory stays behind", "newcomers do not get it", _memory_stays_behind),
     _mutant("memory begun late", "begun at the gravestone", _memory_begun_late),
-    _mutant("adds forgotten", "an overwrite takes what others added", _adds_forgotten),
+    _mutant("adds forgotten", "an overwrite takes what others added", _adds_forgotten, ADDED_TO, 1200),
     _mutant("claims not asked", "what was submitted is submitted again", _claims_not_asked, AGAIN, 1500),
     _mutant("held thrown away", "what was held of others is dropped", _held_thrown_away),
     _mutant("report thrown away", "what is withheld is in no report", _report_thrown_away),
