@@ -346,6 +346,11 @@ class Slots:
         self.remembering = sum(isinstance(value, REMEMBERING) for value in values.values())
         return old
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing is here at all, as in most shards of a small keyspace. O(1)."""
+        return not (self.values or self.beside or self.windows or self.entries or self.remembering)
+
     def _check(self) -> None:
         """Every invariant of the slots and of all that they hold. O(n)."""
         entries = 0

@@ -9,13 +9,12 @@ At rest, for all nodes: equal vectors; everything shows what is specified; nothi
 """
 
 from typing import Final
-from zlib import crc32
 
 from marmoset.clocks import stamp_ms
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
-from marmoset.keyspace import MASK, Keyspace, kind
+from marmoset.keyspace import Keyspace, kind, shard_of
 from marmoset.membership.states import UNREACHABLE
 from marmoset.node import Node
 from marmoset.sim.cluster import Cluster
@@ -34,12 +33,11 @@ Shown = dict[bytes, tuple[int, Plain]]
 
 def shown(keyspace: Keyspace, keys: list[bytes] | None = None) -> Shown:
     """What keys show, some or all, those included whose deadline has passed and that are to be removed."""
-    found: Shown = {}
-    for shard, slots in enumerate(keyspace.shards):
-        values = slots.values
-        for key in values if keys is None else [k for k in keys if crc32(k) & MASK == shard and k in values]:
-            found[key] = (kind(values[key]), plain(values[key]))
-    return found
+    if keys is None:
+        rows = ((key, value) for slots in keyspace.shards for key, value in slots.values.items())
+    else:
+        rows = ((key, value) for key in keys if (value := keyspace.shards[shard_of(key)].values.get(key)) is not None)
+    return {key: (kind(value), plain(value)) for key, value in rows}
 
 
 def difference(name: str, found: Shown, expected: Shown) -> None:
@@ -51,7 +49,7 @@ def difference(name: str, found: Shown, expected: Shown) -> None:
 
 def removed_elements(keyspace: Keyspace) -> int:
     """How many removed elements of sequences are kept, at any depth. O(keys)."""
-    return sum(map(_removed_in, keyspace.shards))
+    return sum(_removed_in(slots) for slots in keyspace.shards if not slots.is_untouched)
 
 
 def _removed_in(slots: Slots) -> int:
