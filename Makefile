@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-merge bench-snapshot bench-traces clean sim sim-membership sim-mutants fuzz
+.PHONY: help demo test test-compiled compiled check format bench bench-merge bench-snapshot bench-traces clean sim sim-membership sim-mutants fuzz
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -12,7 +12,11 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED_VENV := .venv-compiled
+COMPILED := $(COMPILED_VENV)/bin
+COMPILED_READY := $(COMPILED_VENV)/.ready
 ARGS ?=
+PIP_INSTALL := python -m pip install --quiet --quiet --disable-pip-version-check
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -22,6 +26,12 @@ demo: $(READY) ## three real nodes on this machine: writes, a pause, a crash, an
 
 test: $(READY) ## every test; tests that need the Redis command-line tools are left out, loudly, where there are none
 	$(BIN)/python -m pytest $(ARGS)
+
+compiled: $(COMPILED_READY) ## the compiled build in an environment of its own: .venv-compiled/bin/marmoset; needs a C compiler
+
+# The tests are those of `make test`, and import what is installed there; doctests are for the sources alone.
+test-compiled: $(COMPILED_READY) ## every test over the compiled build, but for those that replace parts of the package
+	MARMOSET_BUILD=compiled $(COMPILED)/python -m pytest -o pythonpath=. tests $(ARGS)
 
 check: $(READY) ## lint, formatting, types, the floors, and the rules of the house that no other tool knows
 	$(BIN)/ruff check .
@@ -71,17 +81,25 @@ sim-membership: $(READY) ## what failure detection does at a thousand members: t
 	$(BIN)/python -m marmoset.sim.swim_experiments $(ARGS)
 
 clean: ## remove the environment and everything that the tools left behind
-	rm -rf $(VENV) build dist src/*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(COMPILED_VENV) build dist src/*.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests tools bench examples -name __pycache__ -prune -exec rm -rf {} +
 
 # Made anew when the dependencies change. The stamp is written last, so a set-up that broke off is done again.
-$(READY): pyproject.toml constraints.txt
+$(VENV)/.ready $(COMPILED_VENV)/.dependencies: pyproject.toml constraints.txt
 	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { \
 		echo "marmoset needs Python 3.11 or later and found none. Name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make a virtual environment (venv or ensurepip is missing)." >&2; \
 		echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	rm -rf $(VENV)
-	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	rm -rf $(@D)
+	"$(PYTHON)" -m venv $(@D)
+	$(@D)/bin/$(PIP_INSTALL) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Made anew whenever a source changes: nobody is to test what was compiled from older ones. Both variables pin what
+# builds: pip reads the first up to 25.2, the second from 25.3 on.
+$(COMPILED_READY): $(COMPILED_VENV)/.dependencies setup.py $(shell find src -name '*.py')
+	rm -rf build
+	MARMOSET_BUILD=compiled PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+		$(COMPILED)/$(PIP_INSTALL) --no-deps --force-reinstall .
 	@touch $@

@@ -1,7 +1,7 @@
 """redis-benchmark against one node, and against a real Redis in the same run where there is one; `make bench`.
 
-Method: both servers run on this machine at the same time, one idle while the other is measured. A round measures each
-test on one and then at once on the other, the order changing with each round, and what is shown is the median of the
+Method: all servers run on this machine at the same time, idle while another is measured. A round measures each
+test on one and then at once on the next, the order changing with each round, and what is shown is the median of the
 rounds; so a machine that gets slower in between does not favour either. redis-benchmark itself takes a core: on two
 cores each server has one for itself. Redis runs without persistence, as a node does.
 
@@ -31,6 +31,7 @@ from typing import AnyStr
 from rich.console import Console
 from rich.table import Table
 
+from marmoset import build
 from marmoset.version import VERSION
 
 TESTS = "set,get,incr,sadd,hset,lpush,lrange_100,mset"
@@ -58,7 +59,7 @@ def main() -> int:
         print("redis-benchmark is not here; on Debian and Ubuntu: apt-get install redis-tools", file=sys.stderr)
         return 1
     with contextlib.ExitStack() as stack:
-        ports = {"marmoset": stack.enter_context(node())}
+        ports = {each: stack.enter_context(node(each)) for each in options.builds}
         if real := shutil.which("redis-server"):
             ports["redis"] = stack.enter_context(redis_server(real))
         else:
@@ -75,6 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=100_000, help="of each test and round; pipelined ones times 4")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--builds", nargs="+", choices=[build.COMPILED, build.INTERPRETED], default=[build.kind()])
     parser.add_argument("--pipeline", type=int, nargs="+", default=[1, 16], help="depths of pipelining")
     return parser.parse_args()
 
@@ -114,10 +116,11 @@ def benchmark(
 
 
 @contextlib.contextmanager
-def node() -> Iterator[int]:
-    """One node of marmoset; its port."""
+def node(kind: str) -> Iterator[int]:
+    """One node of a build of marmoset; its port."""
     words = [sys.executable, "-m", "marmoset", "serve", "--port", "0", "--gossip-port", "0", "--log-level", "warning"]
-    with ended_at_exit(subprocess.Popen(words, stdout=subprocess.PIPE, text=True)) as process:
+    environment = {**os.environ, build.VARIABLE: kind}
+    with ended_at_exit(subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         fields = dict(word.split("=", 1) for word in line.split() if "=" in word)
@@ -161,12 +164,12 @@ def ended_at_exit(process: "subprocess.Popen[AnyStr]") -> Iterator["subprocess.P
 def show(measured: list[Measured], options: argparse.Namespace) -> None:
     """The table."""
     table = Table(title=f"requests a second, {options.clients} clients, median of {options.rounds}")
-    for column in ("test", "-P", "marmoset", "p50 ms", "redis", "p50 ms", "ratio"):
-        table.add_column(column, justify="left" if column == "test" else "right")
+    for column in ("test", "-P", "build", "marmoset", "p50 ms", "redis", "p50 ms", "ratio"):
+        table.add_column(column, justify="left" if column in ("test", "build") else "right")
     reference = {(m.test, m.pipeline): m for m in measured if m.server == "redis"}
-    for ours in (m for m in measured if m.server == "marmoset"):
+    for ours in (m for m in measured if m.server != "redis"):
         theirs = reference.get((ours.test, ours.pipeline))
-        cells = [ours.test, str(ours.pipeline), f"{ours.rate:,.0f}", f"{ours.p50_ms:.3f}"]
+        cells = [ours.test, str(ours.pipeline), ours.server, f"{ours.rate:,.0f}", f"{ours.p50_ms:.3f}"]
         if theirs:
             cells += [f"{theirs.rate:,.0f}", f"{theirs.p50_ms:.3f}", f"{ours.rate / theirs.rate:.2f}"]
         table.add_row(*cells)

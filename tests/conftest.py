@@ -1,4 +1,8 @@
-"""What all tests share: Hypothesis profiles, and the rule for tests that need the Redis command-line tools.
+"""What all tests share: Hypothesis profiles, the build that is tested, and the rule for tests that need the Redis
+command-line tools.
+
+A test that puts something in the place of a part of the package is marked `interpreted`: compiled code does not look at
+what is put there. Such tests are left out where the compiled build is tested; `make test` runs them.
 
 Such a test is marked `redis_tools`. Where the tools are missing it is left out, and the last lines of the run say so;
 with CI set in the environment the run fails instead, so that nothing is left out there without anybody noticing.
@@ -7,9 +11,13 @@ with CI set in the environment the run fails instead, so that nothing is left ou
 import os
 import shutil
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import marmoset
+from marmoset import build
 
 REDIS_TOOLS = ("redis-cli", "redis-server", "redis-benchmark")
 HOW_TO_GET_THEM = "on Debian and Ubuntu: apt-get install redis-server redis-tools"
@@ -26,7 +34,20 @@ def missing_tools() -> list[str]:
     return [tool for tool in REDIS_TOOLS if shutil.which(tool) is None]
 
 
+def pytest_configure() -> None:
+    build.check(os.environ)
+
+
+def pytest_report_header() -> str:
+    return f"marmoset: {build.kind()}, from {Path(marmoset.__file__).parent}"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if build.kind() == build.COMPILED:
+        replacing = pytest.mark.skip(reason="replaces a part of the package, which compiled code does not look at")
+        for item in items:
+            if item.get_closest_marker("interpreted"):
+                item.add_marker(replacing)
     missing = missing_tools()
     needing = [item for item in items if item.get_closest_marker("redis_tools")] if missing else []
     if not needing:

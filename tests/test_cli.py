@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
-from marmoset import cli, config, serve
+from marmoset import build, cli, config, serve
 from marmoset.config import FLAG, OPTIONS, Config
 from marmoset.version import VERSION
 
@@ -83,7 +83,7 @@ def run(*words: str, **changes: str) -> subprocess.CompletedProcess[str]:
 
 def test_version() -> None:
     done = run("--version")
-    assert (done.returncode, done.stdout) == (0, f"marmoset {VERSION}\n")
+    assert (done.returncode, done.stdout) == (0, f"marmoset {VERSION} ({build.kind()})\n")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 import marmoset
+from marmoset import build
 from marmoset.version import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +26,7 @@ def test_the_command_is_there() -> None:
     ended = subprocess.run(
         [Path(sys.executable).parent / "marmoset", "--version"], capture_output=True, text=True, check=False
     )
-    assert ended.stdout.strip() == f"marmoset {VERSION}"
+    assert ended.stdout.strip() == f"marmoset {VERSION} ({build.kind()})"
 
 
 def test_importing_the_package_brings_no_server() -> None:

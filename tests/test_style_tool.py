@@ -90,6 +90,18 @@ def test_arguments_in_place_of_the_outside_world_are_left_alone(tmp_path: Path, 
     assert list(check_style.purity(tmp_path)) == []
 
 
+def test_one_name_for_what_two_clauses_catch_is_found(tmp_path: Path) -> None:
+    clauses = "try: f()\n{0}except KeyError as {1}: pass\n{0}except OSError as {2}: pass\n"
+    both = "def g():\n    " + clauses.format("    ", "error", "error")
+    apart = "def h():\n    " + clauses.format("    ", "error", "problem")
+    write(tmp_path, "src/marmoset/replication/bad.py", both)
+    write(tmp_path, "src/marmoset/replication/good.py", apart + both.replace("OSError", "KeyError"))
+    write(tmp_path, "src/marmoset/server.py", both)
+    found = list(check_style.caught_names(tmp_path))
+    assert lines_of(found) == [("src/marmoset/replication/bad.py", 4)]
+    assert found[0].text == "error is KeyError and OSError: name them apart"
+
+
 def test_a_test_without_a_subject_is_found(tmp_path: Path) -> None:
     write(tmp_path, "src/marmoset/crdts/map.py", "")
     write(tmp_path, "src/marmoset/keyspace.py", "")

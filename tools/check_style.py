@@ -6,6 +6,8 @@ Each rule is a function from the tree to findings, and the table at the end of t
 - no marker of unfinished work is left in a file that is ours;
 - below floor 9 nothing reads a clock, global randomness or a socket, or prints: time, randomness and identity are
   arguments there, which is what lets the simulator repeat a run from a seed;
+- below floor 9 two `except` clauses of a function that catch different classes give them different names, since mypyc
+  gives a name one type;
 - tests lie where their subject lies;
 - what the documents write as code exists: commands and their flags, options, make targets, names, linked files.
 
@@ -150,10 +152,15 @@ def unfinished(root: Path) -> Iterator[Finding]:
 def purity(root: Path) -> Iterator[Finding]:
     """Below floor 9 the outside world is an argument."""
     for path, text in modules(root, "src"):
-        inside = Path(path).relative_to("src/marmoset").with_suffix("").as_posix()
-        if inside not in IMPURE and inside.partition("/")[0] not in IMPURE:
+        if not is_impure(path):
             for line, name in banned_names(ast.parse(text)):
                 yield Finding(path, line, f"{name} below floor 9: time, randomness and input are arguments here")
+
+
+def is_impure(path: str) -> bool:
+    """Whether a module of the package is of floor 9 or above, or may meet the outside world for another reason."""
+    inside = Path(path).relative_to("src/marmoset").with_suffix("").as_posix()
+    return inside in IMPURE or inside.partition("/")[0] in IMPURE
 
 
 def banned_names(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -192,6 +199,24 @@ def dotted(node: ast.expr, known: dict[str, str]) -> str | None:
         base = dotted(node.value, known)
         return f"{base}.{node.attr}" if base else None
     return None
+
+
+def caught_names(root: Path) -> Iterator[Finding]:
+    """Compiled code takes what a second clause catches for an instance of what the first one does."""
+    for path, text in modules(root, "src"):
+        if not is_impure(path):
+            for function in ast.walk(ast.parse(text)):
+                if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    yield from _caught_twice(path, function)
+
+
+def _caught_twice(path: str, function: ast.AST) -> Iterator[Finding]:
+    known: dict[str, str] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
+            caught = ast.unparse(node.type)
+            if known.setdefault(node.name, caught) != caught:
+                yield Finding(path, node.lineno, f"{node.name} is {known[node.name]} and {caught}: name them apart")
 
 
 def mirrored_tests(root: Path) -> Iterator[Finding]:
@@ -270,7 +295,7 @@ def vocabulary(root: Path) -> Vocabulary:
     """What there is to name, from the package itself, the Makefile and the words of the sources."""
     import typer.main  # noqa: PLC0415  # the rules above are tested without the package
 
-    from marmoset import cli, config  # noqa: PLC0415
+    from marmoset import build, cli, config  # noqa: PLC0415
 
     group = typer.main.get_command(cli.app)
     commands = {
@@ -283,7 +308,7 @@ def vocabulary(root: Path) -> Vocabulary:
     return Vocabulary(
         commands=commands,
         container=frozenset(re.findall(r"\b[A-Z]+\b", container)),
-        variables=frozenset(option.variable for option in config.OPTIONS) | {config.FILE_VARIABLE},
+        variables=frozenset(option.variable for option in config.OPTIONS) | {config.FILE_VARIABLE, build.VARIABLE},
         targets=frozenset(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE)),
         identifiers=frozenset(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", source)),
     )
@@ -294,6 +319,7 @@ RULES: Final[tuple[Callable[[Path], Iterator[Finding]], ...]] = (
     lengths,
     unfinished,
     purity,
+    caught_names,
     mirrored_tests,
     lambda root: named(root, vocabulary(root)),
 )

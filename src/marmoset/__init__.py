@@ -8,13 +8,17 @@
 `open` starts a replica in this process (see `marmoset.api`). Importing this package loads nothing else.
 """
 
+import os
 from typing import TYPE_CHECKING
 
+from marmoset import build
 from marmoset.errors import InternalError, MarmosetError, PeerError, UsageError
 from marmoset.version import VERSION
 
 if TYPE_CHECKING:
     from marmoset.api import Database, aopen, open
+
+build.choose(os.environ)  # before any module that is compiled is looked for
 
 __version__ = VERSION
 __all__ = ["Database", "InternalError", "MarmosetError", "PeerError", "UsageError", "__version__", "aopen", "open"]

@@ -14,7 +14,7 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 import marmoset
-from marmoset import config
+from marmoset import build, config
 from marmoset.config import ADDRESSES, FLAG, OPTIONS, Option
 from marmoset.errors import MarmosetError, UsageError
 
@@ -35,6 +35,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
+        build.check(os.environ)
         app(prog_name="marmoset")
     except UsageError as error:
         _stop(EXIT_USAGE, error)
@@ -49,7 +50,7 @@ def _stop(code: int, error: Exception) -> NoReturn:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"marmoset {marmoset.__version__}")
+        print(f"marmoset {marmoset.__version__} ({build.kind()})")
         raise typer.Exit
 
 

@@ -492,10 +492,10 @@ def read_file(path: str) -> dict[str, object]:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the configuration file {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"the configuration file {path} is not UTF-8 text: {error.reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the configuration file {path} is not TOML: {error}") from error
+    except UnicodeDecodeError as undecodable:
+        raise UsageError(f"the configuration file {path} is not UTF-8 text: {undecodable.reason}") from undecodable
+    except tomllib.TOMLDecodeError as malformed:
+        raise UsageError(f"the configuration file {path} is not TOML: {malformed}") from malformed
     for name in content:
         if name not in BY_NAME:
             raise UsageError(f"unknown key {name!r} in {path}{_suggestion(name)}")

@@ -30,7 +30,8 @@ from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
-from marmoset.resp.replies import NULL_ARRAY, QUEUED, Deferred, ErrorReply, Raw, Reply, encode, error
+from marmoset.resp.raw import Raw
+from marmoset.resp.replies import NULL_ARRAY, QUEUED, Deferred, ErrorReply, Reply, encode, error
 
 _SERVING: Final = "serving"
 
@@ -269,8 +270,8 @@ class Session:
             return command.handler(self, args)
         except CommandError as problem:
             return ErrorReply(problem.text)
-        except Exception as problem:  # our own bug: the connection and the node go on
-            self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(problem))
+        except Exception as fault:  # our own bug: the connection and the node go on
+            self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(fault))
             return ErrorReply(errors.internal(command.full_name))
 
     def _refuse(self, text: str, command: Command | None = None) -> ErrorReply:

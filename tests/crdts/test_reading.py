@@ -103,6 +103,7 @@ def test_a_reading_gives_what_stood_when_it_began(kinds: tuple[str, ...], seed: 
     reads_as_it_stood(Random(seed), kinds)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("kinds", [("list",), ("list", "nested")])
 @SEARCH
 @given(seed=st.integers(0, 1 << 40))

@@ -19,12 +19,10 @@ from tests.crdts.sequence_reference import Cluster, play
 SMALL = {"BUCKET_BITS": 2, "BUCKET_SEQS": 4, "RUNS_MAX": 4, "VALUES_MAX": 6, "CHUNKS_MAX": 4}
 
 
-@pytest.fixture(params=["real sizes", "small sizes"])
+@pytest.fixture(params=["real sizes", pytest.param("small sizes", marks=pytest.mark.interpreted)])
 def sizes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Both the real limits, and ones so small that short histories split and unite chunks and blocks.
-
-    (A compiled build has the limits built in; there both are the real ones.)
-    """
+    """Both the real limits, and ones so small that short histories split and unite chunks and blocks. A compiled build
+    has the limits built in."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "small sizes":
             for module in (sequence_runs, sequence_tree, sequence_elements):
@@ -173,6 +171,7 @@ def test_words_typed_at_one_place_never_interleave(
     assert all(word in shown[0] for word in words), f"interleaved: {shown[0]!r}"
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("pushes", ["L", "R", "Lr", "Rl", "Ll", "Rr", "LRlr"])
 def test_concurrent_queues_cost_little(pushes: str) -> None:
     """Two replicas that push (L, R) and pop (l, r) apart: merging takes steps in proportion, not to the square."""

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from random import Random
 
+import pytest
+
 from marmoset.codec.operations import Assign
 from tests.commands.group import Group
 from tests.node.group import Group as Nodes
@@ -70,6 +72,7 @@ def fill(group: Nodes, number: int, past: float) -> None:
         group.run(1)
 
 
+@pytest.mark.interpreted
 def test_a_member_out_of_reach_is_buried_sooner_once_the_log_has_outgrown_its_budget() -> None:
     group = outgrown()
     for node in group.nodes():
@@ -88,6 +91,7 @@ def test_a_member_out_of_reach_is_buried_sooner_once_the_log_has_outgrown_its_bu
     assert not group[4].replica.roster.buried
 
 
+@pytest.mark.interpreted
 def test_a_member_that_takes_nothing_is_buried_by_those_that_all_see_it() -> None:
     """Its liveness answers, but nothing of what is sent gets through to it."""
     group = outgrown()
@@ -120,6 +124,7 @@ def test_a_full_log_takes_burials_and_joins_all_the_same() -> None:
     group.until(lambda: group.is_whole() and group.is_at_rest())
 
 
+@pytest.mark.interpreted
 def test_writers_are_slowed_down_while_somebody_slow_catches_up_and_not_for_nobody() -> None:
     group = outgrown(3, write_delay_max=200)
     delays: list[int] = []

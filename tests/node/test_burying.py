@@ -1,5 +1,7 @@
 """Burial by majority: who buries whom, on whose word, and who is never believed."""
 
+import pytest
+
 from marmoset.codec.messages import Gossip
 from marmoset.codec.operations import Bury, Join
 from marmoset.node.burying import FRESH_MS_MIN
@@ -42,6 +44,7 @@ def test_whoever_is_gone_for_long_is_buried_once_and_everything_is_forgotten() -
     assert isinstance(fields["unreachable_ms"], int) and fields["unreachable_ms"] >= 4000
 
 
+@pytest.mark.interpreted
 def test_the_one_with_the_lowest_id_in_touch_goes_first_and_another_if_it_does_not() -> None:
     group = a_group(4)
     group.hosts[3].crash()

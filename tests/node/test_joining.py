@@ -268,6 +268,7 @@ def test_progress_from_somebody_who_is_not_filled_is_a_fault_of_the_peer() -> No
     assert link in alone.closed and alone.node.counters["messages_bad"] == 1
 
 
+@pytest.mark.interpreted
 def test_both_sides_say_how_far_a_snapshot_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (joining, sponsoring):
         monkeypatch.setattr(module, "PROGRESS_MS", 500)

@@ -56,6 +56,7 @@ def test_at_rest_the_keyspace_has_plain_values_and_nothing_beside_them() -> None
     group.check()
 
 
+@pytest.mark.interpreted
 def test_reads_never_look_at_a_window() -> None:
     group = Group(2)
     group.do(1, Increment(b"n", 5), SetAdd(b"s", [b"x"]))

@@ -126,6 +126,7 @@ def test_what_breaks_in_the_middle_is_remembered_until_all_begins_again(replica:
     assert replica.unsound == ""
 
 
+@pytest.mark.interpreted
 def test_a_fault_while_folding_is_remembered(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     def fold(*_: object) -> None:
         raise KeyError("on purpose")

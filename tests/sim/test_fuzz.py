@@ -117,6 +117,7 @@ def _raise(*_: object, **__: object) -> None:
     raise KeyError("on purpose")
 
 
+@pytest.mark.interpreted
 def test_a_fault_is_printed_with_its_piece_and_the_way_to_play_it_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +142,7 @@ def _open_uncounted(self: PacketSealer, data: bytes) -> bytes:
 _bare = msgspec.msgpack.Decoder(Packet)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(
     ("place", "name", "broken"),
     [

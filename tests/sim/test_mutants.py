@@ -27,12 +27,14 @@ def test_mutants_have_names_and_rules_of_their_own() -> None:
     assert set(QUICK) <= {mutant.name for mutant in MUTANTS}
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("name", QUICK)
 def test_a_mutant_is_found(name: str) -> None:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     assert hunt(mutant, budget=8).found, f"{name} was not found in 8 seeds"
 
 
+@pytest.mark.interpreted
 def test_a_mutant_is_gone_when_it_is_not_applied() -> None:
     before = simulate(0, "calm", 3, 60)
     for mutant in MUTANTS:

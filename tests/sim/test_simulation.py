@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import marmoset
 from marmoset.errors import UsageError
 from marmoset.sim import command
 from marmoset.sim.hunting import applied
 from marmoset.sim.mutants import MUTANTS
 from marmoset.sim.profiles import FAULTS, PROFILES, draw
 from marmoset.sim.simulation import BREACH, HOLDS, STUCK, Simulation, simulate
-
-SOURCES = Path(__file__).parents[2] / "src"
 
 
 @pytest.mark.parametrize("profile", list(PROFILES))
@@ -62,7 +61,7 @@ def test_one_seed_gives_one_trace_whatever_the_hashes_are_salted_with(tmp_path: 
     traces: list[bytes] = []
     for salt in ("0", "1", "4242"):
         file = tmp_path / salt
-        env = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(SOURCES)}
+        env = {**os.environ, "PYTHONHASHSEED": salt, "PYTHONPATH": str(Path(marmoset.__file__).parents[1])}
         arguments = ["--seed", "7", "--steps", "400", "--profile", "everything", "--trace", str(file)]
         done = subprocess.run(
             [sys.executable, "-m", "marmoset", "sim", *arguments], env=env, check=False, capture_output=True
@@ -76,6 +75,7 @@ def test_another_seed_gives_another_trace() -> None:
     assert simulate(1, "calm", 3, 60).trace != simulate(2, "calm", 3, 60).trace
 
 
+@pytest.mark.interpreted
 def test_a_breach_exits_with_1_and_says_how_to_play_it_again(capsys: pytest.CaptureFixture[str]) -> None:
     broken = next(mutant for mutant in MUTANTS if mutant.name == "causality not checked")
     with applied(broken):
@@ -85,6 +85,7 @@ def test_a_breach_exits_with_1_and_says_how_to_play_it_again(capsys: pytest.Capt
     assert f"replay: marmoset sim --seed {seed} --nodes 4 --steps 300 --profile everything" in error
 
 
+@pytest.mark.interpreted
 def test_no_progress_exits_with_3() -> None:
     stuck = next(mutant for mutant in MUTANTS if mutant.name == "never forgotten")
     with applied(stuck):

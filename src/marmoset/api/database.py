@@ -7,12 +7,14 @@ causal order. Nobody waits for another node.
 
 import asyncio
 import atexit
+import os
 import weakref
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Final, Generic, Self, overload
 
+from marmoset import build
 from marmoset import config as options
 from marmoset.api.background import Background
 from marmoset.api.maps import MapView
@@ -232,7 +234,7 @@ def open(
         port: a port for Redis clients beside the Python face, 0 for any free one; None opens none.
         encoding: how keys and values are returned as `str`; bytes that are not text in it come as surrogates, and go
             back as the same bytes. None returns `bytes`.
-        config_file: a TOML file with options. The environment is not looked at.
+        config_file: a TOML file with options. Of the environment only `MARMOSET_BUILD` is looked at.
         wait_s: how long to wait until the node serves.
         settings: any other option of docs/configuration.md, as in `gossip_interval="100ms"`. `gossip_port` is any
             free port unless given.
@@ -249,6 +251,7 @@ def open(
     if join is not None:
         given["join"] = join if isinstance(join, str) else list(join)
     given["port"] = port or 0
+    build.check(os.environ)
     background = Background(options.load(given, None, config_file), clients=port is not None)
     background.start(wait_s)
     if encoding is None:

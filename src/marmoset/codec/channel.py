@@ -111,7 +111,7 @@ class _Direction(NotCopied):
 
 
 @final
-class Channel:
+class Channel(NotCopied):
     """One end of a link: `first` is to be sent at once, `feed` takes what comes, `seal` what goes.
 
     `randomness` are 32 fresh random bytes, used for this link alone. The owner sends `take_reply()` after each `feed`,

@@ -87,8 +87,8 @@ def parse_keyring(text: str) -> Keyring:
             key = Key(base64.b64decode(written, validate=True))
         except (binascii.Error, ValueError) as error:
             raise UsageError(f"line {number} is no key: it takes base64 of 16, 24 or 32 bytes") from error
-        except UsageError as error:
-            raise UsageError(f"line {number}: {error}") from error
+        except UsageError as wrong_size:
+            raise UsageError(f"line {number}: {wrong_size}") from wrong_size
         if key.id in lines:
             raise UsageError(f"line {number} has the same key as line {lines[key.id]}")
         lines[key.id] = number

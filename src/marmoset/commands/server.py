@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from marmoset import build
 from marmoset.commands.connection import COMPATIBLE_VERSION
 from marmoset.commands.glob import compile_glob
 from marmoset.commands.syntax import parse
@@ -27,6 +28,7 @@ def _sections(session: "Session") -> dict[str, Section]:
         "Server": {
             "redis_version": COMPATIBLE_VERSION,
             "marmoset_version": VERSION,
+            "marmoset_build": build.kind(),
             "redis_mode": "standalone",
             "os": f"{platform.system()} {platform.release()} {platform.machine()}",
             "arch_bits": 64,

@@ -94,7 +94,7 @@ def state_of(
     ]
 
 
-def import_state(state: State) -> tuple[Sequence, SequenceWindow]:
+def import_state(state: Any) -> tuple[Sequence, SequenceWindow]:
     """The sequence and window of a state that came from elsewhere. O(n).
 
     Raises:
@@ -181,7 +181,7 @@ class SequenceLoading:
         self._fresh = 0  # elements of insertions that have not come yet
         self._free, self._length = True, 0  # whether the stretch that we are in could be dropped, and how long it is
 
-    def add(self, state: State) -> None:
+    def add(self, state: Any) -> None:
         """Take another state. O(n).
 
         Raises:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from marmoset import build
 from marmoset.clocks import COUNTER_BITS, stamp_ms
 from marmoset.ids import ReplicaId, id_text
 from marmoset.version import VERSION
@@ -34,6 +35,7 @@ def status(node: "Node") -> dict[str, str | int]:
         "name": node.name,
         "id": id_text(replica.me),
         "version": VERSION,
+        "build": build.kind(),
         "state": node.state,
         "cluster": node.config.cluster,
         "encrypted": int(node.keyring is not None),

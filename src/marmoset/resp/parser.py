@@ -47,7 +47,16 @@ _number: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 class RequestParser:
     """One client's stream of requests."""
 
-    __slots__ = ("_arguments_left", "_inline", "_line", "_partial", "_reader", "_skip", "held_bytes", "held_bytes_max")
+    __slots__ = (
+        "_arguments_left",
+        "_inline_begun",
+        "_line",
+        "_partial",
+        "_reader",
+        "_skip",
+        "held_bytes",
+        "held_bytes_max",
+    )
 
     def __init__(self, held_bytes_max: int) -> None:
         self.held_bytes_max = held_bytes_max
@@ -58,7 +67,7 @@ class RequestParser:
         self._line = b""  # the beginning of a header that was cut
         self.held_bytes = 0
         """Of a request that is not complete."""
-        self._inline = b""  # the beginning of an inline request
+        self._inline_begun = b""  # the beginning of an inline request
 
     def feed(self, data: bytes, requests: list[list[bytes]]) -> None:
         """Append the requests that `data` completes. O(length).
@@ -68,9 +77,9 @@ class RequestParser:
         """
         if self._partial:
             at = self._go_on(data, requests)
-        elif self._inline:
-            data = self._inline + data
-            self._inline = b""
+        elif self._inline_begun:
+            data = self._inline_begun + data
+            self._inline_begun = b""
             at = self._one_inline(data, 0, requests)
         elif data[:1] == b"*" and _suspicious(data) is None:
             at = self._all(data, requests)
@@ -185,9 +194,9 @@ class RequestParser:
         if newline < 0:
             if len(data) - at > INLINE_BYTES_MAX:
                 raise ProtocolError(TOO_BIG_INLINE)
-            self._inline = data[at:]
+            self._inline_begun = data[at:]
             return len(data)
-        request = split_inline(data[at : newline - 1] if data[newline - 1 : newline] == b"\r" else data[at:newline])
+        request = split_inline(data[at:newline].removesuffix(b"\r"))
         if request:
             requests.append(request)
         return newline + 1

@@ -8,12 +8,7 @@ sets, doubles and booleans: they become flat arrays, arrays, bulk strings and in
 from collections.abc import Callable, Sequence
 from typing import Final, cast, final
 
-
-@final
-class Raw(bytes):
-    """A reply that is encoded already, the same in both protocols."""
-
-    __slots__ = ()
+from marmoset.resp.raw import Raw
 
 
 @final

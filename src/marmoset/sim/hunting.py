@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from marmoset import build
+from marmoset.errors import UsageError
 from marmoset.sim import swim_history
 from marmoset.sim.profiles import draw
 from marmoset.sim.simulation import BREACH, HOLDS, STUCK, Simulation
@@ -66,7 +68,13 @@ class Mutant:
 
 @contextmanager
 def applied(mutant: Mutant) -> Iterator[None]:
-    """While this lasts, the rule is broken everywhere."""
+    """While this lasts, the rule is broken everywhere.
+
+    Raises:
+        UsageError: the build that runs is compiled, and would not see what is put in; nothing was changed.
+    """
+    if build.kind() != build.INTERPRETED:
+        raise UsageError(f"mutants need the interpreted build: set {build.VARIABLE}={build.INTERPRETED}")
     kept: list[Patch] = []
     try:
         for owner, name, value in mutant.patches():
