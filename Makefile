@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compiled compiled check format bench bench-merge bench-snapshot bench-traces clean sim sim-membership sim-mutants fuzz
+.PHONY: help demo test test-compiled compiled check format bench bench-builds bench-merge bench-snapshot bench-traces clean sim sim-membership sim-mutants fuzz
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -46,6 +46,9 @@ format: $(READY) ## rewrite the sources in the one format
 
 bench: $(READY) ## redis-benchmark against one node, beside a real Redis in the same run where there is one
 	$(BIN)/python -m bench.redis_benchmark $(ARGS)
+
+bench-builds: $(COMPILED_READY) ## the compiled build beside the interpreted one: commands in process, and the simulator
+	$(COMPILED)/python -m bench.builds $(ARGS)
 
 bench-snapshot: $(READY) ## stalls of a node of 2,000,000 keys while another joins it and clients write; takes minutes and 4 GB
 	$(BIN)/python -m bench.snapshot_stalls $(ARGS)

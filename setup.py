@@ -24,6 +24,7 @@ COMPILED_MODULES: Final = (
     "ids.py",
     "clocks.py",
     "codec/frames.py",
+    "codec/width.py",
     "crdts/*.py",
     "keyspace.py",
     "replication/*.py",

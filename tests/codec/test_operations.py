@@ -16,8 +16,8 @@ from marmoset.codec.operations import (
     SetAdd,
     SetRemove,
     check,
-    width,
 )
+from marmoset.codec.width import width
 from marmoset.errors import PeerError
 from tests.codec.strategies import OPERATIONS, any_operation, batch_operations
 

@@ -6,7 +6,7 @@ amount that is a number, say) is checked by `check`, before anything is applied.
 
 An operation has one dot, but for `SequenceInsert`: that one stands for as many operations as it has values, with
 consecutive dots, the first value being inserted between the two named neighbours and each next one behind the one
-before. `width` says how many dots an operation takes.
+before. `codec.width` says how many dots an operation takes.
 
 Amounts of increments are integers, or the text of an exact decimal (`"0.1"`): see `crdts.register`.
 """
@@ -237,13 +237,6 @@ AnyOperation = (
 
 RosterOperation = Join | Ready | Leave | Bury | Resubmit
 """Operations on the roster; all others touch the keyspace."""
-
-
-def width(operation: AnyOperation) -> int:
-    """How many dots an operation takes. O(1)."""
-    if type(operation) is Inside:
-        return width(operation.operation)
-    return len(operation.values) if type(operation) is SequenceInsert else 1
 
 
 def check(operation: AnyOperation) -> None:

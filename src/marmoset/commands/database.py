@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, final
 
 from marmoset.codec.operations import (
+    AnyOperation,
     Reset,
     Scalar,
     SequenceInsert,
@@ -23,6 +24,7 @@ from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import PlainMap, PlainSet, SplitMap, SplitSet
 from marmoset.crdts.types import KIND_BY_CLASS, Value
+from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
 from marmoset.replication.replica import Replica
@@ -80,7 +82,6 @@ class Database:
         "node",
         "replica",
         "rng",
-        "submit",
         "written_bytes",
     )
 
@@ -89,7 +90,6 @@ class Database:
         self.config: Config = node.config
         self.replica: Replica = node.replica
         self.keyspace: Keyspace = node.replica.keyspace
-        self.submit = node.replica.submit
         self.rng: Random = node.rng
         self.written_bytes = 0
         """What the command or transaction that runs may put into the batch: its request, and what it was charged."""
@@ -137,6 +137,10 @@ class Database:
         return None if value is None else KIND_BY_CLASS[type(value)]
 
     # -- verbs
+
+    def submit(self, operation: AnyOperation) -> Dot:
+        """Apply an operation at once and put it into the open batch; its (first) dot. Cost: the type's."""
+        return self.replica.submit(operation)
 
     def charge(self, name: str, size: int) -> None:
         """A command is about to write `size` bytes that were not in its request. O(1).

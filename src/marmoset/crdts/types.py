@@ -6,7 +6,7 @@ nothing is remembered. Values that are immutable are returned, the others change
 value to keep, None for an absent register.
 """
 
-from typing import Final
+from typing import Final, cast, get_args
 
 from marmoset.clocks import Context
 from marmoset.codec.operations import (
@@ -45,6 +45,7 @@ from marmoset.ids import Dot
 Value = bytes | int | set[bytes] | SplitSet | dict[bytes, bytes | int] | SplitMap | NestedMap | SortedSet | Sequence
 Window = RegisterWindow | SetWindow | MapWindow | NestedWindow | SequenceWindow
 FieldOperation = MapAssign | MapIncrement | MapRemove | ScoreAssign | ScoreIncrement | ScoreRemove
+FIELD_OPERATIONS: Final = frozenset(get_args(FieldOperation))
 
 KIND_BY_CLASS: Final[dict[type, int]] = {
     bytes: KIND_REGISTER,
@@ -156,18 +157,17 @@ def effect(
     kind = type(operation)
     if type(value) is NestedMap:
         value.slots.effect_map(operation, dot, stamp, context, tracking=window is not None)
-    elif kind is SetAdd or kind is SetRemove:
-        assert isinstance(operation, (SetAdd, SetRemove)) and isinstance(value, (set, SplitSet))
+    elif type(operation) is SetAdd or type(operation) is SetRemove:
+        assert isinstance(value, (set, SplitSet))
         _effect_set(value, window, operation, dot, context)
-    elif kind is Assign:
-        assert isinstance(operation, Assign)
+    elif type(operation) is Assign:
         if window is None:
             return operation.value
         assert isinstance(window, RegisterWindow)
         window.assign(dot, stamp, context, operation.value)
         return window.value()
-    elif kind is Increment:
-        assert isinstance(operation, Increment) and (value is None or isinstance(value, (bytes, int)))
+    elif type(operation) is Increment:
+        assert value is None or isinstance(value, (bytes, int))
         amount = parse_amount(operation.amount)
         assert amount is not None
         if window is None:
@@ -175,9 +175,9 @@ def effect(
         assert isinstance(window, RegisterWindow)
         window.increment(dot, amount)
         return window.value()
-    elif isinstance(operation, FieldOperation):
+    elif kind in FIELD_OPERATIONS:
         assert isinstance(value, (dict, SplitMap, SortedSet))
-        _effect_map(value, window, operation, dot, stamp, context)
+        _effect_map(value, window, cast("FieldOperation", operation), dot, stamp, context)
     else:
         assert isinstance(operation, (SequenceInsert, SequenceRemove, SequenceAssign)) and isinstance(value, Sequence)
         _effect_sequence(value, window, operation, dot, stamp, context)
@@ -187,7 +187,7 @@ def effect(
 def _effect_set(
     value: set[bytes] | SplitSet, window: Window | None, operation: SetAdd | SetRemove, dot: Dot, context: Context
 ) -> None:
-    if isinstance(operation, SetAdd):
+    if type(operation) is SetAdd:
         if window is None:
             for element in operation.elements:
                 value.add(element)
@@ -211,12 +211,12 @@ def _effect_map(
     context: Context,
 ) -> None:
     assert window is None or isinstance(window, MapWindow)
-    if isinstance(operation, (MapAssign, ScoreAssign)):
+    if type(operation) is MapAssign or type(operation) is ScoreAssign:
         if window is None:
             assign_plain(value, operation.pairs)
         else:
             window.assign(value, operation.pairs, dot, stamp, context)
-    elif isinstance(operation, (MapIncrement, ScoreIncrement)):
+    elif type(operation) is MapIncrement or type(operation) is ScoreIncrement:
         amount = parse_amount(operation.amount)
         assert amount is not None
         if window is None:
@@ -224,10 +224,10 @@ def _effect_map(
         else:
             window.increment(value, operation.field, amount, dot)
     elif window is None:
-        for field in operation.fields:
+        for field in cast("MapRemove | ScoreRemove", operation).fields:
             value.pop(field, None)
     else:
-        window.remove(value, operation.fields, context)
+        window.remove(value, cast("MapRemove | ScoreRemove", operation).fields, context)
 
 
 def _effect_sequence(

@@ -48,8 +48,8 @@ from marmoset.codec.operations import (
     SequenceInsert,
     SequenceRemove,
     SetAdd,
-    width,
 )
+from marmoset.codec.width import width
 from marmoset.crdts import sequence as sequences
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import shard_of

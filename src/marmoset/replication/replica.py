@@ -33,8 +33,8 @@ from marmoset.codec.operations import (
     Reset,
     Resubmit,
     RosterOperation,
-    width,
 )
+from marmoset.codec.width import width
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace

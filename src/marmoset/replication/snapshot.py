@@ -34,7 +34,8 @@ from marmoset.codec.messages import (
     encode,
     vector_pairs,
 )
-from marmoset.codec.operations import Flush, width
+from marmoset.codec.operations import Flush
+from marmoset.codec.width import width
 from marmoset.crdts.exports import ENTRY_KINDS, AnyEntry, DeadlineEntry, Importer, decode_entries
 from marmoset.crdts.reading import SlotsReading, weight
 from marmoset.crdts.types import Value, Window

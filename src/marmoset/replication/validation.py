@@ -18,8 +18,8 @@ from marmoset.codec.operations import (
     SequenceAssign,
     SequenceInsert,
     SequenceRemove,
-    width,
 )
+from marmoset.codec.width import width
 from marmoset.crdts.types import check_operation
 from marmoset.errors import PeerError
 from marmoset.ids import Dot, ReplicaId, id_text

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from typing import final
 
 from marmoset.clocks import VersionVector, stamp_ms, upto
-from marmoset.codec.operations import AnyOperation, Expire, Flush, Reset, SequenceInsert, width
+from marmoset.codec.operations import AnyOperation, Expire, Flush, Reset, SequenceInsert
+from marmoset.codec.width import width
 from marmoset.ids import Dot, ReplicaId, id_text
 from marmoset.replication.replica import Replica
 from marmoset.sim.specification import Record, deadlines_of
