@@ -115,8 +115,11 @@ def test_what_is_built(
 
 
 def test_a_compiler_that_is_not_there_is_noticed(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "/nowhere/cc")
-    assert not setup.has_compiler()
+    for missing in ("/nowhere/cc", "false"):
+        monkeypatch.setenv("CC", missing)
+        assert not setup.has_compiler()
+    monkeypatch.setenv("CC", "true")
+    assert setup.has_compiler(), "it is asked to compile, not looked for"
 
 
 def test_the_probe_is_compiled_and_everything_that_is_left_exists(setup: ModuleType) -> None:
