@@ -81,8 +81,9 @@ class Stability:
         if None in vectors:  # an empty vector would read as everything
             return dict.fromkeys(seen, 0)
         whole = [vector for vector in vectors if vector is not None and len(vector) == len(seen)]
-        # what has all the entries has them in the same order, so that most of the work is done in C
-        frontier = dict(zip(seen, map(min, seen.values(), *(vector.values() for vector in whole)), strict=True))
+        frontier = dict(seen)
+        if whole:  # what has all the entries has them in the same order, so that most of the work is done in C
+            frontier = dict(zip(seen, map(min, seen.values(), *(vector.values() for vector in whole)), strict=True))
         for vector in vectors:
             if vector is None or len(vector) == len(seen):
                 continue
