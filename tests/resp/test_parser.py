@@ -16,8 +16,13 @@ Parsed = tuple[list[list[bytes]], str | None]
 
 
 def parse(*chunks: bytes, held_bytes_max: int = HELD_MAX) -> Parsed:
-    """The requests in some chunks, and the fault that ended them."""
-    parser = RequestParser(held_bytes_max)
+    """The requests in some chunks, and the fault that ended them: the same for both ways to look at them first."""
+    found = [_parse(RequestParser(held_bytes_max, walks_first=walks_first), chunks) for walks_first in (False, True)]
+    assert found[0] == found[1]
+    return found[0]
+
+
+def _parse(parser: RequestParser, chunks: tuple[bytes, ...]) -> Parsed:
     requests: list[list[bytes]] = []
     try:
         for chunk in chunks:

@@ -3,10 +3,10 @@
 Whole requests are parsed by hiredis. It reads replies, so it takes more than a request may be: lists within lists,
 lengths of any size, for which it takes memory before an element has come. So:
 
-- Bytes in which a header could announce much are not shown to it before `_walk` has followed their headers strictly
-  (`_suspicious`: one search in C, which ordinary requests pass).
-- What it made is written again and compared: exactly that was sent, from the beginning of the bytes, or they are
-  followed by `_walk` as well.
+- Interpreted: bytes in which a header could announce much are not shown to it before `_walk` has followed their headers
+  strictly (`_suspicious`: one search in C, which ordinary requests pass). What it made is written again and compared:
+  exactly that was sent, from the beginning of the bytes, or they are followed by `_walk` as well. All of that is C.
+- Compiled: headers are followed first, byte by byte (`ordinary_end`), which then takes half of that time.
 - A request that is not complete is followed header by header, each looked at once, so a large argument that comes in
   many pieces costs nothing but its copy. Until its last byte has come, hiredis is only fed.
 
@@ -20,6 +20,7 @@ from typing import Final, cast, final
 
 import hiredis
 
+from marmoset import build
 from marmoset.resp.errors import (
     INVALID_BULK_LENGTH,
     INVALID_MULTIBULK_LENGTH,
@@ -38,6 +39,12 @@ HEADER_BYTES_MAX: Final = 32
 _STAR: Final = ord("*")
 _DOLLAR: Final = ord("$")
 
+_ZERO: Final = ord("0")
+_CR: Final = ord("\r")
+_LF: Final = ord("\n")
+_DIGITS_MAX: Final = 6
+_IS_COMPILED: Final = build.kind() == build.COMPILED
+
 _suspicious: Final = re.compile(rb"[*%~>|][0-9]{6}").search
 _write: Final = cast("Callable[[tuple[bytes, ...]], bytes]", hiredis.pack_command)
 _number: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
@@ -54,12 +61,15 @@ class RequestParser:
         "_partial",
         "_reader",
         "_skip",
+        "_walks_first",
         "held_bytes",
         "held_bytes_max",
     )
 
-    def __init__(self, held_bytes_max: int) -> None:
+    def __init__(self, held_bytes_max: int, *, walks_first: bool = _IS_COMPILED) -> None:
+        """Both ways take the same requests; `walks_first` says which is the faster one here."""
         self.held_bytes_max = held_bytes_max
+        self._walks_first = walks_first
         self._reader = hiredis.Reader()
         self._partial = False  # hiredis has the beginning of a request that is not complete
         self._arguments_left = -1  # of the partial request; -1 while its first header is awaited
@@ -81,6 +91,8 @@ class RequestParser:
             data = self._inline_begun + data
             self._inline_begun = b""
             at = self._one_inline(data, 0, requests)
+        elif self._walks_first:
+            at = self._ordinary(data, requests)
         elif data[:1] == b"*" and _suspicious(data) is None:
             at = self._all(data, requests)
         else:
@@ -106,6 +118,15 @@ class RequestParser:
                 return 0
         requests += parsed if b"*0\r\n" not in written else filter(None, parsed)
         return len(written)
+
+    def _ordinary(self, data: bytes, requests: list[list[bytes]]) -> int:
+        """Whole requests from the beginning, of which every header was followed; how far they go."""
+        end = ordinary_end(data)
+        if end:
+            self._take(data if end == len(data) else data[:end], requests)
+            while (request := self._reader.gets()) is not False:
+                requests.append(request)
+        return end
 
     def _one(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
         """One request, followed strictly; where it ends, or the end of the data."""
@@ -200,6 +221,49 @@ class RequestParser:
         if request:
             requests.append(request)
         return newline + 1
+
+
+def ordinary_end(data: bytes) -> int:
+    r"""Where the last of the whole requests ends that stand one behind the other from the beginning on, as clients
+    write them: no header has more than six digits, none is empty or negative. O(headers).
+
+    >>> ordinary_end(b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n"), ordinary_end(b"*1\r\n$04\r\nPING\r\n")
+    (14, 0)
+    """
+    end, at, size = 0, 0, len(data)
+    while at < size and data[at] == _STAR:
+        arguments, at = _number_at(data, at + 1, size)
+        if arguments <= 0:
+            return end
+        while arguments > 0:
+            if at >= size or data[at] != _DOLLAR:
+                return end
+            length, at = _number_at(data, at + 1, size)
+            if length < 0:
+                return end
+            at += length + 2
+            arguments -= 1
+        if at > size:
+            return end
+        end = at
+    return end
+
+
+def _number_at(data: bytes, at: int, size: int) -> tuple[int, int]:
+    """The number in a header, -1 where it is not an ordinary one, and where the line ends."""
+    number, begun = 0, at
+    while at < size:
+        digit = data[at] - _ZERO
+        if digit < 0 or digit > 9:
+            break
+        number = 10 * number + digit
+        at += 1
+    digits = at - begun
+    if digits == 0 or digits > _DIGITS_MAX or (digits > 1 and data[begun] == _ZERO):
+        return -1, at
+    if at + 1 >= size or data[at] != _CR or data[at + 1] != _LF:
+        return -1, at
+    return number, at + 2
 
 
 def _length(line: bytes, limit: int, fault: str) -> int:
