@@ -73,6 +73,41 @@ def test_of_a_cut_three_to_two_the_three_bury_the_two_and_the_two_nobody() -> No
         assert not group[number].replica.roster.buried and group[number].state == SERVING
 
 
+def test_newcomers_that_one_side_of_a_cut_lets_in_do_not_make_it_a_majority() -> None:
+    """Three, of whom the third is cut off and lets in two more: three of five there, and two of three here."""
+    group = a_group(3)
+    group.cut(3)
+    for number in (4, 5):
+        group.start_one(join=(group.hosts[2].address,))
+        group.cut(*range(3, number + 1))
+        group.until(lambda: group.hosts[-1].is_serving)
+    group.write(3, b"v")
+    group.run(20_000)
+    assert {name for _, name in burials(group)} == {"n3"} and {who for who, _ in burials(group)} <= {"n1", "n2"}
+    why = "\n".join(group[3].why(b"n1"))
+    assert "burial: no vote yet has n4, n5: too few are known to have heard of them" in why
+    group.network.heal()
+    group.until(lambda: is_done(group), 60_000)
+    assert group.values() == [b"v"] * 5 and {node.state for node in group.nodes()} == {SERVING}
+
+
+def test_a_witness_that_has_what_is_not_here_counts_when_that_has_come() -> None:
+    group = a_group(3)
+    first, second = group[1], group[2]
+    group.run(1000)
+    now, vector = first.time.monotonic_ms(), sorted(second.replica.seen.items())
+    found = [(group[3].replica.me, 5000)]
+    answer = Gossip(second.replica.me, 0, 0, vector, [], found, [], now, True)
+    first.burying.handle_evidence(second.replica.me, answer)
+    assert first.burying.said(second.replica.me, group[3].replica.me) == (5000, 0)
+    ahead = [(replica, seq + (replica == second.replica.me)) for replica, seq in vector]
+    answer = Gossip(second.replica.me, 0, 0, ahead, [], found, [], now, True)
+    first.burying.handle_evidence(second.replica.me, answer)
+    assert first.burying.said(second.replica.me, group[3].replica.me) is None
+    group.write(2, b"more")
+    group.until(lambda: first.burying.said(second.replica.me, group[3].replica.me) is not None)
+
+
 def test_of_a_cut_two_to_two_nobody_buries_anybody_and_it_heals() -> None:
     group = a_group(4)
     group.cut(3, 4)

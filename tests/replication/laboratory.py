@@ -49,6 +49,7 @@ from marmoset.crdts.split import SplitMap
 from marmoset.crdts.types import KIND_NAMES
 from marmoset.keyspace import Keyspace
 from marmoset.keyspace import kind as kind_of
+from marmoset.replication.electorate import is_majority
 from marmoset.replication.expiry import observe_time, remove_passed
 from marmoset.replication.replica import APPLIED, DUPLICATE, Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
@@ -350,7 +351,7 @@ class Laboratory:
                 roster = judge.replica.roster
                 gone = not subject.serving and subject.me in roster.present()
                 voters = [s.me for s in serving if judge.me in s.replica.roster.members]
-                if gone and roster.is_majority(voters):
+                if gone and is_majority(roster, judge.replica.stability.known, voters):
                     judge.replica.submit_roster([Bury(subject.me)])
                     judge.note()
                     break

@@ -117,25 +117,6 @@ def test_only_the_buried_leave_a_gravestone() -> None:
     table._check()
 
 
-@pytest.mark.parametrize(
-    ("voters", "majority"), [([1], False), ([1, 2], False), ([1, 2, 3], True), ([1, 2, 4], False), ([1, 2, 3, 9], True),
-                             ([1, 2, 2, 2], False), ([1, 2, 6], False), ([1, 2, 7], False)]
-)  # fmt: skip
-def test_a_majority_is_of_the_born_that_have_not_left_the_buried_counting_against(
-    voters: list[int], majority: bool
-) -> None:
-    table = roster(1, 2, 3, 4, 5, 6, unborn=(7,))
-    table.bury(4, (1, 5))  # counts in the electorate until it is forgotten, and has no vote
-    table.left[6] = (6, 1)
-    assert table.electorate() == [1, 2, 3, 4, 5]
-    assert table.is_majority(voters) == majority
-
-
-def test_two_have_no_majority_without_each_other() -> None:
-    assert not roster(1, 2).is_majority([1])
-    assert roster(1).is_majority([1])
-
-
 def test_lines_of_sponsors_and_the_unborn_of_one() -> None:
     table = Roster()
     table.add(Member(1, "a", "h:1", None, True))
@@ -148,3 +129,15 @@ def test_lines_of_sponsors_and_the_unborn_of_one() -> None:
     assert [member.replica for member in table.by_name("c")] == [3, 4]
     table.bury(3, (1, 9))
     assert table.unborn_of(2) == [] and [m.replica for m in table.by_name("c")] == [4]
+
+
+def test_a_line_of_sponsors_is_judged_by_the_first_who_is_dead_or_a_member() -> None:
+    table = roster(1, 2, 3)
+    table.graves[9] = 5
+    assert table.first_dead([9, 1]) == 9 and table.first_dead([7, 9]) == 9
+    assert table.first_dead([2, 9]) == 0, "a member: who let it in may well be dead by now"
+    assert table.first_dead([]) == 0 == table.first_dead([7])
+    table.bury(2, (1, 9))
+    assert table.first_dead([2, 9]) == 0, "its burial has not taken effect: it is not known yet who is right"
+    table.dead.add(2)
+    assert table.first_dead([2, 9]) == 2

@@ -13,6 +13,9 @@ Everybody in a majority comes to the same conclusion at about the same time. So 
 id of those in touch goes first, and the others `STAGGER_INTERVALS` after one another; two that log the same burial do
 no harm.
 
+Which of those in touch have a vote is decided in `replication.electorate`: newcomers of whom only a few have heard do
+not, and whoever speaks of members that are not here yet is not counted before they are.
+
 When the log has outgrown its budget for `budget_grace`, that is how long it takes; and a member that can be reached but
 is *stalled* is buried as well: it lacks something, and for as long it has not been known to take anything.
 
@@ -21,11 +24,13 @@ An unborn newcomer is its sponsor's to bury, alone; as soon as that one is gone 
 
 from typing import TYPE_CHECKING, Final, final
 
+from marmoset.codec.messages import Gossip
 from marmoset.codec.operations import Bury, RosterOperation
 from marmoset.errors import UsageError
 from marmoset.ids import ReplicaId, id_text, parse_id
 from marmoset.membership.states import ALIVE, UNREACHABLE
 from marmoset.node.states import SERVING
+from marmoset.replication.electorate import established, is_majority
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node
@@ -42,12 +47,14 @@ MISSED_MS_MIN: Final = 1000
 class _Evidence:
     """What one member found, and the moment after which it found it."""
 
-    __slots__ = ("made_ms", "stalled", "unreachable")
+    __slots__ = ("had", "made_ms", "stalled", "unreachable")
 
-    def __init__(self, unreachable: dict[ReplicaId, int], stalled: dict[ReplicaId, int], made_ms: int) -> None:
-        self.unreachable = unreachable
-        self.stalled = stalled
-        self.made_ms = made_ms
+    def __init__(self, message: Gossip) -> None:
+        self.unreachable = dict(message.unreachable)
+        self.stalled = dict(message.stalled)
+        self.made_ms = message.echo_ms
+        self.had = message.vector
+        """Everything that it had. Who else has a vote stands there, and is to be here before it counts."""
 
 
 @final
@@ -104,22 +111,18 @@ class Burying:
         stalled = ((replica, self.stalled_ms(replica)) for replica in followed)
         return [each for each in unreachable if each[1]], [each for each in stalled if each[1]]
 
-    def handle_evidence(
-        self,
-        peer: ReplicaId,
-        unreachable: list[tuple[ReplicaId, int]],
-        stalled: list[tuple[ReplicaId, int]],
-        made_ms: int,
-    ) -> None:
-        """A member has answered with what it found, after the moment `made_ms` of our clock. O(found)."""
-        if 0 <= made_ms <= self._node.time.monotonic_ms():
-            self._evidence[peer] = _Evidence(dict(unreachable), dict(stalled), made_ms)
+    def handle_evidence(self, peer: ReplicaId, answer: Gossip) -> None:
+        """A member has answered with what it found, after the moment of our clock that it repeats. O(found)."""
+        if 0 <= answer.echo_ms <= self._node.time.monotonic_ms():
+            self._evidence[peer] = _Evidence(answer)
 
     def said(self, peer: ReplicaId, replica: ReplicaId) -> tuple[int, int] | None:
         """For how long a member says that another one is unreachable, and stalled; None when it has not said anything
-        lately."""
+        lately, or had something then that is not here. O(members)."""
         evidence = self._evidence.get(peer)
         if evidence is None or self._node.time.monotonic_ms() - evidence.made_ms > self._fresh_ms:
+            return None
+        if not self._node.replica.has_all(evidence.had):
             return None
         return evidence.unreachable.get(replica, 0), evidence.stalled.get(replica, 0)
 
@@ -151,7 +154,13 @@ class Burying:
         if node.config.presumed_dead_quorum == "one":
             return True
         voters = [replica for replica in self.in_touch() if replica not in without]
-        return node.replica.roster.is_majority([node.replica.me, *voters])
+        return is_majority(node.replica.roster, node.replica.stability.known, [node.replica.me, *voters])
+
+    def without_vote(self) -> list[ReplicaId]:
+        """The members in touch that have no vote yet. O(members cubed) at worst."""
+        replica = self._node.replica
+        voters = established(replica.roster, replica.stability.known)
+        return [peer for peer in self.in_touch() if peer not in voters]
 
     def is_ours_to_bury(self, replica: ReplicaId) -> bool:
         """Whether a majority decides about a member at all: an unborn one is its sponsor's, while there is one."""
@@ -181,7 +190,9 @@ class Burying:
         node = self._node
         if node.config.presumed_dead_quorum == "one":
             return True
-        return node.replica.roster.is_majority([node.replica.me, *self.witnesses(replica)])
+        return is_majority(
+            node.replica.roster, node.replica.stability.known, [node.replica.me, *self.witnesses(replica)]
+        )
 
     def handle_interval(self) -> None:
         """Bury whom it is time to bury. Called once in a gossip interval, behind the ticks of liveness. O(members)."""

@@ -192,6 +192,8 @@ class Explaining:
         if not burying.is_ours_to_bury(replica):
             lines.append("burial: it is not born yet; its sponsor buries it alone when it loses it")
             return lines
+        if voteless := burying.without_vote():
+            lines.append(f"burial: no vote yet has {self._names(voteless)}: too few are known to have heard of them")
         electorate = roster.electorate()
         if not burying.has_majority([replica]):
             lines.append(

@@ -118,7 +118,7 @@ class Meeting:
         if not message.answer:
             self._tell(link, answer=True, echo_ms=message.echo_ms)
             return
-        node.burying.handle_evidence(link.peer, message.unreachable, message.stalled, message.echo_ms)
+        node.burying.handle_evidence(link.peer, message)
         round_trip_ms = now - message.echo_ms
         if 0 <= round_trip_ms < node.config.clock_skew_max // 2:
             offset_ms = message.wall_ms - (node.time.wall_ms() - round_trip_ms // 2)

@@ -19,6 +19,7 @@ from marmoset.errors import UsageError
 from marmoset.ids import Dot, ReplicaId, id_text, parse_id
 from marmoset.membership.states import ALIVE
 from marmoset.node.states import DEAD, LEAVING, REHABILITATING, SERVING, WAITING
+from marmoset.replication.electorate import is_majority
 from marmoset.replication.places import Renamed
 from marmoset.replication.rehabilitation import Exile, Rehabilitation, replay, sort_held
 from marmoset.replication.report import Report, Row
@@ -71,7 +72,7 @@ class Rehabilitating:
         if not peer or node.state == LEAVING or peer in roster.members or peer in roster.graves:
             return False  # who is about to leave is forgotten in good order by those who come after
         voters = [r for r in node.linked if node.membership.state(r) == ALIVE]
-        return not roster.is_majority([node.replica.me, *voters])
+        return not is_majority(node.replica.roster, node.replica.stability.known, [node.replica.me, *voters])
 
     def begin(self, link: "Link", refusal: Refuse) -> None:
         """We were presumed dead. O(log + links)."""

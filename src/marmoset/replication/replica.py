@@ -476,8 +476,8 @@ class Replica:
         return self.roster.presumed_dead(replica)
 
     def is_of_the_dead(self, line: Sequence[ReplicaId]) -> bool:
-        """See `Roster.is_of_the_dead`."""
-        return self.roster.is_of_the_dead(line)
+        """Whether a line of sponsors leads to a burial that has taken effect here; see `Roster.first_dead`."""
+        return bool(self.roster.first_dead(line))
 
     def final_seq(self, replica: ReplicaId) -> int:
         """How far the group has the operations of somebody whose burial has taken effect: no more will come. O(1)."""

@@ -97,8 +97,14 @@ class Roster:
         return self.graves.keys() | self.dead
 
     def first_dead(self, line: Iterable[ReplicaId]) -> ReplicaId:
-        """The first of a line whose burial has taken effect here; 0 where there is none. O(length of the line)."""
-        return next((replica for replica in line if self.presumed_dead(replica)), 0)
+        """The first of a line of sponsors, nearest first, whose burial has taken effect here; 0 where it comes to a
+        member before, as who sponsored that one may well be dead by now. O(length of the line)."""
+        for replica in line:
+            if self.presumed_dead(replica):
+                return replica
+            if replica in self.members:  # perhaps buried: whoever it let in cannot be judged yet
+                return 0
+        return 0
 
     def state(self, replica: ReplicaId) -> str:
         """One of `MEMBER_STATES`."""
@@ -136,16 +142,6 @@ class Roster:
         """Whether the burial of a replica has taken effect here."""
         return replica in self.graves or replica in self.dead
 
-    def is_of_the_dead(self, line: Iterable[ReplicaId]) -> bool:
-        """Whether somebody's line of sponsors, nearest first, leads to a burial that has taken effect here, before it
-        comes to a member: who sponsored that one may well be dead by now. O(length of the line)."""
-        for replica in line:
-            if replica in self.members and replica not in self.buried:
-                return False
-            if self.presumed_dead(replica):
-                return True
-        return False
-
     def line(self, replica: ReplicaId) -> list[ReplicaId]:
         """The sponsor of a replica, its sponsor, and so on, as far as is remembered; nearest first."""
         line: list[ReplicaId] = []
@@ -155,14 +151,9 @@ class Roster:
         return line
 
     def electorate(self) -> list[ReplicaId]:
-        """Of whom a majority is needed: the born that have not left; who is buried counts until forgotten."""
+        """Of whom a majority is needed: the born that have not left; who is buried counts until forgotten. Which of
+        them have a vote says `replication.electorate`. O(members log members)."""
         return sorted(r for r, member in self.members.items() if member.born and r not in self.left)
-
-    def is_majority(self, voters: Iterable[ReplicaId]) -> bool:
-        """Whether the voters that are neither buried nor gone are more than half of the electorate."""
-        electorate = self.electorate()
-        votes = sum(1 for r in set(voters) if r in electorate and r not in self.buried)
-        return 2 * votes > len(electorate)
 
     def by_name(self, name: str) -> list[Member]:
         """The present members of a name, in the order of ids."""

@@ -232,11 +232,11 @@ class Simulation:
     def _liveness(self) -> str:
         """Let the cluster come to rest: an empty text, or why it did not."""
         cluster, world = self.cluster, self.cluster.world
-        until_us = world.now_us + self.knobs.liveness_ms * US_PER_MS
+        begun_us, until_us = world.now_us, world.now_us + self.knobs.liveness_ms * US_PER_MS
         problem = "nothing was looked at"
         while problem and world.now_us < until_us:
             world.run_until(world.now_us + REST_POLL_MS * US_PER_MS)
-            self._help()
+            self._help(is_late=2 * world.now_us > begun_us + until_us)
             problem = checks.unrest(cluster)
         checks.check_values(cluster)
         if not problem:
@@ -246,9 +246,9 @@ class Simulation:
             self.returns.check_rest(cluster)
         return problem
 
-    def _help(self) -> None:
+    def _help(self, *, is_late: bool) -> None:
         """What an operator does: start again what has ended by itself or cannot join, bury what is dead for good if the
-        members do not do so by themselves."""
+        members do not do so by themselves, and decide where so many are dead or buried that nobody has a majority."""
         cluster = self.cluster
         alive = {host.node.replica.me for host in cluster.hosts if host.node is not None}
         serving = [host for host in cluster.hosts if host.is_serving]
@@ -258,14 +258,20 @@ class Simulation:
             elif host.node is not None and host.node.state == "waiting" and not cluster.is_any_up(host.config.join):
                 host.crash()  # all its addresses are of machines that stay dead: it is given others
                 cluster.restart(host)
-        if not serving or self.knobs.presumed_dead_after_ms < HOUR_MS:
+        if not serving:
             return
         judge = self.rng.choice(serving)
+        force = is_late and all(each.node is not None and not each.node.burying.has_majority([]) for each in serving)
+        if force:  # the side with the most members is to go on
+            judge = max(serving, key=lambda each: (0 if each.node is None else len(each.node.linked), each.name))
+        elif self.knobs.presumed_dead_after_ms < HOUR_MS:
+            return
         assert judge.node is not None
         for replica in judge.node.replica.roster.present():
             if replica not in alive:
                 try:
-                    judge.node.bury(id_text(replica), force=False)
+                    judge.node.bury(id_text(replica), force=force)
+                    cluster.counts["burials_forced"] += force
                 except UsageError:
                     continue
                 finally:
