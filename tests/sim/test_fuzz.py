@@ -20,7 +20,7 @@ from marmoset.sim.mutation import BODIES, BOMBS, MESSAGES, OPERATIONS, UPDATES, 
 from marmoset.sim.packet_fuzz import SIZES
 
 PIECES = 10_000
-SEED = 3
+SEED = 4
 
 
 def test_a_short_run_with_a_fresh_seed_leaves_everything_standing() -> None:
@@ -33,7 +33,7 @@ def test_a_short_run_with_a_fresh_seed_leaves_everything_standing() -> None:
 
 def test_a_short_run_meets_every_state() -> None:
     fuzzer = Fuzzer(SEED)
-    fuzzer.run(PIECES)
+    fuzzer.run(2 * PIECES)
     counts, states = fuzzer.counts, fuzzer.states
     assert {f"link {state}" for state in STATES} <= set(states)
     assert {"node waiting", "node joining", "node serving", "node leaving"} <= set(states)
