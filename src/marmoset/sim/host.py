@@ -34,11 +34,13 @@ NAP_US_MIN: Final = 2_000_000
 class HostTime:
     """The clocks of one host: the monotonic one is the world's, the wall clock is off by `skew_ms`."""
 
-    __slots__ = ("_world", "skew_ms")
+    __slots__ = ("_world", "latest_ms", "skew_ms")
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.skew_ms = 0
+        self.latest_ms = 0
+        """The latest time that the wall clock ever showed."""
 
     def monotonic_ms(self) -> int:
         """Milliseconds since the world began."""
@@ -46,7 +48,9 @@ class HostTime:
 
     def wall_ms(self) -> int:
         """What this host believes the time to be."""
-        return WALL_EPOCH_MS + self._world.now_us // US_PER_MS + self.skew_ms
+        now_ms = WALL_EPOCH_MS + self._world.now_us // US_PER_MS + self.skew_ms
+        self.latest_ms = max(self.latest_ms, now_ms)
+        return now_ms
 
 
 @final
