@@ -37,6 +37,7 @@ def large() -> Group:
     return group
 
 
+@pytest.mark.interpreted
 def test_a_cut_that_heals_in_a_large_group_does_not_flood_it(large: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody is linked anew with everybody, and each batch comes once from its origin and from a few others."""
     became: Counter[str] = Counter()

@@ -33,6 +33,7 @@ def test_one_seed_gives_one_history() -> None:
     assert histories[0].cluster.now_ms == histories[1].cluster.now_ms
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("mutant", MUTANTS_SWIM, ids=lambda mutant: mutant.name)
 def test_a_broken_rule_of_membership_is_found(mutant: object) -> None:
     found = next(each for each in MUTANTS_SWIM if each is mutant)
