@@ -395,29 +395,6 @@ def test_a_newcomer_of_the_exiled_brings_all_that_it_wrote() -> None:
     assert NEVER_MET
 
 
-def test_one_that_is_buried_again_before_it_was_done_submits_nothing_twice() -> None:
-    group = Group(3)
-    group.until(group.is_at_rest)
-    group.cut(3)
-    for number in range(30):
-        group.do(3, Increment(b"n", 1), SetAdd(b"u", [b"%d" % number]))
-        push(group, 3, b"l", b"%d" % number)
-    bury(group, 1, "n3")
-    group[3].rehabilitating.submit_operations = 1
-    group.network.heal()
-    group.until(lambda: group[3].state == "rehabilitating")
-    group.until(lambda: int(value(group[1], b"n") or 0) >= 5)  # type: ignore[call-overload]
-    assert group[3].state == "rehabilitating" and group[3].refusal(write=False).startswith("LOADING")  # type: ignore[union-attr]
-    group.cut(3)
-    group.run(20)  # what is under way goes on into the void
-    bury(group, 1, "n3")
-    seen = int(value(group[1], b"n") or 0)  # type: ignore[call-overload]
-    assert 5 <= seen <= 30
-    come_back(group)
-    assert everywhere(group, b"n") == 30 and len(everywhere(group, b"u")) == 30  # type: ignore[arg-type]
-    assert everywhere(group, b"l") == [b"%d" % number for number in range(30)]
-
-
 def test_wipe_drops_what_it_wrote_alone() -> None:
     group = Group(3, rejoin="wipe")
     exile(group, SetAdd(b"u", [b"a"]))

@@ -254,8 +254,12 @@ class Rehabilitation:
             seq += width(operation)
             if isinstance(operation, Resubmit):
                 replica.claim(operation)
-            elif isinstance(operation, RosterOperation) or replica.roster.claims.covers(dot) or dot in self.report:
+            elif isinstance(operation, RosterOperation) or replica.roster.claims.covers(dot):
                 continue
+            elif dot in self.report:  # since an attempt that was buried too; what is not in the report is done again
+                _, _, inner = _parts(operation)
+                if isinstance(inner, (SequenceRemove, SequenceAssign)):
+                    self._do_own(exile, operation, inner)
             elif self._submit(exile, operation, dot, entry.stamp):
                 if claimed and sum(claimed[-1]) == dot[1]:
                     claimed[-1] = (claimed[-1][0], claimed[-1][1] + width(operation))
