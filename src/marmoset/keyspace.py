@@ -243,16 +243,14 @@ class Keyspace:
             is_reset or (isinstance(operation, Assign) and not operation.keep_deadline)
         ):
             self.deadlines.reset(shard, key, context)
-        if is_reset:
-            self._reset(shard, key, dot, context)
-        else:
-            self.shards[shard].effect(key, operation, dot, stamp, context, tracking=self.tracking)
-
-    def _reset(self, shard: int, key: bytes, dot: Dot, context: Context) -> None:
         slots = self.shards[shard]
-        before = slots.values.get(key)
-        slots.reset(key, dot, context, tracking=self.tracking)
-        if not isinstance(before, REMEMBERING):  # what is left of any other is a value of its own
+        before = slots.values.get(key) if is_reset or type(operation) is Assign else None
+        if is_reset:
+            slots.reset(key, dot, context, tracking=self.tracking)
+        else:
+            slots.effect(key, operation, dot, stamp, context, tracking=self.tracking)
+        # what is left of a collection is one of its own, but for those that remember
+        if before is not None and type(before) is not bytes and not isinstance(before, REMEMBERING):
             self.garbage.put(before)
 
     # -- FLUSHALL

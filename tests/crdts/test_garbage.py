@@ -78,8 +78,11 @@ def test_an_overwritten_collection_and_one_that_is_flushed_are_garbage() -> None
     keyspace.effect(ScoreAssign(b"k", [w for each in MANY for w in (each, 1)]), (1, 1), 1, LocalContext())
     keyspace.effect(Flush(), (1, 2), 2, LocalContext())
     assert keyspace.garbage
+    while keyspace.garbage.collect(1000):
+        pass
     keyspace.effect(SetAdd(b"s", MANY), (1, 3), 3, LocalContext())
     keyspace.effect(Assign(b"s", b"text"), (1, 4), 4, LocalContext())
+    assert keyspace.garbage
     while keyspace.garbage.collect(1000):
         pass
     assert keyspace.get(b"s") == b"text" and len(keyspace) == 1
