@@ -436,7 +436,7 @@ class Replica:
         if not leaving and not self.has_all(report.own.vector):
             raise InternalError("a report is counted before what its sender had has come", changed=False)
         believable = latest_stamp(self.wall_ms() + self.clock_skew_max_ms)
-        rows = [row for row in report.rows if self.stability.is_news(row)]
+        rows = [row for row in report.rows if self.stability.is_news(row.replica, row.state, row.clock)]
         if not leaving and not all(self.has_all(row.vector) for row in rows):
             raise PeerError("a report of more than its sender has")
         for row in (report.own, *rows):

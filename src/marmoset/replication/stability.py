@@ -37,22 +37,21 @@ class Stability:
         """Grows with whatever becomes known of anybody."""
         return self._change
 
-    def is_news(self, row: KnownRow) -> bool:
-        """Whether `learn` would take note of a row. O(1)."""
-        old = self.states.get(row.replica, -1)
-        return row.state > old or (row.state == old and row.clock > self.clocks.get(row.replica, 0))
+    def is_news(self, member: ReplicaId, state: int, clock: int) -> bool:
+        """Whether a state of a member's vector is later than what is known of it. O(1)."""
+        old = self.states.get(member, -1)
+        return state > old or (state == old and clock > self.clocks.get(member, 0))
 
     def learn(self, member: ReplicaId, vector: VersionVector, state: int, clock: int) -> bool:
         """Take note of a state of a member's vector; False if it is not later than what was known. O(replicas)."""
-        old = self.states.get(member, -1)
-        if state < old or (state == old and clock <= self.clocks.get(member, 0)):
+        if not self.is_news(member, state, clock):
             return False
+        if state != self.states.get(member):
+            self.known[member] = {r: vector[r] for r in self.seen if r in vector}
         self.states[member] = state
         self.clocks[member] = clock
         self._change += 1
         self._changes[member] = self._change
-        if state != old:
-            self.known[member] = {r: vector[r] for r in self.seen if r in vector}
         return True
 
     def forget(self, replica: ReplicaId) -> None:
