@@ -1,6 +1,7 @@
 """Joining and sponsoring: through any member, under a name that is taken, and when one side is lost in the middle."""
 
 import pytest
+from msgspec.structs import replace as replaced
 
 from marmoset.codec.messages import Refuse, SnapshotBegin, SnapshotEnd, SnapshotProgress
 from marmoset.codec.operations import Assign, Bury, Join, SequenceInsert, SetAdd
@@ -441,3 +442,48 @@ def test_whoever_was_presumed_dead_meanwhile_lets_nobody_in_any_more() -> None:
     alone.run(4000)
     assert [m.code for m in alone.said[link] if isinstance(m, Refuse)] == ["not yet"]
     assert 51 not in alone.node.replica.roster.members
+
+
+# -- a sponsor whose clock was wrong while it was alone
+
+
+def test_who_stamps_far_ahead_lets_nobody_in_before_the_newcomers_clock_is_near() -> None:
+    """A clock that was wrong while its node was alone is slewed back: what it stamps meanwhile leads no other clock."""
+    group = Group(1)
+    sponsor = group.hosts[0]
+    sponsor.time.skew_ms = 30_000
+    group.write(1, b"from the future")
+    sponsor.time.skew_ms = 0
+    newcomer = group.start_one()
+    assert newcomer.node is not None
+    group.run(5000)
+    assert newcomer.node.state == "waiting" and group[1].counters["joins"] == 0, "a join would have to be buried"
+    assert {refused["code"] for refused in group.events("n1", "refused a link")} == {"clock"}
+    assert {refused["code"] for refused in group.events("n2", "not let in")} == {"clock"}
+    group.until(group.is_whole)
+    assert group.values() == [b"from the future"] * 2
+    assert newcomer.node.clock_ms() - newcomer.time.wall_ms() <= 2 * newcomer.config.clock_skew_max
+    group.write(1, b"w")
+    group.until(lambda: group.values() == [b"w"] * 2)
+    for name in ("n1", "n2"):
+        assert not any(link["reason"] == "stamps from the future" for link in group.events(name, "refused a link"))
+
+
+@pytest.mark.parametrize("lead_ms", [19_000, 21_000, 1 << 40])
+def test_a_snapshot_from_the_future_does_not_lead_the_clock_of_a_newcomer(lead_ms: int) -> None:
+    alone, sponsor = Alone(join=("127.0.0.1:7009",)), Alone("n9")
+    link, theirs = alone.link("127.0.0.1:7009"), sponsor.link()
+    sponsor.hear(theirs, *alone.said[link])
+    sponsor.run(50)
+    hello, begin, *rest = sponsor.said[theirs]
+    assert isinstance(begin, SnapshotBegin)
+    alone.hear(link, hello, replaced(begin, stamp=alone.time.wall + lead_ms << 16), *rest)
+    is_near = lead_ms < 2 * alone.config.clock_skew_max
+    assert is_near == (alone.node.state == "joining") == (link not in alone.closed)
+    assert is_near == (alone.node.clock_ms() >= alone.time.wall + lead_ms)
+    if not is_near:
+        assert [m.code for m in alone.said[link] if isinstance(m, Refuse)] == ["clock"]
+        assert [said["code"] for said in alone.events("cannot join")] == ["clock"]
+        assert not alone.node.clock_ms() and not alone.node.replica.roster.members
+        alone.run(5000)
+        assert alone.dialled == ["127.0.0.1:7009"] * 2, "it tries again"

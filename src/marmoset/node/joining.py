@@ -223,6 +223,11 @@ class Joining:
         if isinstance(message, SnapshotBegin):
             if sink is not None:
                 raise PeerError("a second snapshot on a link")
+            if node.replica.is_stamped_ahead(message.stamp):  # it would lead our clock (DESIGN.md 3.8)
+                reason = "the snapshot is stamped later than clock_skew_max allows"
+                node.notify("error", "cannot join", address=link.address, code="clock", reason=reason)
+                node.refuse(link, "clock", reason)
+                return
             self.sink = SnapshotSink(node.replica)
             self._sponsor = link.peer
             self._said_ms = node.time.monotonic_ms()

@@ -7,7 +7,7 @@ verdict; the node only carries verdicts out. A refusal goes with a code of this 
 | --- | --- | --- |
 | `cluster`, `group`, `protocol` | another cluster, group or version | says so, tries again slowly |
 | `encryption` | the other side has a keyring, and this one has none | says so, tries again slowly |
-| `clock` | wall clocks too far apart | says so, tries again |
+| `clock` | wall clocks too far apart, or stamps too far ahead | says so, tries again |
 | `not yet` | not ready, a stranger, or a burial that has not taken effect | tries again |
 | `left` | everything that it wrote is here, its leave too | a leaver counts it as told |
 | `presumed dead` | the others have buried it | rehabilitates |

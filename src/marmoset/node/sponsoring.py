@@ -8,6 +8,10 @@ had heard earlier may still be on its way during the first.
 A newcomer whose link ends before it is born is buried by its sponsor alone: its id was offered once. So is one that
 says nothing for `join_timeout`, as after a loss of power: it would hold the frontier until TCP gives up.
 
+Whoever was alone has followed its own clock wherever that went, and its stamps may be far ahead for long after the
+clock was put right (DESIGN.md 3.8). A newcomer would have to stamp behind all of them: it is let in once they are no
+further ahead of its wall clock than a member's may be.
+
 A snapshot goes out in steps, one in each turn of the event loop, those of several newcomers in turns.
 """
 
@@ -58,8 +62,13 @@ class Sponsoring:
     def handle_newcomer(self, link: "Link", hello: Hello) -> None:
         """Somebody asks to be let in."""
         node, roster = self._node, self._node.replica.roster
+        lead_ms = max(node.wall_ms(), node.clock_ms()) - hello.wall_ms
         if node.state != "serving":
             node.refuse(link, "not yet", f"{node.config.name} is {node.state}")
+        elif lead_ms > 2 * node.config.clock_skew_max:  # as `Replica.is_stamped_ahead` judges what comes from a member
+            reason = f"stamps are {lead_ms / 1000:.1f} s ahead of the newcomer's clock, more than clock_skew_max allows"
+            node.notify("warning", "refused a link", peer=hello.name, code="clock", reason=reason)
+            node.refuse(link, "clock", reason)
         elif hello.replica in roster.members or hello.replica in roster.graves:
             node.refuse(link, "not yet", "this id was offered before")
         elif len(roster.present()) >= node.config.replicas_max:

@@ -451,7 +451,7 @@ class Replica:
             self._knowledge_grew()
 
     def is_stamped_ahead(self, stamp: int) -> bool:
-        """Whether no member whose clock is right can have stamped an operation so late. O(1).
+        """Whether no member whose clock is right can have stamped an operation, or a snapshot, so late. O(1).
 
         A member may be ahead of us by `clock_skew_max`, and have counted a report of one that is ahead of it by as
         much; what else it has observed is here before.
