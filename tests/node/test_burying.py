@@ -4,8 +4,10 @@ import pytest
 
 from marmoset.codec.messages import Gossip
 from marmoset.codec.operations import Bury, Join
+from marmoset.errors import UsageError
 from marmoset.node.burying import FRESH_MS_MIN
 from marmoset.node.states import SERVING
+from marmoset.sim.network import Conditions
 from tests.node.group import Alone, Group
 
 HOUR_MS = 3_600_000
@@ -89,6 +91,35 @@ def test_newcomers_that_one_side_of_a_cut_lets_in_do_not_make_it_a_majority() ->
     group.network.heal()
     group.until(lambda: is_done(group), 60_000)
     assert group.values() == [b"v"] * 5 and {node.state for node in group.nodes()} == {SERVING}
+
+
+def test_who_is_cut_off_and_has_not_found_out_yet_buries_no_predecessor() -> None:
+    """Its links look as they did, nobody is unreachable to it: `churn` 210107, where it had been buried meanwhile."""
+    group = Group(5, unreachable_after=HOUR_MS, conditions=Conditions(latency_us_max=400, break_us=HOUR_MS * 1000))
+    group.cut(4, 5)
+    group.hosts[4].crash()
+    group.hosts[4].start((group.hosts[3].address,))
+    group.run(10_000)
+    assert not group[4].replica.roster.buried and not group.hosts[4].is_serving
+    assert len(group[4].burying.in_touch()) >= 3 and group[4].burying.answering() == []
+    assert {fields["code"] for fields in group.events("n5", "not let in")} == {"majority"}
+    group.network.heal()
+    group.until(lambda: is_done(group))
+
+
+def test_a_majority_for_an_operator_is_of_those_that_have_answered_lately() -> None:
+    trial = Witnesses()
+    node = trial.alone.node
+    trial.pass_by(10, None)
+    trial.alone.run(FRESH_MS_MIN + 500)
+    assert node.membership.state(60) == "unreachable" and node.burying.in_touch() == [50]
+    with pytest.raises(UsageError, match=r"no majority of 3 members with those that answer it \(nobody\)"):
+        node.bury("n3", force=False)
+    asked = [m for m in trial.alone.said[trial.link] if isinstance(m, Gossip) and not m.answer]
+    assert asked[-1].echo_ms >= trial.alone.time.now - 500, "it is asked again and again while somebody is unreachable"
+    trial.answer([])
+    node.bury("n3", force=False)
+    assert node.replica.roster.buried.keys() == {60}
 
 
 def test_a_witness_that_has_what_is_not_here_counts_when_that_has_come() -> None:

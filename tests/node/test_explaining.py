@@ -55,7 +55,7 @@ def test_about_a_cut_without_a_majority_on_either_side() -> None:
     group.cut(3, 4)
     group.run(60_000)
     told = why(group, 1, "n3")
-    assert "burial: never by us alone: we are in touch with n2, which with this node is no majority of 4" in told
+    assert "burial: never by us alone: we are answered by n2, which with this node is no majority of 4" in told
     assert "burial: logged" not in told
 
 

@@ -13,6 +13,12 @@ Everybody in a majority comes to the same conclusion at about the same time. So 
 id of those in touch goes first, and the others `STAGGER_INTERVALS` after one another; two that log the same burial do
 no harm.
 
+Who is linked and alive is *in touch*, which says little: whoever is cut off doubts itself, takes its time to find
+others unreachable, and until then its links look as they did. It would count those that have buried it meanwhile, and
+bury others on their word (`churn` 210107 of the simulator). So a majority, whoever wants one, is made of those that
+*answer*: in touch, and lately met. All are asked for that while anybody is unreachable, and when somebody wants to be
+let in under the name of a member.
+
 Which of those in touch have a vote is decided in `replication.electorate`: newcomers of whom only a few have heard do
 not, and whoever speaks of members that are not here yet is not counted before they are.
 
@@ -119,12 +125,15 @@ class Burying:
     def said(self, peer: ReplicaId, replica: ReplicaId) -> tuple[int, int] | None:
         """For how long a member says that another one is unreachable, and stalled; None when it has not said anything
         lately, or had something then that is not here. O(members)."""
+        evidence = self._fresh(peer)
+        return None if evidence is None else (evidence.unreachable.get(replica, 0), evidence.stalled.get(replica, 0))
+
+    def _fresh(self, peer: ReplicaId) -> _Evidence | None:
+        """What a member has answered lately, if everything that it had then is here. O(members)."""
         evidence = self._evidence.get(peer)
         if evidence is None or self._node.time.monotonic_ms() - evidence.made_ms > self._fresh_ms:
             return None
-        if not self._node.replica.has_all(evidence.had):
-            return None
-        return evidence.unreachable.get(replica, 0), evidence.stalled.get(replica, 0)
+        return evidence if self._node.replica.has_all(evidence.had) else None
 
     @property
     def _fresh_ms(self) -> int:
@@ -148,12 +157,19 @@ class Burying:
         node = self._node
         return sorted(replica for replica in node.linked if node.membership.state(replica) == ALIVE)
 
-    def has_majority(self, without: list[ReplicaId]) -> bool:
-        """Whether we are in touch with a majority of the roster, some not counted. O(members)."""
+    def answering(self, since_ms: int = 0) -> list[ReplicaId]:
+        """The members in touch that have answered lately what we asked since a moment of our monotonic clock, in the
+        order of ids. O(members squared)."""
+        answers = ((peer, self._fresh(peer)) for peer in self.in_touch())
+        return [peer for peer, answer in answers if answer is not None and answer.made_ms >= since_ms]
+
+    def has_majority(self, without: list[ReplicaId], since_ms: int = 0) -> bool:
+        """Whether those that answer what we asked since then are with us a majority of the roster, some not counted.
+        O(members squared)."""
         node = self._node
         if node.config.presumed_dead_quorum == "one":
             return True
-        voters = [replica for replica in self.in_touch() if replica not in without]
+        voters = [replica for replica in self.answering(since_ms) if replica not in without]
         return is_majority(node.replica.roster, node.replica.stability.known, [node.replica.me, *voters])
 
     def without_vote(self) -> list[ReplicaId]:
@@ -205,8 +221,13 @@ class Burying:
         self._ripe_ms = {replica: self._ripe_ms.get(replica, now) for replica in provable}
         if any(now - self._ripe_ms[replica] >= self._turn_ms(replica) for replica in provable):
             self._bury_dead(provable)
-        elif due:
-            self._ask(now)
+        elif due or (node.state == SERVING and self._misses_somebody()):
+            self.ask()
+
+    def _misses_somebody(self) -> bool:
+        """Whether any member is unreachable, so that an operator may want to bury it. O(members)."""
+        node = self._node
+        return any(node.membership.state(replica) == UNREACHABLE for replica in node.replica.roster.present())
 
     def _turn_ms(self, replica: ReplicaId) -> int:
         """How long we leave it to others to bury a member."""
@@ -214,11 +235,13 @@ class Burying:
         rank = sum(1 for peer in self.witnesses(replica) if peer < node.replica.me)
         return rank * STAGGER_INTERVALS * node.config.gossip_interval
 
-    def _ask(self, now_ms: int) -> None:
-        """Meet everybody whose evidence is not fresh, or will soon not be."""
+    def ask(self, since_ms: int = 0) -> None:
+        """Meet everybody in touch whose answer is not fresh, or will soon not be, or whom we asked before a moment.
+        O(members)."""
+        now_ms = self._node.time.monotonic_ms()
         for peer in self.in_touch():
             evidence = self._evidence.get(peer)
-            if evidence is None or 2 * (now_ms - evidence.made_ms) > self._fresh_ms:
+            if evidence is None or evidence.made_ms < since_ms or 2 * (now_ms - evidence.made_ms) > self._fresh_ms:
                 self._node.meeting.meet(peer)
 
     def _bury_dead(self, replicas: list[ReplicaId]) -> None:
@@ -281,10 +304,11 @@ class Burying:
                     )
             if not self.has_majority(chosen):
                 raise UsageError(
-                    f"this node is not in touch with a majority of {len(roster.electorate())} members. FORCE buries "
-                    "anyway: if the other side does the same, the group is split in two until an operator decides"
+                    f"this node is no majority of {len(roster.electorate())} members with those that answer it "
+                    f"({', '.join(self.names(self.answering())) or 'nobody'}). FORCE buries anyway: if the other side "
+                    "does the same, the group is split in two until an operator decides"
                 )
-        witnesses = self.names(self.in_touch())
+        witnesses = self.names(self.answering())
         node.replica.submit_roster(self.burials(chosen))
         for replica in chosen:
             node.notify("warning", "buried a member", name=name, id=id_text(replica), force=force, witnesses=witnesses)

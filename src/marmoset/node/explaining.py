@@ -197,7 +197,7 @@ class Explaining:
         electorate = roster.electorate()
         if not burying.has_majority([replica]):
             lines.append(
-                f"burial: never by us alone: we are in touch with {self._names(burying.in_touch())}, which with this "
+                f"burial: never by us alone: we are answered by {self._names(burying.answering())}, which with this "
                 f"node is no majority of {len(electorate)}"
             )
         elif not burying.is_provable(replica):

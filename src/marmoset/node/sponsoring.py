@@ -3,7 +3,8 @@
 A newcomer whose name nobody has is let in at once. If a present member has that name, it is asked: as long as anybody
 hears it, the newcomer is refused; if it is silent for two settling times, it is buried in the same batch that lets the
 newcomer in, which needs a majority of the roster, but no waiting. The second settling time is there because what others
-had heard earlier may still be on its way during the first.
+had heard earlier may still be on its way during the first. All others are asked meanwhile, too: the majority is one of
+those that have answered since the newcomer came.
 
 A newcomer whose link ends before it is born is buried by its sponsor alone: its id was offered once. So is one that
 says nothing for `join_timeout`, as after a loss of power: it would hold the frontier until TCP gives up.
@@ -83,9 +84,10 @@ class Sponsoring:
                 self._admit(link, hello, [])
                 return
             link.become(ADMITTING)
-            self._admissions.append(_Admission(link, hello, predecessors, node.time.monotonic_ms()))
+            admission = _Admission(link, hello, predecessors, node.time.monotonic_ms())
+            self._admissions.append(admission)
             node.notify("info", "a newcomer has the name of a member, asking that member", name=hello.name)
-            self._ask(predecessors)
+            self._ask(admission)
             node.arm("sponsor", 2 * self._settle_ms)
 
     def handle_timer(self) -> None:
@@ -103,7 +105,7 @@ class Sponsoring:
         """Once in a gossip interval."""
         node, now = self._node, self._node.time.monotonic_ms()
         for admission in self._admissions:
-            self._ask(admission.predecessors)
+            self._ask(admission)
         for link in list(node.links.values()):
             if self._sponsors(link) and now - link.heard_ms > node.config.join_timeout:
                 node.notify("warning", "no sign of life from a newcomer, giving it up", name=link.peer_name)
@@ -141,10 +143,12 @@ class Sponsoring:
         member = replica.roster.members.get(link.peer)
         return member is not None and not member.born and replica.roster.joins.get(link.peer, (0, 0))[0] == replica.me
 
-    def _ask(self, predecessors: list[ReplicaId]) -> None:
-        """Look for members by all ways at once; whether they were heard is decided when their time is up."""
-        for replica in predecessors:
+    def _ask(self, admission: _Admission) -> None:
+        """Look for members by all ways at once; whether they were heard is decided when their time is up, and so is
+        whether enough of the others answer."""
+        for replica in admission.predecessors:
             self._node.membership.ask(replica)
+        self._node.burying.ask(admission.since_ms)
 
     def handle_closed(self, link: "Link") -> None:
         """A link is gone: with it a newcomer that was not born yet."""
@@ -171,7 +175,7 @@ class Sponsoring:
                 node.refuse(link, "name", f"the name {hello.name!r} is in use at {address}; choose another with --name")
                 return
         alone = all(not roster.members[r].born and roster.joins[r][0] == node.replica.me for r in present)
-        if present and not alone and not node.burying.has_majority(present):
+        if present and not alone and not node.burying.has_majority(present, admission.since_ms):
             node.refuse(
                 link,
                 "majority",
@@ -190,7 +194,7 @@ class Sponsoring:
                 "buried the predecessor of a newcomer",
                 name=hello.name,
                 id=id_text(replica),
-                witnesses=node.burying.names(node.burying.in_touch()),
+                witnesses=node.burying.names(node.burying.answering()),
             )
         node.replica.submit_roster(
             [*node.burying.burials(predecessors), Join(hello.replica, hello.name, hello.address)]

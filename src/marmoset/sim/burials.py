@@ -1,8 +1,8 @@
 """Burials as they should be (beside the floors): each is judged by what the simulator knows (DESIGN.md 4.3).
 
-Whoever buries, and those that it is in touch with, are more than half of those who count. Whoever buries by itself, and
-everybody on whose word it does, was awake for as long as the buried has to be unreachable before. All of this is read
-from hosts and rosters, nothing from what the nodes measured.
+Whoever buries, and those that answer it, are more than half of those who count, and none of them crashed long ago.
+Whoever buries by itself, and everybody on whose word it does, was awake for as long as the buried has to be unreachable
+before. All of this is read from hosts and rosters, nothing from what the nodes measured.
 """
 
 from typing import Final
@@ -27,11 +27,15 @@ def check_burial(cluster: Cluster, host: Host, notice: Notify) -> None:
     electorate = [r for r, member in roster.members.items() if member.born and r not in roster.left]
     votes = [r for r in electorate if roster.members[r].name in names and r not in roster.buried]
     buried = notice.fields["name"]
+    crashed_us = {r: us for each in cluster.hosts for r, us in each.crashed_us.items()}
     member = roster.members.get(parse_id(str(notice.fields["id"])) or 0)
     if notice.fields.get("force") or member is None or not member.born:
         return
     if cluster.knobs.quorum != "one" and 2 * len(votes) <= len(electorate):
         raise Breach(f"{host.name} buries {buried} on the word of {len(votes)} of {len(electorate)} (4.3)")
+    for replica in votes:
+        if crashed_us.get(replica, cluster.world.now_us) < cluster.world.now_us - FRESH_MS * US_PER_MS:
+            raise Breach(f"{host.name} buries {buried} on the word of {roster.members[replica].name}, long dead (4.3)")
     if notice.event != AUTOMATIC:
         return
     for other in [each for each in cluster.hosts if each.name in names]:

@@ -14,6 +14,7 @@ from marmoset.codec.channel import RANDOM_BYTES, Channel
 from marmoset.codec.keyring import Keyring
 from marmoset.codec.sealing import PacketSealer, SealError
 from marmoset.config import Config
+from marmoset.ids import ReplicaId
 from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.session import Clients, Session
 from marmoset.sim.history import Breach, History, Witness
@@ -86,6 +87,8 @@ class Host:
         self.clients = Clients()
         self.run = 0
         """Grows with each start and crash, so that what belongs to an earlier run is ignored."""
+        self.crashed_us: dict[ReplicaId, int] = {}
+        """When the replicas that ran here crashed, those that did."""
         self.is_stopped = False
         self.nap: tuple[int, int] | None = None
         """From when to when it was last stopped for longer than `NAP_US_MIN`."""
@@ -129,6 +132,8 @@ class Host:
     def crash(self, silent: bool = False) -> None:
         """The process is gone; with `silent` the whole machine, so that nobody is told."""
         self.run += 1
+        if self.node is not None:
+            self.crashed_us[self.node.replica.me] = self.world.now_us
         self.node = None
         self.witness = None
         self.is_stopped = False
