@@ -28,8 +28,8 @@ from marmoset.codec.operations import (
 from marmoset.crdts.exports import DeadlineEntry, Importer, decode_entries, export_value
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitSet
-from marmoset.crdts.types import Value
-from marmoset.keyspace import SHARDS, Keyspace, Watch, kind, shard_of
+from marmoset.crdts.types import Value, kind_of
+from marmoset.keyspace import SHARDS, Keyspace, Watch, shard_of
 
 LOCAL = LocalContext()
 
@@ -408,7 +408,7 @@ def test_the_kind_of_every_plain_value() -> None:
     bench = Bench()
     one_of_each(bench)
     found = list(bench.keyspace.keys())
-    kinds = {key: kind(value) for key in found if (value := bench.keyspace.get(key)) is not None}
+    kinds = {key: kind_of(value) for key in found if (value := bench.keyspace.get(key)) is not None}
     assert kinds == {
         b"register": KIND_REGISTER, b"counter": KIND_REGISTER, b"set": KIND_SET, b"map": KIND_MAP,
         b"list": KIND_SEQUENCE,

@@ -8,7 +8,7 @@ the log (`snapshot_vectors`, DESIGN.md 4.1).
 Nothing here knows members or time. Costs are those of the types; `keys`, `scan` and `Flush` say theirs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final, final
 from zlib import crc32
@@ -19,21 +19,22 @@ from marmoset.codec.operations import (
     Assign,
     Expire,
     Flush,
+    KeyOperation,
     Reset,
-    RosterOperation,
 )
 from marmoset.crdts import types
 from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.exports import DeadlineEntry, export_deadline
 from marmoset.crdts.garbage import Garbage
-from marmoset.crdts.slots import REMEMBERING, Slots, removals
+from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
-from marmoset.crdts.types import KIND_BY_CLASS, Value, Window
+from marmoset.crdts.types import Value, Window
 from marmoset.ids import Dot
 
 SHARDS: Final = 1024
 MASK: Final = SHARDS - 1
+_crc32: Final[Callable[[bytes], int]] = crc32  # compiled code looks names of other modules up at every use
 
 
 @final
@@ -48,12 +49,7 @@ class Watch:
 
 def shard_of(key: bytes) -> int:
     """The shard that a key lives in, the same in every process. O(1)."""
-    return crc32(key) & MASK
-
-
-def kind(value: Value) -> int:
-    """The kind of a plain value: one of `KIND_*`. O(1)."""
-    return KIND_BY_CLASS[type(value)]
+    return _crc32(key) & MASK
 
 
 @final
@@ -88,7 +84,7 @@ class Keyspace:
         for slots in self.shards:
             self.garbage.put_table(slots.values)
             self.garbage.put_table(slots.windows)
-        self.shards = [Slots(self.split_above) for _ in range(SHARDS)]
+        self.shards = [Slots(self.split_above, self.garbage) for _ in range(SHARDS)]
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
         self.deadlines = Deadlines(SHARDS)
         self.now_ms = 0
@@ -102,7 +98,7 @@ class Keyspace:
 
     def get(self, key: bytes) -> Value | None:
         """The plain value of a key, or None. O(1). Never change it: that is what operations are for."""
-        shard = crc32(key) & MASK
+        shard = shard_of(key)
         value = self.shards[shard].values.get(key)
         if value is not None and self.deadlines.count and self._has_passed(shard, key):
             return None
@@ -117,7 +113,7 @@ class Keyspace:
 
     def deadline_ms(self, key: bytes) -> int | None:
         """When a key ends, in milliseconds since 1970; None where it does not. O(1)."""
-        deadline = self.deadlines.get(crc32(key) & MASK, key)
+        deadline = self.deadlines.get(shard_of(key), key)
         return None if deadline is None else deadline[0]
 
     def is_left_over(self, key: bytes) -> bool:
@@ -186,12 +182,12 @@ class Keyspace:
         value = self.get(key)
         if isinstance(value, (set, dict)) and len(value) > SCAN_SPLIT_ABOVE:
             value = types.split_large(value, SCAN_SPLIT_ABOVE)
-            self.shards[crc32(key) & MASK].values[key] = value
+            self.shards[shard_of(key)].values[key] = value
         return value
 
     def conflicts(self, key: bytes) -> list[tuple[int, Value]]:
         """What else a key holds, by kind, beside what it shows: values of other types created concurrently. O(1)."""
-        held = self.shards[crc32(key) & MASK].beside.get(key, {})
+        held = self.shards[shard_of(key)].beside.get(key, {})
         return [
             (kind, holding.value)
             for kind, holding in sorted(held.items())
@@ -200,7 +196,7 @@ class Keyspace:
 
     def window(self, key: bytes) -> Window | None:
         """The window of what a key shows; for explanations and tests. O(1)."""
-        return self.shards[crc32(key) & MASK].windows.get(key)
+        return self.shards[shard_of(key)].windows.get(key)
 
     # -- watching
 
@@ -221,16 +217,15 @@ class Keyspace:
             watch.touched = True
 
     # -- effect
-    # Here and in the types below, `type(operation) is` asks what `isinstance` would: that takes ten times as long for
-    # the structures of msgspec, whose metaclass it looks at first.
 
     def effect(self, operation: AnyOperation, dot: Dot, stamp: int, context: Context) -> None:
         """Apply an operation on keys. Cost: that of its type; `Flush` is O(shards + windows + sequences)."""
         if type(operation) is Flush:
             self._flush(dot, context)
             return
-        key: bytes = operation.key  # type: ignore[union-attr]  # operations on the roster do not come here
-        shard = crc32(key) & MASK
+        assert isinstance(operation, KeyOperation)  # those on the roster do not come here
+        key = operation.key
+        shard = shard_of(key)
         if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
             return
         if self.watchers:
@@ -238,20 +233,13 @@ class Keyspace:
         if type(operation) is Expire:
             self.deadlines.assign(shard, key, dot, operation.deadline_ms, context, tracking=self.tracking)
             return
-        is_reset = type(operation) is Reset
-        if (self.deadlines.count or self.deadlines.entries) and (
-            is_reset or (isinstance(operation, Assign) and not operation.keep_deadline)
-        ):
+        ends = type(operation) is Reset or (type(operation) is Assign and not operation.keep_deadline)
+        if ends and (self.deadlines.count or self.deadlines.entries):
             self.deadlines.reset(shard, key, context)
-        slots = self.shards[shard]
-        before = slots.values.get(key) if is_reset or type(operation) is Assign else None
-        if is_reset:
-            slots.reset(key, dot, context, tracking=self.tracking)
+        if type(operation) is Reset:
+            self.shards[shard].reset(key, dot, context, tracking=self.tracking)
         else:
-            slots.effect(key, operation, dot, stamp, context, tracking=self.tracking)
-        # what is left of a collection is one of its own, but for those that remember
-        if before is not None and type(before) is not bytes and not isinstance(before, REMEMBERING):
-            self.garbage.put(before)
+            self.shards[shard].effect(key, operation, dot, stamp, context, tracking=self.tracking)
 
     # -- FLUSHALL
 
@@ -268,7 +256,7 @@ class Keyspace:
             slots = self.shards[shard]
             look = sorted({*slots.windows, *slots.beside})
             if slots.remembering:
-                look = sorted({*look, *(key for key, value in slots.values.items() if isinstance(value, REMEMBERING))})
+                look = sorted({*look, *(key for key, value in slots.values.items() if types.remembers(value))})
             if slots.values:
                 self.garbage.put_table(slots.replace({key: slots.values[key] for key in look if key in slots.values}))
             for key in look:
@@ -289,15 +277,15 @@ class Keyspace:
             flushed = self._flushed.pop(dot, ())
             if isinstance(operation, Flush):
                 for key in flushed:
-                    self.shards[crc32(key) & MASK].fold(key, operation, dot)
+                    self.shards[shard_of(key)].fold(key, operation, dot)
         if isinstance(operation, Flush):
             return
-        assert not isinstance(operation, RosterOperation)
+        assert isinstance(operation, KeyOperation)
         key = operation.key
         if isinstance(operation, Expire):
-            self.deadlines.fold(crc32(key) & MASK, key, dot)
+            self.deadlines.fold(shard_of(key), key, dot)
             return
-        self.shards[crc32(key) & MASK].fold(key, operation, dot)
+        self.shards[shard_of(key)].fold(key, operation, dot)
 
     # -- snapshots
 
@@ -312,7 +300,7 @@ class Keyspace:
 
     def restore(self, key: bytes, kind: int, value: Value, window: Window | None) -> None:
         """Put in something that a key held elsewhere. O(1)."""
-        self.shards[crc32(key) & MASK].put(key, kind, value, window)
+        self.shards[shard_of(key)].put(key, kind, value, window)
         for dot in removals(window):  # one may have been a FLUSHALL, which does not say its keys
             self._flushed.setdefault(dot, []).append(key)
 
@@ -326,7 +314,7 @@ class Keyspace:
                 continue
             slots._check()
             for key in {*slots.values, *slots.beside}:
-                assert crc32(key) & MASK == shard, "a key in another's shard"
+                assert shard_of(key) == shard, "a key in another's shard"
 
     @property
     def is_at_rest(self) -> bool:

@@ -86,11 +86,13 @@ class Session:
         "_deferred",
         "_failed",
         "_fault",
+        "_last_seq",
         "_lookup",
         "_parser",
         "_queued_bytes",
         "_watch",
         "_watched",
+        "_writer",
         "clients",
         "closing",
         "commands",
@@ -99,7 +101,6 @@ class Session:
         "delay_ms",
         "in_transaction",
         "last_command",
-        "last_write",
         "library",
         "library_version",
         "name",
@@ -122,8 +123,8 @@ class Session:
         """Called when a deferred reply is there, for the shell to call `resume`; not from within `receive`."""
         self.delay_ms = 0
         """For how long the replies that were given last are to be held back, since they wrote."""
-        self.last_write: Dot | None = None
-        """Everything of this node up to here was written when this client's last write was done."""
+        self._writer = 0  # whose seq the next one is: apart, since a pair would be made at every write
+        self._last_seq = 0
         self.in_transaction = False
         """Whether EXEC is running commands."""
         self.last_command: Command | None = None
@@ -165,7 +166,7 @@ class Session:
 
     def _run_all(self, requests: list[list[bytes]], size: int, out: list[bytes]) -> None:
         """Run requests up to one whose reply is deferred, and append their replies."""
-        before = self.last_write
+        writer, seq = self._writer, self._last_seq
         for at, args in enumerate(requests):
             reply = self.run(args, size)
             kind = type(reply)
@@ -189,7 +190,8 @@ class Session:
             if self._fault is not None:
                 out.append(error(f"ERR {self._fault}"))
                 self.closing = True
-        self.delay_ms = self.database.node.budget.delay_ms if self.last_write is not before else 0
+        has_written = self._last_seq != seq or self._writer != writer
+        self.delay_ms = self.database.node.budget.delay_ms if has_written else 0
 
     @property
     def is_blocked(self) -> bool:
@@ -259,11 +261,17 @@ class Session:
         self._end_write(database)
         return reply
 
+    @property
+    def last_write(self) -> Dot | None:
+        """Everything of this node up to here was written when this client's last write was done. O(1)."""
+        return (self._writer, self._last_seq) if self._writer else None
+
     def _end_write(self, database: Database) -> None:
         """A command, or a whole transaction, has written what it had to."""
         replica = database.replica
         replica.end_of_command(database.written_bytes)
-        self.last_write = (replica.me, replica.next_seq - 1)
+        self._writer = replica.me
+        self._last_seq = replica.next_seq - 1
 
     def _call(self, command: Command, args: list[bytes]) -> Reply:
         try:

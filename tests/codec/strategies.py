@@ -6,8 +6,9 @@ import msgspec
 from hypothesis import strategies as st
 
 from marmoset.codec import messages, operations
-from marmoset.codec.messages import AnyMessage, Batch, Hello, KnownRow, RosterRow, encode_operations
+from marmoset.codec.messages import AnyMessage, Batch, Hello, KnownRow, RosterRow
 from marmoset.codec.operations import AnyOperation, ChildOperation
+from marmoset.codec.wire import SHAPES, encode_operations
 
 OPERATIONS: tuple[type, ...] = get_args(AnyOperation)
 MESSAGES: tuple[type, ...] = get_args(AnyMessage)
@@ -55,8 +56,15 @@ def structs(cls: type, fields: dict[str, st.SearchStrategy[object]]) -> st.Searc
 
 CHILD_OPERATIONS: tuple[type, ...] = get_args(ChildOperation)
 OPERATION_FIELDS["path"] = some_bytes
-OPERATION_FIELDS["operation"] = st.one_of([structs(cls, OPERATION_FIELDS) for cls in CHILD_OPERATIONS])
-any_operation: st.SearchStrategy[object] = st.one_of([structs(cls, OPERATION_FIELDS) for cls in OPERATIONS])
+
+
+def operation(cls: type) -> st.SearchStrategy[object]:
+    """Instances of one operation."""
+    return st.builds(cls, **{name: OPERATION_FIELDS[name] for name in SHAPES[cls][1]})
+
+
+OPERATION_FIELDS["operation"] = st.one_of([operation(cls) for cls in CHILD_OPERATIONS])
+any_operation: st.SearchStrategy[object] = st.one_of([operation(cls) for cls in OPERATIONS])
 batch_operations = st.lists(any_operation, min_size=1, max_size=4)
 raw_operations = batch_operations.map(encode_operations)  # type: ignore[arg-type]
 known_rows = st.builds(KnownRow, replica=ids, state=counts, clock=counts, vector=vectors)
@@ -108,5 +116,11 @@ def message(cls: type) -> st.SearchStrategy[object]:
 
 any_message: st.SearchStrategy[object] = st.one_of([message(cls) for cls in MESSAGES])
 
-assert all(cls in OPERATIONS for cls in operations.Operation.__subclasses__())
+
+def _leaves(cls: type) -> list[type]:
+    below: list[type] = cls.__subclasses__()
+    return [leaf for each in below for leaf in _leaves(each)] if below else [cls]
+
+
+assert all(cls in OPERATIONS for cls in _leaves(operations.Operation))
 assert all(cls in MESSAGES for cls in messages.Message.__subclasses__() if cls not in (KnownRow, RosterRow))

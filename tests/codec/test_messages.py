@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marmoset.codec.messages import PROTOCOL_VERSION, Batch, Hello, decode, encode, encode_operations, vector_pairs
+from marmoset.codec.messages import PROTOCOL_VERSION, Batch, Hello, decode, encode, vector_pairs
 from marmoset.codec.operations import Assign, Reset
+from marmoset.codec.wire import encode_operations
 from marmoset.errors import PeerError
 from tests.codec.strategies import MESSAGES, any_message, vectors
 

@@ -77,7 +77,6 @@ def test_what_was_written_under_an_id_that_is_lost_is_known_to_nobody() -> None:
     told = ready(here)
     group.cut.update(group.members)
     here.session.receive(request("SET", "k", "v") + request("WAIT", 1, 0))
-    here.session.last_write = None
     (waiter,) = here.node.waiting._waiters
     waiter.dot = (waiter.dot[0] ^ 1, waiter.dot[1])
     group.run(1000)

@@ -194,7 +194,8 @@ class Alone:
 
     def batch(self, origin: int, operations: list[AnyOperation], **changes: object) -> AnyMessage:
         """The next batch of a member that has observed all that we have."""
-        from marmoset.codec.messages import Batch, encode_operations
+        from marmoset.codec.messages import Batch
+        from marmoset.codec.wire import encode_operations
 
         me = self.node.replica
         before = me.contexts.get(origin, {})

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from marmoset.codec.messages import Batch, CaughtUp, Direct, Refuse, Report, Resumed, decode_operations
+from marmoset.codec.messages import Batch, CaughtUp, Direct, Refuse, Report, Resumed
 from marmoset.codec.operations import (
     Assign,
     Bury,
@@ -16,6 +16,7 @@ from marmoset.codec.operations import (
     SequenceInsert,
     SetAdd,
 )
+from marmoset.codec.wire import decode_operations
 from marmoset.crdts.sequence import Sequence
 from marmoset.errors import UsageError
 from marmoset.keyspace import SHARDS

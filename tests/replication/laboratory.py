@@ -46,9 +46,8 @@ from marmoset.codec.operations import (
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap
-from marmoset.crdts.types import KIND_NAMES
+from marmoset.crdts.types import KIND_NAMES, kind_of
 from marmoset.keyspace import Keyspace
-from marmoset.keyspace import kind as kind_of
 from marmoset.replication.electorate import is_majority
 from marmoset.replication.expiry import observe_time, remove_passed
 from marmoset.replication.replica import APPLIED, DUPLICATE, Replica

@@ -3,7 +3,7 @@
 import pytest
 
 from marmoset.clocks import COUNTER_BITS
-from marmoset.codec.messages import Batch, KnownRow, Report, encode, encode_operations
+from marmoset.codec.messages import Batch, KnownRow, Report, encode
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
@@ -16,6 +16,7 @@ from marmoset.codec.operations import (
     SequenceInsert,
     SetAdd,
 )
+from marmoset.codec.wire import encode_operations
 from marmoset.crdts.sortedset import SortedSet, parse_score
 from marmoset.errors import InternalError, PeerError
 from marmoset.replication.replica import (

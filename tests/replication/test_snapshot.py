@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.messages import Batch, SnapshotBegin, SnapshotEnd, SnapshotPart, decode, encode, encode_operations
+from marmoset.codec.messages import Batch, SnapshotBegin, SnapshotEnd, SnapshotPart, decode, encode
 from marmoset.codec.operations import (
     Assign,
     Bury,
@@ -22,6 +22,7 @@ from marmoset.codec.operations import (
     SequenceInsert,
     SetAdd,
 )
+from marmoset.codec.wire import encode_operations
 from marmoset.crdts.exports import RegisterEntry
 from marmoset.crdts.sequence import Sequence
 from marmoset.errors import PeerError

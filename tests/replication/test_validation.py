@@ -2,7 +2,7 @@
 
 import pytest
 
-from marmoset.codec.messages import Batch, KnownRow, Report, encode_operations
+from marmoset.codec.messages import Batch, KnownRow, Report
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
@@ -16,6 +16,7 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetAdd,
 )
+from marmoset.codec.wire import encode_operations
 from marmoset.errors import InternalError, PeerError
 from marmoset.keyspace import Keyspace
 from marmoset.replication.replica import APPLIED, Replica

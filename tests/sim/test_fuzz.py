@@ -7,16 +7,17 @@ import msgspec
 import pytest
 
 from marmoset.codec import channel, frames
-from marmoset.codec.messages import Batch, decode, decode_operations
+from marmoset.codec.messages import Batch, decode
 from marmoset.codec.packets import PACKET_BYTES_MAX, PACKET_PROTOCOL, Packet, decode_packet
 from marmoset.codec.sealing import PacketSealer
+from marmoset.codec.wire import STRUCTURES, decode_operations
 from marmoset.errors import PeerError
 from marmoset.membership.states import STATES as MEMBER_STATES
 from marmoset.node.links import STATES
 from marmoset.replication.exchange import Stream
 from marmoset.sim import fuzz
 from marmoset.sim.fuzz import Fuzzer
-from marmoset.sim.mutation import BODIES, BOMBS, MESSAGES, OPERATIONS, UPDATES, Maker
+from marmoset.sim.mutation import BODIES, BOMBS, MESSAGES, UPDATES, Maker
 from marmoset.sim.packet_fuzz import SIZES
 
 PIECES = 10_000
@@ -69,7 +70,7 @@ def test_messages_and_operations_of_every_type_are_made_and_can_be_read() -> Non
         if isinstance(message, Batch):
             seen.update(type(operation) for operation in decode_operations(message.operations))
         seen[type(maker.operation())] += 1
-    assert set(MESSAGES) | set(OPERATIONS) <= set(seen)
+    assert {*MESSAGES, *STRUCTURES, *STRUCTURES.values()} <= set(seen)
 
 
 def test_packets_of_every_kind_are_made_that_can_be_read_and_most_spoilt_fields_can() -> None:

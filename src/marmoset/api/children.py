@@ -12,9 +12,8 @@ from marmoset.api.store import Store, T, WrongTypeError
 from marmoset.codec.operations import KIND_MAP, NESTING_MAX, AnyOperation, ChildOperation, Inside, MapRemove
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.split import SplitMap
-from marmoset.crdts.types import KIND_NAMES, Value
+from marmoset.crdts.types import KIND_NAMES, Value, kind_of
 from marmoset.errors import UsageError
-from marmoset.keyspace import kind
 
 
 @final
@@ -46,8 +45,10 @@ class ChildStore(Store[T]):
             return None
         assert isinstance(parent, (dict, SplitMap, NestedMap))
         found = parent.get(self._field)
-        if found is not None and kind(found) != wanted:
-            raise WrongTypeError(f"field {self._field!r} holds a {KIND_NAMES[kind(found)]}, not a {KIND_NAMES[wanted]}")
+        if found is not None and kind_of(found) != wanted:
+            raise WrongTypeError(
+                f"field {self._field!r} holds a {KIND_NAMES[kind_of(found)]}, not a {KIND_NAMES[wanted]}"
+            )
         return found
 
     def write(self, operation: AnyOperation, size: int) -> None:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any, Final, Generic, TypeVar, cast
 
 from marmoset.codec.operations import AnyOperation, Reset
-from marmoset.crdts.types import KIND_NAMES, Value
+from marmoset.crdts.types import KIND_NAMES, Value, kind_of
 from marmoset.errors import MarmosetError, UsageError
-from marmoset.keyspace import Keyspace, kind
+from marmoset.keyspace import Keyspace
 from marmoset.runtime import Runtime
 
 T = TypeVar("T", bound=str | bytes)
@@ -57,8 +57,8 @@ class Store(Generic[T]):
     def value(self, key: bytes, wanted: int) -> Value | None:
         """The plain value of a key, None if absent; raises `WrongTypeError` if it is of another kind. O(1)."""
         found = self.keyspace.get(key)
-        if found is not None and kind(found) != wanted:
-            raise WrongTypeError(f"{key!r} holds a {KIND_NAMES[kind(found)]}, not a {KIND_NAMES[wanted]}")
+        if found is not None and kind_of(found) != wanted:
+            raise WrongTypeError(f"{key!r} holds a {KIND_NAMES[kind_of(found)]}, not a {KIND_NAMES[wanted]}")
         return found
 
     def write(self, operation: AnyOperation, size: int) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 
 from marmoset.clocks import VersionVector
-from marmoset.codec.operations import AnyOperation, Id, Seq, Text, WireDot, check, with_digits
+from marmoset.codec.wire import Id, Seq, Text, WireDot
 from marmoset.errors import PeerError
 
 PROTOCOL_VERSION: Final = 1
@@ -229,7 +229,6 @@ AnyMessage = (
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[AnyMessage]] = msgspec.msgpack.Decoder(AnyMessage)
-_operations: Final[msgspec.msgpack.Decoder[list[AnyOperation]]] = msgspec.msgpack.Decoder(list[AnyOperation])
 
 
 def encode(message: AnyMessage) -> bytes:
@@ -247,31 +246,6 @@ def decode(data: bytes) -> AnyMessage:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
         raise PeerError(f"a message that cannot be read: {problem}") from problem
-
-
-def encode_operations(operations: list[AnyOperation]) -> msgspec.Raw:
-    """The bytes of a batch's operations. O(length)."""
-    try:
-        return msgspec.Raw(_encoder.encode(operations))
-    except OverflowError:  # sums may outgrow 64 bits, and be assigned again
-        return msgspec.Raw(_encoder.encode([with_digits(operation) for operation in operations]))
-
-
-def decode_operations(raw: msgspec.Raw) -> list[AnyOperation]:
-    """The operations of a batch, checked one by one. O(length).
-
-    Raises:
-        PeerError: they are none, or there are none.
-    """
-    try:
-        operations = _operations.decode(raw)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
-        raise PeerError(f"operations that cannot be read: {problem}") from problem
-    if not operations:
-        raise PeerError("a batch without operations")
-    for operation in operations:
-        check(operation)
-    return operations
 
 
 def vector_pairs(vector: VersionVector) -> list[tuple[int, int]]:

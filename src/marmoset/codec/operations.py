@@ -1,33 +1,26 @@
-"""The operations, as they stand in batches, in the log and on the wire (floor 2).
+"""The operations, as they stand in batches and in the log (floor 2).
 
-Each is a msgspec structure that is written as an array behind a small integer tag. Tags are part of the wire format:
-they are never used again for anything else. Decoding checks types and bounds in C; what only a type can check (an
-amount that is a number, say) is checked by `check`, before anything is applied.
+Plain classes, since one is made at every write and its fields are read on the way to the value: mypyc makes C structs
+of them. Nothing of one changes after it was made. How they are written is the business of
+`codec.wire`, and `Operation.content` gives it, and tests, everything that an operation says.
 
 An operation has one dot, but for `SequenceInsert`: that one stands for as many operations as it has values, with
 consecutive dots, the first value being inserted between the two named neighbours and each next one behind the one
-before. `codec.width` says how many dots an operation takes.
+before. `width` says how many dots an operation takes.
 
 Amounts of increments are integers, or the text of an exact decimal (`"0.1"`): see `crdts.register`.
 """
 
-from typing import Annotated, Final
+from typing import Final, final
 
-import msgspec
+from marmoset.ids import Dot, ReplicaId
 
-from marmoset.errors import PeerError
-from marmoset.ids import ID_BITS
-
-Id = Annotated[int, msgspec.Meta(gt=0, lt=1 << ID_BITS)]
-Seq = Annotated[int, msgspec.Meta(gt=0, lt=1 << 60)]
-WireDot = tuple[Id, Seq]
-Text = Annotated[str, msgspec.Meta(max_length=512)]
-INT_MIN: Final = -(1 << 63)
-INT_MAX: Final = (1 << 63) - 1
-"""Whole numbers that are written as numbers; others travel as their digits."""
 Scalar = bytes | int
 Amount = int | str
 
+INT_MIN: Final = -(1 << 63)
+INT_MAX: Final = (1 << 63) - 1
+"""Whole numbers that are written as numbers; others travel as their digits."""
 NESTING_MAX: Final = 32
 """How deep maps nest at the most."""
 KIND_MAP: Final = 0
@@ -36,125 +29,362 @@ KIND_SORTED_SET: Final = 2
 KIND_SEQUENCE: Final = 3
 KIND_REGISTER: Final = 4
 """The kinds, in the order in which one that is present answers for a key that has several (DESIGN.md section 5)."""
+NO_KIND: Final = -1
 
 
-class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
-    """What all operations have in common: nothing but the way they are written."""
+class Operation:
+    """What all operations have in common."""
+
+    __slots__ = ()
+
+    @property
+    def kind(self) -> int:
+        """The kind of value that it is done to: one of `KIND_*`, or `NO_KIND`. O(1)."""
+        return NO_KIND
+
+    @property
+    def width(self) -> int:
+        """How many dots it takes. O(1)."""
+        return 1
+
+    @property
+    def weight(self) -> int:
+        """About how many elements folding it touches. O(1)."""
+        return 1
+
+    def content(self) -> tuple[object, ...]:
+        """Everything that it says, in the order in which it is made and written."""
+        return ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Operation) and self.content() == other.content()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.content()))})"
 
 
-class Reset(Operation, tag=1, frozen=True):
+class KeyOperation(Operation):
+    """An operation on what a key holds. Inside a map its own key says nothing."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: bytes) -> None:
+        self.key: Final = key
+
+
+@final
+class Reset(KeyOperation):
     """Remove what is observed of every kind at a key."""
 
-    key: bytes
+    __slots__ = ()
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key,)
 
 
-class Assign(Operation, tag=2, frozen=True):
+@final
+class Assign(KeyOperation):
     """Give a register its value; what is observed of every other kind at the key, and its deadline, is reset."""
 
-    key: bytes
-    value: Scalar
-    keep_deadline: bool = False
-    """The deadline stays: KEEPTTL, APPEND."""
+    __slots__ = ("keep_deadline", "value")
+
+    def __init__(self, key: bytes, value: Scalar, keep_deadline: bool = False) -> None:
+        super().__init__(key)
+        self.value: Final = value
+        self.keep_deadline: Final = keep_deadline
+        """The deadline stays: KEEPTTL, APPEND."""
+
+    @property
+    def kind(self) -> int:
+        return KIND_REGISTER
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.value, self.keep_deadline)
 
 
-class Increment(Operation, tag=3, frozen=True):
+@final
+class Increment(KeyOperation):
     """Add to the counter of a register."""
 
-    key: bytes
-    amount: Amount
+    __slots__ = ("amount",)
+
+    def __init__(self, key: bytes, amount: Amount) -> None:
+        super().__init__(key)
+        self.amount: Final = amount
+
+    @property
+    def kind(self) -> int:
+        return KIND_REGISTER
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.amount)
 
 
-class SetAdd(Operation, tag=4, frozen=True):
+@final
+class SetAdd(KeyOperation):
     """Add elements to a set."""
 
-    key: bytes
-    elements: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+    __slots__ = ("elements",)
+
+    def __init__(self, key: bytes, elements: list[bytes]) -> None:
+        super().__init__(key)
+        self.elements: Final = elements
+
+    @property
+    def kind(self) -> int:
+        return KIND_SET
+
+    @property
+    def weight(self) -> int:
+        return len(self.elements)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.elements)
 
 
-class SetRemove(Operation, tag=5, frozen=True):
+@final
+class SetRemove(KeyOperation):
     """Remove what is observed of elements of a set."""
 
-    key: bytes
-    elements: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+    __slots__ = ("elements",)
+
+    def __init__(self, key: bytes, elements: list[bytes]) -> None:
+        super().__init__(key)
+        self.elements: Final = elements
+
+    @property
+    def kind(self) -> int:
+        return KIND_SET
+
+    @property
+    def weight(self) -> int:
+        return len(self.elements)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.elements)
 
 
-class MapAssign(Operation, tag=6, frozen=True):
+@final
+class MapAssign(KeyOperation):
     """Assign registers in fields of a map: field, value, field, value."""
 
-    key: bytes
-    pairs: Annotated[list[Scalar], msgspec.Meta(min_length=2)]
+    __slots__ = ("pairs",)
+
+    def __init__(self, key: bytes, pairs: list[Scalar]) -> None:
+        super().__init__(key)
+        self.pairs: Final = pairs
+
+    @property
+    def kind(self) -> int:
+        return KIND_MAP
+
+    @property
+    def weight(self) -> int:
+        return len(self.pairs)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.pairs)
 
 
-class MapIncrement(Operation, tag=7, frozen=True):
+@final
+class MapIncrement(KeyOperation):
     """Add to the counter in a field of a map."""
 
-    key: bytes
-    field: bytes
-    amount: Amount
+    __slots__ = ("amount", "field")
+
+    def __init__(self, key: bytes, field: bytes, amount: Amount) -> None:
+        super().__init__(key)
+        self.field: Final = field
+        self.amount: Final = amount
+
+    @property
+    def kind(self) -> int:
+        return KIND_MAP
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.field, self.amount)
 
 
-class MapRemove(Operation, tag=8, frozen=True):
+@final
+class MapRemove(KeyOperation):
     """Reset what is observed inside fields of a map."""
 
-    key: bytes
-    fields: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+    __slots__ = ("fields",)
+
+    def __init__(self, key: bytes, fields: list[bytes]) -> None:
+        super().__init__(key)
+        self.fields: Final = fields
+
+    @property
+    def kind(self) -> int:
+        return KIND_MAP
+
+    @property
+    def weight(self) -> int:
+        return len(self.fields)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.fields)
 
 
-class SequenceInsert(Operation, tag=9, frozen=True):
+@final
+class SequenceInsert(KeyOperation):
     """Insert values between two neighbours that were visible side by side at the origin; None is an end."""
 
-    key: bytes
-    left: WireDot | None
-    right: WireDot | None
-    values: Annotated[list[Scalar], msgspec.Meta(min_length=1)]
+    __slots__ = ("left", "right", "values")
+
+    def __init__(self, key: bytes, left: Dot | None, right: Dot | None, values: list[Scalar]) -> None:
+        super().__init__(key)
+        self.left: Final = left
+        self.right: Final = right
+        self.values: Final = values
+
+    @property
+    def kind(self) -> int:
+        return KIND_SEQUENCE
+
+    @property
+    def width(self) -> int:
+        return len(self.values)
+
+    @property
+    def weight(self) -> int:
+        return len(self.values)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.left, self.right, self.values)
 
 
-class SequenceRemove(Operation, tag=10, frozen=True):
+@final
+class SequenceRemove(KeyOperation):
     """Remove elements of a sequence, given as ranges of ids: (replica, first seq, count)."""
 
-    key: bytes
-    ranges: Annotated[list[tuple[Id, Seq, Seq]], msgspec.Meta(min_length=1)]
+    __slots__ = ("ranges",)
+
+    def __init__(self, key: bytes, ranges: list[tuple[ReplicaId, int, int]]) -> None:
+        super().__init__(key)
+        self.ranges: Final = ranges
+
+    @property
+    def kind(self) -> int:
+        return KIND_SEQUENCE
+
+    @property
+    def weight(self) -> int:
+        return sum([count for _, _, count in self.ranges])
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.ranges)
 
 
-class SequenceAssign(Operation, tag=11, frozen=True):
+@final
+class SequenceAssign(KeyOperation):
     """Give an element of a sequence another value."""
 
-    key: bytes
-    element: WireDot
-    value: Scalar
+    __slots__ = ("element", "value")
+
+    def __init__(self, key: bytes, element: Dot, value: Scalar) -> None:
+        super().__init__(key)
+        self.element: Final = element
+        self.value: Final = value
+
+    @property
+    def kind(self) -> int:
+        return KIND_SEQUENCE
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.element, self.value)
 
 
-class Flush(Operation, tag=12, frozen=True):
+@final
+class Flush(Operation):
     """Reset everything that is observed at every key."""
 
+    __slots__ = ()
 
-class ScoreAssign(Operation, tag=13, frozen=True):
+    @property
+    def weight(self) -> int:
+        return 1000
+
+
+@final
+class ScoreAssign(KeyOperation):
     """Give members of a sorted set their scores: member, score, member, score."""
 
-    key: bytes
-    pairs: Annotated[list[Scalar], msgspec.Meta(min_length=2)]
+    __slots__ = ("pairs",)
+
+    def __init__(self, key: bytes, pairs: list[Scalar]) -> None:
+        super().__init__(key)
+        self.pairs: Final = pairs
+
+    @property
+    def kind(self) -> int:
+        return KIND_SORTED_SET
+
+    @property
+    def weight(self) -> int:
+        return len(self.pairs)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.pairs)
 
 
-class ScoreIncrement(Operation, tag=14, frozen=True):
+@final
+class ScoreIncrement(KeyOperation):
     """Add to the score of a member of a sorted set."""
 
-    key: bytes
-    field: bytes
-    amount: Amount
+    __slots__ = ("amount", "field")
+
+    def __init__(self, key: bytes, field: bytes, amount: Amount) -> None:
+        super().__init__(key)
+        self.field: Final = field
+        self.amount: Final = amount
+
+    @property
+    def kind(self) -> int:
+        return KIND_SORTED_SET
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.field, self.amount)
 
 
-class ScoreRemove(Operation, tag=15, frozen=True):
+@final
+class ScoreRemove(KeyOperation):
     """Reset what is observed of the scores of members of a sorted set."""
 
-    key: bytes
-    fields: Annotated[list[bytes], msgspec.Meta(min_length=1)]
+    __slots__ = ("fields",)
+
+    def __init__(self, key: bytes, fields: list[bytes]) -> None:
+        super().__init__(key)
+        self.fields: Final = fields
+
+    @property
+    def kind(self) -> int:
+        return KIND_SORTED_SET
+
+    @property
+    def weight(self) -> int:
+        return len(self.fields)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.fields)
 
 
-class Expire(Operation, tag=16, frozen=True):
+@final
+class Expire(KeyOperation):
     """Give a key a deadline, in milliseconds since 1970 by the hybrid clock; 0 is never."""
 
-    key: bytes
-    deadline_ms: Annotated[int, msgspec.Meta(ge=0, lt=1 << 46)]
+    __slots__ = ("deadline_ms",)
+
+    def __init__(self, key: bytes, deadline_ms: int) -> None:
+        super().__init__(key)
+        self.deadline_ms: Final = deadline_ms
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.deadline_ms)
 
 
 ChildOperation = (
@@ -173,41 +403,89 @@ ChildOperation = (
 """Operations on a collection, which may be the child of a field. Their own key says nothing there."""
 
 
-class Inside(Operation, tag=17, frozen=True):
+@final
+class Inside(KeyOperation):
     """An operation on a child of a map: the fields on the way to it, the last one being that which holds it."""
 
-    key: bytes
-    path: Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=NESTING_MAX)]
-    operation: ChildOperation
+    __slots__ = ("operation", "path")
+
+    def __init__(self, key: bytes, path: list[bytes], operation: ChildOperation) -> None:
+        super().__init__(key)
+        self.path: Final = path
+        self.operation: Final = operation
+
+    @property
+    def kind(self) -> int:
+        return KIND_MAP
+
+    @property
+    def width(self) -> int:
+        return self.operation.width
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.path, self.operation)
 
 
-class Join(Operation, tag=32, frozen=True):
+class RosterOperation(Operation):
+    """An operation on the roster; all others touch the keyspace."""
+
+    __slots__ = ()
+
+
+@final
+class Join(RosterOperation):
     """Let a replica in; logged by its sponsor."""
 
-    replica: Id
-    name: Text
-    address: Text
+    __slots__ = ("address", "name", "replica")
+
+    def __init__(self, replica: ReplicaId, name: str, address: str) -> None:
+        self.replica: Final = replica
+        self.name: Final = name
+        self.address: Final = address
+
+    def content(self) -> tuple[object, ...]:
+        return (self.replica, self.name, self.address)
 
 
-class Ready(Operation, tag=33, frozen=True):
+@final
+class Ready(RosterOperation):
     """The origin is complete: it is born."""
 
+    __slots__ = ()
 
-class Leave(Operation, tag=34, frozen=True):
+
+@final
+class Leave(RosterOperation):
     """The origin's last operation: it no longer counts."""
 
+    __slots__ = ()
 
-class Bury(Operation, tag=35, frozen=True):
+
+@final
+class Bury(RosterOperation):
     """A replica is presumed dead."""
 
-    replica: Id
+    __slots__ = ("replica",)
+
+    def __init__(self, replica: ReplicaId) -> None:
+        self.replica: Final = replica
+
+    def content(self) -> tuple[object, ...]:
+        return (self.replica,)
 
 
-class Resubmit(Operation, tag=36, frozen=True):
+@final
+class Resubmit(RosterOperation):
     """Operations of a replica that was presumed dead are in this batch again: (first seq, count), never twice."""
 
-    replica: Id
-    seqs: Annotated[list[tuple[Seq, Seq]], msgspec.Meta(min_length=1)]
+    __slots__ = ("replica", "seqs")
+
+    def __init__(self, replica: ReplicaId, seqs: list[tuple[int, int]]) -> None:
+        self.replica: Final = replica
+        self.seqs: Final = seqs
+
+    def content(self) -> tuple[object, ...]:
+        return (self.replica, self.seqs)
 
 
 AnyOperation = (
@@ -234,34 +512,3 @@ AnyOperation = (
     | Bury
     | Resubmit
 )
-
-RosterOperation = Join | Ready | Leave | Bury | Resubmit
-"""Operations on the roster; all others touch the keyspace."""
-
-
-def check(operation: AnyOperation) -> None:
-    """Refuse what has the right types and still is no operation. O(length of a map's pairs).
-
-    Raises:
-        PeerError: it is none; nothing was changed.
-    """
-    if isinstance(operation, Inside):
-        check(operation.operation)
-    elif isinstance(operation, (MapAssign, ScoreAssign)):
-        pairs = operation.pairs
-        if len(pairs) % 2 or any(type(field) is not bytes for field in pairs[::2]):
-            raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")
-
-
-def with_digits(operation: AnyOperation) -> AnyOperation:
-    """The same operation with whole numbers beyond 64 bits as their digits: a number all the same. O(length)."""
-    changes: dict[str, object] = {}
-    for name in operation.__struct_fields__:
-        value = getattr(operation, name)
-        if isinstance(value, Operation):
-            changes[name] = with_digits(value)  # type: ignore[arg-type]
-        elif isinstance(value, list):
-            changes[name] = [b"%d" % x if isinstance(x, int) and not INT_MIN <= x <= INT_MAX else x for x in value]
-        elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
-            changes[name] = str(value) if name == "amount" else b"%d" % value
-    return msgspec.structs.replace(operation, **changes)

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from marmoset.codec.operations import Id
+from marmoset.codec.wire import Id
 from marmoset.errors import PeerError
 
 PACKET_PROTOCOL: Final = 1

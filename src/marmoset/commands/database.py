@@ -23,7 +23,7 @@ from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import PlainMap, PlainSet, SplitMap, SplitSet
-from marmoset.crdts.types import KIND_BY_CLASS, Value
+from marmoset.crdts.types import Value, kind_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
@@ -38,12 +38,6 @@ PER_VALUE_BYTES: Final = 8
 
 PER_RANGE_BYTES: Final = 24
 """What a range of ids takes in a batch, at most."""
-
-
-# Tuples: a union of classes written inside a function is made anew at every call, which takes longer than the look-up.
-STRING: Final = (bytes, int)
-SET: Final = (set, SplitSet)
-MAP: Final = (dict, SplitMap, NestedMap)
 
 
 def request_bytes(words: list[bytes]) -> int:
@@ -99,21 +93,21 @@ class Database:
     def string_at(self, key: bytes) -> Scalar | None:
         """The value of a string, or None. O(1). Raises WRONGTYPE."""
         value = self.keyspace.get(key)
-        if value is None or isinstance(value, STRING):
+        if value is None or isinstance(value, bytes) or isinstance(value, int):
             return value
         raise CommandError(WRONG_TYPE)
 
     def set_at(self, key: bytes) -> PlainSet | None:
         """The value of a set, or None. O(1). Raises WRONGTYPE."""
         value = self.keyspace.get(key)
-        if value is None or isinstance(value, SET):
+        if value is None or isinstance(value, set) or isinstance(value, SplitSet):
             return value
         raise CommandError(WRONG_TYPE)
 
     def map_at(self, key: bytes) -> PlainMap | NestedMap | None:
         """The value of a hash, or None. O(1). Raises WRONGTYPE."""
         value = self.keyspace.get(key)
-        if value is None or isinstance(value, MAP):
+        if value is None or isinstance(value, dict) or isinstance(value, SplitMap) or isinstance(value, NestedMap):
             return value
         raise CommandError(WRONG_TYPE)
 
@@ -134,7 +128,7 @@ class Database:
     def kind_at(self, key: bytes) -> int | None:
         """The kind of a key's value, or None. O(1)."""
         value = self.keyspace.get(key)
-        return None if value is None else KIND_BY_CLASS[type(value)]
+        return None if value is None else kind_of(value)
 
     # -- verbs
 

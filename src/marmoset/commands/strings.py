@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from marmoset.codec.operations import Assign, Expire, Increment, Reset
-from marmoset.commands.database import STRING, text
+from marmoset.commands.database import text
 from marmoset.commands.expiry import UNITS, deadline_of
 from marmoset.commands.parsing import INT_MAX, INT_MIN, decimal, integer, integer_or_none
 from marmoset.commands.table import ALL_KEYS, KEY_VALUES, ONE_KEY, command, table
@@ -125,8 +125,12 @@ def mset(session: "Session", args: list[bytes]) -> Reply:
 
 def mget(session: "Session", args: list[bytes]) -> Reply:
     """MGET key [key ...]: what is no string counts as absent."""
-    values = map(session.database.keyspace.get, args[1:])
-    return [text(value) if isinstance(value, STRING) else None for value in values]
+    keyspace = session.database.keyspace
+    found: list[Reply] = []
+    for key in args[1:]:
+        value = keyspace.get(key)
+        found.append(text(value) if isinstance(value, bytes) or isinstance(value, int) else None)
+    return found
 
 
 def strlen(session: "Session", args: list[bytes]) -> Reply:

@@ -20,10 +20,9 @@ from marmoset.codec.operations import (
     KIND_SET,
     KIND_SORTED_SET,
     NESTING_MAX,
-    Id,
     Scalar,
-    WireDot,
 )
+from marmoset.codec.wire import Id, Milliseconds, WireDot
 from marmoset.crdts.addwins import SetWindow
 from marmoset.crdts.deadline import Deadline, DeadlineWindow
 from marmoset.crdts.map import Fields, MapWindow, SortedSetWindow
@@ -43,7 +42,6 @@ PIECE_ELEMENTS: Final = 4096
 
 
 Stamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
-Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 46)]
 WireScalar = bytes | int | tuple[str]
 """A plain value; a whole number beyond 64 bits is its text, in a tuple that tells it from bytes."""
 

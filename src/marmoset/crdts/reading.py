@@ -58,7 +58,7 @@ from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
-from marmoset.crdts.types import KIND_BY_OPERATION, Value, Window
+from marmoset.crdts.types import Value, Window
 from marmoset.ids import Dot
 
 BYTES_PER_ELEMENT: Final = 256
@@ -111,7 +111,7 @@ class SplitReading:
 
     def before(self, operation: AnyOperation) -> None:
         """Save what an operation is about to change and was not taken yet. O(parts that it names)."""
-        if KIND_BY_OPERATION.get(type(operation)) != self._kind:
+        if operation.kind != self._kind:
             return
         for name in _named(operation):
             at = self.collection.part_of(name)

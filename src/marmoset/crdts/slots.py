@@ -27,16 +27,13 @@ from marmoset.codec.operations import (
     Scalar,
 )
 from marmoset.crdts import types
+from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
-from marmoset.crdts.sequence import Sequence, SequenceWindow
-from marmoset.crdts.sortedset import SortedSet
+from marmoset.crdts.sequence import SequenceWindow
 from marmoset.crdts.split import SplitMap
-from marmoset.crdts.types import KIND_BY_CLASS, KIND_BY_OPERATION, KIND_BY_WINDOW, Value, Window
+from marmoset.crdts.types import KIND_BY_WINDOW, Value, Window, kind_of, remembers
 from marmoset.ids import Dot
-
-REMEMBERING = (Sequence, NestedMap)
-"""Values that remember a removal until it is stable."""
 
 
 class Reader(Protocol):
@@ -64,10 +61,12 @@ class Holding:
 class Slots:
     """Names with their values, windows, and what stands beside them."""
 
-    __slots__ = ("beside", "entries", "readings", "remembering", "split_above", "values", "windows")
+    __slots__ = ("beside", "entries", "garbage", "readings", "remembering", "split_above", "values", "windows")
 
-    def __init__(self, split_above: int) -> None:
+    def __init__(self, split_above: int, garbage: Garbage | None = None) -> None:
+        """`garbage` takes what resets leave of large collections; without it they are freed at once."""
         self.split_above = split_above
+        self.garbage = garbage
         self.values: dict[bytes, Value] = {}
         self.windows: dict[bytes, Window] = {}
         self.beside: dict[bytes, dict[int, Holding]] = {}
@@ -85,12 +84,12 @@ class Slots:
         """Apply an operation to what a name holds of the operation's kind."""
         for reading in self.readings:
             reading.before(name, operation)
-        kind = KIND_BY_OPERATION[type(operation)]
-        value = self.values.get(name)
-        if (self.beside and name in self.beside) or (value is not None and KIND_BY_CLASS[type(value)] != kind):
+        kind = operation.kind
+        old = value = self.values.get(name)
+        if (self.beside and name in self.beside) or (old is not None and kind_of(old) != kind):
             self._effect_beside(name, kind, operation, dot, stamp, context, tracking=tracking)
             return
-        window = self.windows.get(name)
+        window = self.windows.get(name) if self.windows else None
         if value is None and kind != KIND_REGISTER:
             value = types.empty_value(kind)
         if type(operation) is Inside and type(value) is not NestedMap:
@@ -101,7 +100,7 @@ class Slots:
             before = 0
         else:
             before = window.entries
-        self._keep(name, types.effect(value, window, operation, dot, stamp, context), window, before)
+        self._keep(name, old, types.effect(value, window, operation, dot, stamp, context), window, before)
 
     def reset(self, name: bytes, dot: Dot, context: Context, *, tracking: bool) -> None:
         """Reset what a name holds of every kind."""
@@ -114,14 +113,21 @@ class Slots:
         if value is not None:
             window = self.windows.get(name)
             before = 0 if window is None else window.entries
-            if window is None and tracking and isinstance(value, REMEMBERING):
-                window = types.new_window(KIND_BY_CLASS[type(value)], value)
-            self._keep(name, types.reset(value, window, dot, context), window, before)
+            if window is None and tracking and remembers(value):
+                window = types.new_window(kind_of(value), value)
+            self._keep(name, value, self._reset(value, window, dot, context), window, before)
+
+    def _reset(self, value: Value | None, window: Window | None, dot: Dot, context: Context) -> Value | None:
+        """What a reset leaves of a value: of a collection that does not remember, another one."""
+        left = types.reset(value, window, dot, context)
+        if left is not value and self.garbage is not None:
+            self.garbage.put(value)
+        return left
 
     def _nest(self, value: Value | None, window: Window | None) -> tuple[Value, Window | None]:
         """The same map, ready for children. O(fields), once for a map."""
         assert isinstance(value, (dict, SplitMap)) and (window is None or isinstance(window, MapWindow))
-        slots = Slots(self.split_above)
+        slots = Slots(self.split_above, self.garbage)
         slots.values.update(value.items())
         if window is None:
             return NestedMap(slots), None
@@ -129,34 +135,34 @@ class Slots:
         slots.entries = window.entries
         return NestedMap(slots), NestedWindow(slots)
 
-    def _keep(self, name: bytes, value: Value | None, window: Window | None, before: int) -> None:
-        """Put back what a name shows, and its window, which had `before` entries."""
+    def _keep(self, name: bytes, old: Value | None, value: Value | None, window: Window | None, before: int) -> None:
+        """Put back what a name shows, where it showed `old`, and its window, which had `before` entries."""
         entries = 0
         if window is not None:
             entries = window.entries
             self.entries += entries - before
             if entries:
                 self.windows[name] = window
-            else:
-                self.windows.pop(name, None)
-        if value is not None and types.is_visible(value):
-            self._show(name, value)
+            elif before:
+                del self.windows[name]
+        if types.is_visible(value):
+            assert value is not None
+            self._show(name, old, value)
             return
         self._hide(name)
         if window is not None and entries:  # removed elements only
             del self.windows[name]
             self.beside.setdefault(name, {})[KIND_BY_WINDOW[type(window)]] = Holding(value, window)
 
-    def _show(self, name: bytes, value: Value) -> None:
-        old = self.values.get(name)
-        if isinstance(value, (set, dict, SortedSet)) and len(value) > self.split_above:
+    def _show(self, name: bytes, old: Value | None, value: Value) -> None:
+        if not isinstance(value, bytes):
             value = types.split_large(value, self.split_above)
         if old is not value:
-            self.remembering += isinstance(value, REMEMBERING) - isinstance(old, REMEMBERING)
+            self.remembering += remembers(value) - remembers(old)
             self.values[name] = value
 
     def _hide(self, name: bytes) -> None:
-        self.remembering -= isinstance(self.values.pop(name, None), REMEMBERING)
+        self.remembering -= remembers(self.values.pop(name, None))
 
     # -- names that hold more than they show
 
@@ -165,7 +171,7 @@ class Slots:
         held = self.beside.pop(name, {})
         value = self.values.get(name)
         if value is not None:
-            held[KIND_BY_CLASS[type(value)]] = Holding(value, self.windows.pop(name, None))
+            held[kind_of(value)] = Holding(value, self.windows.pop(name, None))
             self._hide(name)
         for holding in held.values():
             if holding.window is not None:
@@ -187,7 +193,7 @@ class Slots:
             if visible and not shown:
                 assert holding.value is not None
                 shown = True
-                self._show(name, holding.value)
+                self._show(name, None, holding.value)
                 if window is not None:
                     self.windows[name] = window
             elif visible or entries:
@@ -226,9 +232,9 @@ class Slots:
         for kind in sorted(held):
             if kind != but:
                 holding = held[kind]
-                if holding.window is None and tracking and isinstance(holding.value, REMEMBERING):
+                if holding.window is None and tracking and remembers(holding.value):
                     holding.window = types.new_window(kind, holding.value)
-                holding.value = types.reset(holding.value, holding.window, dot, context)
+                holding.value = self._reset(holding.value, holding.window, dot, context)
         self._store(name, held)
 
     # -- the operations of a map, on the fields of a nested one
@@ -319,7 +325,7 @@ class Slots:
         """All that a name holds, shown or not, in the order of kinds. O(kinds)."""
         value = self.values.get(name)
         if value is not None:
-            yield KIND_BY_CLASS[type(value)], value, self.windows.get(name)
+            yield kind_of(value), value, self.windows.get(name)
         if self.beside and name in self.beside:
             for kind, holding in sorted(self.beside[name].items()):
                 if holding.value is not None:
@@ -343,7 +349,7 @@ class Slots:
         for reading in self.readings:
             reading.before_all()
         old, self.values = self.values, values
-        self.remembering = sum(isinstance(value, REMEMBERING) for value in values.values())
+        self.remembering = sum(remembers(value) for value in values.values())
         return old
 
     @property
@@ -354,14 +360,14 @@ class Slots:
     def _check(self) -> None:
         """Every invariant of the slots and of all that they hold. O(n)."""
         entries = 0
-        assert self.remembering == sum(isinstance(value, REMEMBERING) for value in self.values.values())
+        assert self.remembering == sum(remembers(value) for value in self.values.values())
         for name, value in self.values.items():
             assert types.is_visible(value), "an empty value is visible"
             types.check_value(value, self.windows.get(name))
         for name, window in self.windows.items():
             assert name in self.values, "a window beside nothing"
             assert window.entries, "a window without entries is kept"
-            assert KIND_BY_WINDOW[type(window)] == KIND_BY_CLASS[type(self.values[name])]
+            assert KIND_BY_WINDOW[type(window)] == kind_of(self.values[name])
             entries += window.entries
         for name, held in self.beside.items():
             assert held, "nothing is kept beside a name"
@@ -369,7 +375,7 @@ class Slots:
             for kind, holding in held.items():
                 visible = holding.value is not None and types.is_visible(holding.value)
                 assert visible or holding.window is not None, "residue beside a name"
-                right = shown is not None and KIND_BY_CLASS[type(shown)] < kind
+                right = shown is not None and kind_of(shown) < kind
                 assert not visible or right, "the wrong kind answers"
                 types.check_value(holding.value, holding.window)
                 entries += 0 if holding.window is None else holding.window.entries
@@ -397,7 +403,7 @@ def _fold_window(value: Value | None, window: Window, operation: AnyOperation, d
     kind = KIND_BY_WINDOW[type(window)]
     if isinstance(operation, (Reset, Flush)) or (isinstance(operation, Assign) and kind != KIND_REGISTER):
         types.fold_reset(value, window, dot)
-    elif KIND_BY_OPERATION[type(operation)] == kind:
+    elif operation.kind == kind:
         types.fold(value, window, operation, dot)
 
 

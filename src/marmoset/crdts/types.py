@@ -47,35 +47,6 @@ Window = RegisterWindow | SetWindow | MapWindow | NestedWindow | SequenceWindow
 FieldOperation = MapAssign | MapIncrement | MapRemove | ScoreAssign | ScoreIncrement | ScoreRemove
 FIELD_OPERATIONS: Final = frozenset(get_args(FieldOperation))
 
-KIND_BY_CLASS: Final[dict[type, int]] = {
-    bytes: KIND_REGISTER,
-    int: KIND_REGISTER,
-    set: KIND_SET,
-    SplitSet: KIND_SET,
-    dict: KIND_MAP,
-    SplitMap: KIND_MAP,
-    NestedMap: KIND_MAP,
-    SortedSet: KIND_SORTED_SET,
-    Sequence: KIND_SEQUENCE,
-}
-
-KIND_BY_OPERATION: Final[dict[type, int]] = {
-    Assign: KIND_REGISTER,
-    Increment: KIND_REGISTER,
-    SetAdd: KIND_SET,
-    SetRemove: KIND_SET,
-    MapAssign: KIND_MAP,
-    MapIncrement: KIND_MAP,
-    MapRemove: KIND_MAP,
-    Inside: KIND_MAP,
-    ScoreAssign: KIND_SORTED_SET,
-    ScoreIncrement: KIND_SORTED_SET,
-    ScoreRemove: KIND_SORTED_SET,
-    SequenceInsert: KIND_SEQUENCE,
-    SequenceRemove: KIND_SEQUENCE,
-    SequenceAssign: KIND_SEQUENCE,
-}
-
 KIND_BY_WINDOW: Final[dict[type, int]] = {
     RegisterWindow: KIND_REGISTER,
     SetWindow: KIND_SET,
@@ -93,6 +64,26 @@ KIND_NAMES: Final[dict[int, str]] = {
     KIND_REGISTER: "string",
 }
 """As Redis's TYPE names them."""
+
+
+# Here and in other hot places `isinstance(x, A) or isinstance(x, B)` stands for `isinstance(x, (A, B))`: mypyc compiles
+# the former to comparisons of pointers, and calls the interpreter for the latter.
+
+
+def kind_of(value: Value) -> int:
+    """The kind of a plain value: one of `KIND_*`. O(1)."""
+    if isinstance(value, bytes) or isinstance(value, int):
+        return KIND_REGISTER
+    if isinstance(value, set) or isinstance(value, SplitSet):
+        return KIND_SET
+    if isinstance(value, SortedSet):
+        return KIND_SORTED_SET
+    return KIND_SEQUENCE if isinstance(value, Sequence) else KIND_MAP
+
+
+def remembers(value: Value | None) -> bool:
+    """Whether a value remembers a removal until it is stable: a sequence, or a map with one inside. O(1)."""
+    return isinstance(value, (Sequence, NestedMap))
 
 
 def check_operation(operation: AnyOperation) -> None:
@@ -145,9 +136,9 @@ def new_window(kind: int, value: Value | None) -> Window:
 
 def is_visible(value: Value | None) -> bool:
     """Whether a key with this value exists: a register that is there, a collection that is not empty. O(1)."""
-    if value is None or isinstance(value, (bytes, int)):
-        return value is not None
-    return len(value) > 0
+    if isinstance(value, bytes) or isinstance(value, int):
+        return True
+    return value is not None and len(value) > 0
 
 
 def effect(
@@ -224,10 +215,10 @@ def _effect_map(
         else:
             window.increment(value, operation.field, amount, dot)
     elif window is None:
-        for field in cast("MapRemove | ScoreRemove", operation).fields:
+        for field in operation.fields:
             value.pop(field, None)
     else:
-        window.remove(value, cast("MapRemove | ScoreRemove", operation).fields, context)
+        window.remove(value, operation.fields, context)
 
 
 def _effect_sequence(

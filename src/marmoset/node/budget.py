@@ -25,6 +25,7 @@ class LogBudget:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
+        self._log_budget: int = node.config.log_budget
         self._level = 0
         self._over_since_ms: int | None = None
         self.delay_ms = 0
@@ -33,7 +34,7 @@ class LogBudget:
     @property
     def is_used_up(self) -> bool:
         """Whether writes have to be refused. O(1)."""
-        return self._node.replica.log.size_bytes > self._node.config.log_budget
+        return self._node.replica.log.size_bytes > self._log_budget
 
     @property
     def is_past_half(self) -> bool:

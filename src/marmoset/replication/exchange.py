@@ -25,18 +25,9 @@ from typing import Final, final
 
 from marmoset.clocks import VersionVector, first_missing, upto
 from marmoset.codec.frames import frames
-from marmoset.codec.messages import (
-    Batch,
-    CaughtUp,
-    Direct,
-    Report,
-    Resume,
-    Resumed,
-    decode_operations,
-    encode,
-    vector_pairs,
-)
+from marmoset.codec.messages import Batch, CaughtUp, Direct, Report, Resume, Resumed, encode, vector_pairs
 from marmoset.codec.operations import Join
+from marmoset.codec.wire import decode_operations
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.replication.replica import APPLIED, DUPLICATE, OWN_BURIAL, TOO_EARLY, Replica

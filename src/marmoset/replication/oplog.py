@@ -10,18 +10,7 @@ Costs: append, look-up by index and release are O(1).
 from collections import deque
 from typing import final
 
-from marmoset.codec.operations import (
-    AnyOperation,
-    Flush,
-    MapAssign,
-    MapRemove,
-    ScoreAssign,
-    ScoreRemove,
-    SequenceInsert,
-    SequenceRemove,
-    SetAdd,
-    SetRemove,
-)
+from marmoset.codec.operations import AnyOperation
 from marmoset.ids import ReplicaId
 
 
@@ -99,22 +88,3 @@ class OpLog:
             assert queue, "an empty queue is kept"
             assert all(entry.origin == origin for entry in queue)
             assert all(left.last < right.first for left, right in zip(queue, list(queue)[1:], strict=False))
-
-
-def weight(operation: AnyOperation) -> int:
-    """About how many elements folding an operation touches. O(1)."""
-    kind = type(operation)
-    if kind is SetAdd or kind is SetRemove:
-        assert isinstance(operation, (SetAdd, SetRemove))
-        return len(operation.elements)
-    if isinstance(operation, (MapAssign, ScoreAssign)):
-        return len(operation.pairs)
-    if kind is SequenceInsert:
-        assert isinstance(operation, SequenceInsert)
-        return len(operation.values)
-    if kind is SequenceRemove:
-        assert isinstance(operation, SequenceRemove)
-        return sum(count for _, _, count in operation.ranges)
-    if isinstance(operation, (MapRemove, ScoreRemove)):
-        return len(operation.fields)
-    return 1000 if kind is Flush else 1

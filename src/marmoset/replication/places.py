@@ -16,7 +16,7 @@ from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sequence_runs import FRESH
 from marmoset.crdts.slots import Slots
-from marmoset.crdts.types import KIND_BY_CLASS, Value
+from marmoset.crdts.types import Value, kind_of
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace, shard_of
 
@@ -80,7 +80,7 @@ def find_sequence(keyspace: Keyspace, key: bytes, path: tuple[bytes, ...]) -> Se
 
 def _held(slots: Slots, name: bytes, kind: int) -> Value | None:
     value = slots.values.get(name)
-    if value is not None and KIND_BY_CLASS[type(value)] == kind:
+    if value is not None and kind_of(value) == kind:
         return value
     holding = slots.beside.get(name, {}).get(kind)
     return None if holding is None else holding.value

@@ -32,13 +32,12 @@ done. The replica must have no open batch.
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, final
-
-import msgspec
+from typing import Final, cast, final
 
 from marmoset.clocks import upto
 from marmoset.codec.operations import (
     AnyOperation,
+    ChildOperation,
     Flush,
     Inside,
     Reset,
@@ -49,7 +48,6 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetAdd,
 )
-from marmoset.codec.width import width
 from marmoset.crdts import sequence as sequences
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import shard_of
@@ -152,7 +150,9 @@ def _parts(operation: AnyOperation) -> tuple[bytes, tuple[bytes, ...], AnyOperat
 
 def _with(operation: AnyOperation, inner: AnyOperation) -> AnyOperation:
     """The same place, with something else done there."""
-    return msgspec.structs.replace(operation, operation=inner) if isinstance(operation, Inside) else inner
+    return (
+        Inside(operation.key, operation.path, cast("ChildOperation", inner)) if isinstance(operation, Inside) else inner
+    )
 
 
 @final
@@ -238,7 +238,7 @@ class Rehabilitation:
             seq = entry.first
             for operation in entry.operations:
                 self._recent.record(operation, (entry.origin, seq))
-                seq += width(operation)
+                seq += operation.width
             looked += len(entry.operations)
         return looked
 
@@ -251,7 +251,7 @@ class Rehabilitation:
         seq = entry.first
         for operation in entry.operations:
             dot = (exile.me, seq)
-            seq += width(operation)
+            seq += operation.width
             if isinstance(operation, Resubmit):
                 replica.claim(operation)
             elif isinstance(operation, RosterOperation) or replica.roster.claims.covers(dot):
@@ -262,9 +262,9 @@ class Rehabilitation:
                     self._do_own(exile, operation, inner)
             elif self._submit(exile, operation, dot, entry.stamp):
                 if claimed and sum(claimed[-1]) == dot[1]:
-                    claimed[-1] = (claimed[-1][0], claimed[-1][1] + width(operation))
+                    claimed[-1] = (claimed[-1][0], claimed[-1][1] + operation.width)
                 else:
-                    claimed.append((dot[1], width(operation)))
+                    claimed.append((dot[1], operation.width))
         if claimed:
             replica.claim(Resubmit(exile.me, claimed))
         replica.commit()
@@ -361,7 +361,7 @@ def sort_held(exile: Exile, replica: Replica, report: Report, limit: int) -> int
         seq = entry.first
         for operation in entry.operations:
             dot = (entry.origin, seq)
-            seq += width(operation)
+            seq += operation.width
             if not isinstance(operation, RosterOperation) and not replica.roster.claims.covers(dot):
                 found += 1
                 report.put(Row(dot, operation, entry.stamp, fate, exile.names.get(entry.origin, "?"), exile))
@@ -420,5 +420,5 @@ def replay(replica: Replica, row: Row, renamed: Renamed) -> bool:
     if replica.roster.claims.covers(row.dot):
         return False
     do(replica, row.exile, renamed, row.operation, row.dot)
-    replica.claim(Resubmit(row.dot[0], [(row.dot[1], width(row.operation))]))
+    replica.claim(Resubmit(row.dot[0], [(row.dot[1], row.operation.width)]))
     return True

@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from operator import attrgetter
-from typing import Final, final
+from typing import Final, cast, final
 
 from marmoset.clocks import Context, HybridClock, LocalContext, VersionVector, latest_stamp, stamp_ms, upto
 from marmoset.codec.frames import frames
-from marmoset.codec.messages import Batch, Report, decode_operations, encode, encode_operations
+from marmoset.codec.messages import Batch, Report, encode
 from marmoset.codec.operations import (
     AnyOperation,
     Bury,
@@ -34,12 +34,12 @@ from marmoset.codec.operations import (
     Resubmit,
     RosterOperation,
 )
-from marmoset.codec.width import width
+from marmoset.codec.wire import decode_operations, encode_operations
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
 from marmoset.replication.memory import ChangeMemory
-from marmoset.replication.oplog import LogEntry, OpLog, weight
+from marmoset.replication.oplog import LogEntry, OpLog
 from marmoset.replication.roster import Member, Roster
 from marmoset.replication.stability import Stability
 from marmoset.replication.validation import check_batch
@@ -192,7 +192,7 @@ class Replica:
             self._reset_left_over(operation)
         dot = (self.me, self.next_seq)
         self.keyspace.effect(operation, dot, self._open_stamp, LOCAL)
-        self.next_seq += width(operation)
+        self.next_seq += operation.width
         if self.keyspace.tracking:
             self._open.append(operation)
         elif self.roster.graves or self.roster.dead:  # it is stable at once
@@ -278,7 +278,7 @@ class Replica:
         stamp = self.clock.tick(self.wall_ms())
         first = self.next_seq
         self.next_seq += len(operations)
-        self._log_own(list(operations), stamp, self.next_seq - 1)
+        self._log_own(cast("list[AnyOperation]", list(operations)), stamp, self.next_seq - 1)
         return [(self.me, seq) for seq in range(first, self.next_seq)]
 
     def _log_own(self, operations: list[AnyOperation], stamp: int, last: int) -> None:
@@ -349,7 +349,7 @@ class Replica:
                 for operation in operations:
                     if not isinstance(operation, RosterOperation):
                         self.keyspace.effect(operation, (batch.origin, seq), batch.stamp, context)
-                    seq += width(operation)
+                    seq += operation.width
                     done += 1
             self._take_in(batch, operations, framed, after)
         except Exception as problem:
@@ -383,7 +383,7 @@ class Replica:
         seq = first
         for operation in operations:
             dot = (origin, seq)
-            seq += width(operation)
+            seq += operation.width
             if isinstance(operation, Join):
                 newcomer = operation.replica
                 self.roster.add(Member(newcomer, operation.name, operation.address, dot, born=False))
@@ -523,8 +523,8 @@ class Replica:
                         raise InternalError(self.unsound) from problem
                     if remembering:
                         self._remember(operation, (entry.origin, seq))
-                seq += width(operation)
-                budget -= weight(operation)
+                seq += operation.width
+                budget -= operation.weight
             self.counters["batches_folded"] += 1
         if not self._folding:
             self.stability_changed = True  # somebody may be ready to be forgotten

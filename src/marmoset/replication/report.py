@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from marmoset.clocks import COUNTER_BITS, stamp_ms
 from marmoset.codec.operations import AnyOperation, Flush, Inside, RosterOperation
+from marmoset.codec.wire import names
 from marmoset.ids import Dot, id_text
 from marmoset.replication.claims import Claims
 
@@ -66,8 +67,8 @@ def operation_text(operation: AnyOperation) -> str:
     if isinstance(operation, Inside):
         path = ".".join(field.decode("utf-8", "backslashreplace") for field in operation.path)
         return f"{path}: {operation_text(operation.operation)}"
-    names = [name for name in operation.__struct_fields__ if name not in ("key", "left", "right")]
-    words = [_value_text(getattr(operation, name)) for name in names]
+    content = zip(names(operation), operation.content(), strict=True)
+    words = [_value_text(value) for name, value in content if name not in ("key", "left", "right")]
     return " ".join([type(operation).__name__, *words])
 
 

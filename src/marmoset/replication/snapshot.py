@@ -30,12 +30,11 @@ from marmoset.codec.messages import (
     SnapshotChanges,
     SnapshotEnd,
     SnapshotPart,
-    decode_operations,
     encode,
     vector_pairs,
 )
 from marmoset.codec.operations import Flush
-from marmoset.codec.width import width
+from marmoset.codec.wire import decode_operations
 from marmoset.crdts.exports import ENTRY_KINDS, AnyEntry, DeadlineEntry, Importer, decode_entries
 from marmoset.crdts.reading import SlotsReading, weight
 from marmoset.crdts.types import Value, Window
@@ -305,7 +304,8 @@ class SnapshotSink:
             PeerError: it is none of that log; the attempt is over.
         """
         operations = decode_operations(batch.operations)
-        if batch.last > self.replica.seen.get(batch.origin, 0) or sum(map(width, operations)) != batch.count:
+        count = sum([operation.width for operation in operations])
+        if batch.last > self.replica.seen.get(batch.origin, 0) or count != batch.count:
             raise PeerError("a batch in a snapshot's log that its vector does not cover")
         framed = frames(data, self.replica.frame_bytes_max)
         self.replica.log.append(LogEntry(batch.origin, batch.first, batch.last, batch.stamp, operations, framed))

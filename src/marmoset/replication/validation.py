@@ -19,7 +19,6 @@ from marmoset.codec.operations import (
     SequenceInsert,
     SequenceRemove,
 )
-from marmoset.codec.width import width
 from marmoset.crdts.types import check_operation
 from marmoset.errors import PeerError
 from marmoset.ids import Dot, ReplicaId, id_text
@@ -42,7 +41,7 @@ def check_batch(
     count = joins = roster = 0
     for operation in operations:
         check_operation(operation)
-        count += width(operation)
+        count += operation.width
         inner = operation.operation if isinstance(operation, Inside) else operation
         if isinstance(inner, (SequenceInsert, SequenceRemove, SequenceAssign)):
             for dot in _named(inner):

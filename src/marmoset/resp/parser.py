@@ -16,7 +16,7 @@ for a request as a whole; 1,048,576 arguments, as in Redis before 7.
 
 import re
 from collections.abc import Callable
-from typing import Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import hiredis
 
@@ -30,6 +30,9 @@ from marmoset.resp.errors import (
     ProtocolError,
     expected_dollar,
 )
+
+if TYPE_CHECKING:  # machine integers in compiled code; interpreted code has no use for them
+    from mypy_extensions import i64
 
 ARGUMENTS_MAX: Final = 1024 * 1024
 BULK_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -230,18 +233,21 @@ def ordinary_end(data: bytes) -> int:
     >>> ordinary_end(b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n"), ordinary_end(b"*1\r\n$04\r\nPING\r\n")
     (14, 0)
     """
-    end, at, size = 0, 0, len(data)
+    end: i64 = 0
+    at: i64 = 0
+    size: i64 = len(data)
     while at < size and data[at] == _STAR:
-        arguments, at = _number_at(data, at + 1, size)
+        arguments: i64 = _number_at(data, at + 1, size)
         if arguments <= 0:
             return end
+        at += 3 + _digits(arguments)
         while arguments > 0:
             if at >= size or data[at] != _DOLLAR:
                 return end
-            length, at = _number_at(data, at + 1, size)
+            length: i64 = _number_at(data, at + 1, size)
             if length < 0:
                 return end
-            at += length + 2
+            at += length + 5 + _digits(length)
             arguments -= 1
         if at > size:
             return end
@@ -249,21 +255,29 @@ def ordinary_end(data: bytes) -> int:
     return end
 
 
-def _number_at(data: bytes, at: int, size: int) -> tuple[int, int]:
-    """The number in a header, -1 where it is not an ordinary one, and where the line ends."""
-    number, begun = 0, at
+def _number_at(data: bytes, at: "i64", size: "i64") -> "i64":
+    """The number in a header from its first digit on, -1 where it is not an ordinary one."""
+    number: i64 = 0
+    digits: i64 = 0
     while at < size:
-        digit = data[at] - _ZERO
-        if digit < 0 or digit > 9:
+        digit: i64 = data[at] - _ZERO
+        if digit < 0 or digit > 9 or digits > _DIGITS_MAX:
             break
         number = 10 * number + digit
+        digits += 1
         at += 1
-    digits = at - begun
-    if digits == 0 or digits > _DIGITS_MAX or (digits > 1 and data[begun] == _ZERO):
-        return -1, at
-    if at + 1 >= size or data[at] != _CR or data[at + 1] != _LF:
-        return -1, at
-    return number, at + 2
+    if at + 1 >= size or data[at] != _CR or data[at + 1] != _LF or digits != _digits(number) or digits > _DIGITS_MAX:
+        return -1
+    return number
+
+
+def _digits(number: "i64") -> "i64":
+    """How many digits a number of up to seven takes. O(1)."""
+    if number < 100:
+        return 1 if number < 10 else 2
+    if number < 10_000:
+        return 3 if number < 1000 else 4
+    return 5 if number < 100_000 else 6 if number < 1_000_000 else 7
 
 
 def _length(line: bytes, limit: int, fault: str) -> int:

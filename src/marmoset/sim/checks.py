@@ -14,7 +14,8 @@ from marmoset.clocks import stamp_ms
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
-from marmoset.keyspace import Keyspace, kind, shard_of
+from marmoset.crdts.types import kind_of
+from marmoset.keyspace import Keyspace, shard_of
 from marmoset.membership.states import UNREACHABLE
 from marmoset.node import Node
 from marmoset.sim.cluster import Cluster
@@ -37,7 +38,7 @@ def shown(keyspace: Keyspace, keys: list[bytes] | None = None) -> Shown:
         rows = ((key, value) for slots in keyspace.shards for key, value in slots.values.items())
     else:
         rows = ((key, value) for key in keys if (value := keyspace.shards[shard_of(key)].values.get(key)) is not None)
-    return {key: (kind(value), plain(value)) for key, value in rows}
+    return {key: (kind_of(value), plain(value)) for key, value in rows}
 
 
 def difference(name: str, found: Shown, expected: Shown) -> None:

@@ -26,8 +26,9 @@ from typing import Final, final
 from marmoset.codec.channel import RECORD_BYTES, Channel
 from marmoset.codec.frames import MessageReader, frames
 from marmoset.codec.keyring import Key, Keyring
-from marmoset.codec.messages import Batch, SnapshotPart, decode, decode_operations
+from marmoset.codec.messages import Batch, SnapshotPart, decode
 from marmoset.codec.sealing import PacketSealer, SealError
+from marmoset.codec.wire import decode_operations
 from marmoset.crdts.exports import decode_entries
 from marmoset.errors import PeerError
 from marmoset.sim.intruder import Fault, Intruded

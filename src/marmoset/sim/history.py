@@ -19,7 +19,6 @@ from typing import final
 
 from marmoset.clocks import VersionVector, stamp_ms, upto
 from marmoset.codec.operations import AnyOperation, Expire, Flush, Reset, SequenceInsert
-from marmoset.codec.width import width
 from marmoset.ids import Dot, ReplicaId, id_text
 from marmoset.replication.replica import Replica
 from marmoset.sim.specification import Record, deadlines_of
@@ -187,7 +186,7 @@ class Witness:
                 raise Breach(f"{self.name} removes {operation.key!r}, which has no deadline")
             self.history.expiries.append((record, ends[operation.key]))
         self.history.add(record)
-        self.vector[dot[0]] = dot[1] + (width(operation) - 1 if isinstance(operation, SequenceInsert) else 0)
+        self.vector[dot[0]] = dot[1] + (operation.width - 1 if isinstance(operation, SequenceInsert) else 0)
 
     def note(self) -> None:
         """Take note of what has changed since the last event. O(replicas) where something has."""

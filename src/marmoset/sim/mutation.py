@@ -16,21 +16,13 @@ import msgspec
 from msgspec import inspect
 
 from marmoset.codec.frames import HEADER
-from marmoset.codec.messages import (
-    AnyMessage,
-    Batch,
-    SnapshotPart,
-    decode,
-    decode_operations,
-    encode,
-    encode_operations,
-)
-from marmoset.codec.operations import AnyOperation
+from marmoset.codec.messages import AnyMessage, Batch, SnapshotPart, decode, encode
+from marmoset.codec.operations import Operation
 from marmoset.codec.packets import PACKET_BYTES_MAX, AnyBody, AnyUpdate, Packet, decode_packet
+from marmoset.codec.wire import STRUCTURES, decode_operations, encode_operations
 from marmoset.errors import PeerError
 
 MESSAGES: Final[tuple[Any, ...]] = get_args(AnyMessage)
-OPERATIONS: Final[tuple[Any, ...]] = get_args(AnyOperation)
 BODIES: Final[tuple[Any, ...]] = get_args(AnyBody)
 UPDATES: Final[tuple[Any, ...]] = get_args(AnyUpdate)
 NUMBERS: Final = (0, 1, 2, 255, 65_535, (1 << 31) - 1, (1 << 60) - 1, (1 << 62) - 1)
@@ -62,7 +54,7 @@ class Maker:
         self.newest = 0
         """The highest incarnation of whom a packet speaks, mostly."""
         self._makers: dict[type, dict[str, Callable[[], Any]]] = {}
-        for cls in (*MESSAGES, *OPERATIONS, Packet):
+        for cls in (*MESSAGES, *STRUCTURES.values(), Packet):
             self._learn(inspect.type_info(cls))
 
     def _learn(self, info: inspect.Type) -> Callable[[], Any]:
@@ -123,10 +115,9 @@ class Maker:
         """A structure of some type. O(fields)."""
         return cls(**{name: make() for name, make in self._makers[cls].items()})
 
-    def operation(self) -> AnyOperation:
-        """An operation of any type."""
-        made: AnyOperation = self.structure(self.rng.choice(OPERATIONS))
-        return made
+    def operation(self) -> Any:
+        """An operation of any type, as the structure that is written."""
+        return self.structure(self.rng.choice(list(STRUCTURES.values())))
 
     def message(self) -> bytes:
         """The bytes of a message of any type."""
@@ -157,7 +148,7 @@ class Maker:
         try:
             message = decode(data)
             if isinstance(message, Batch) and self.rng.random() < 0.6:
-                operations = list(decode_operations(message.operations))
+                operations = [_structure(operation) for operation in decode_operations(message.operations)]
                 at = self.rng.randrange(len(operations))
                 operations[at] = self.operation() if self.rng.random() < 0.4 else self._changed(operations[at])
                 return encode(msgspec.structs.replace(message, operations=encode_operations(operations)))
@@ -230,3 +221,9 @@ class Maker:
             lie = rng.choice([0, 1, 3, len(stream), len(stream) * 2, 1 << 20, 1 << 26, (1 << 32) - 1])
             return HEADER.pack(lie) + stream[HEADER.size :]
         return self.spoil_bytes(stream, stream)
+
+
+def _structure(operation: Operation) -> Any:
+    """An operation as the structure that is written."""
+    content = [_structure(part) if isinstance(part, Operation) else part for part in operation.content()]
+    return STRUCTURES[type(operation)](*content)

@@ -1,0 +1,178 @@
+"""How operations are written (floor 2): an array behind a small integer tag, by msgspec.
+
+Decoding checks types and bounds in C, against the table here. Tags are part of the wire format: they are never used
+again for anything else. What only a type can check (an amount that is a number, say) is checked by `check_operation` of
+`crdts.types`, before anything is applied.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Union, cast, get_args
+
+import msgspec
+
+from marmoset.codec.operations import (
+    INT_MAX,
+    INT_MIN,
+    NESTING_MAX,
+    Amount,
+    AnyOperation,
+    Assign,
+    Bury,
+    ChildOperation,
+    Expire,
+    Flush,
+    Increment,
+    Inside,
+    Join,
+    Leave,
+    MapAssign,
+    MapIncrement,
+    MapRemove,
+    Operation,
+    Ready,
+    Reset,
+    Resubmit,
+    Scalar,
+    ScoreAssign,
+    ScoreIncrement,
+    ScoreRemove,
+    SequenceAssign,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    SetRemove,
+)
+from marmoset.errors import PeerError
+from marmoset.ids import ID_BITS
+
+Id = Annotated[int, msgspec.Meta(gt=0, lt=1 << ID_BITS)]
+Seq = Annotated[int, msgspec.Meta(gt=0, lt=1 << 60)]
+WireDot = tuple[Id, Seq]
+Text = Annotated[str, msgspec.Meta(max_length=512)]
+
+Names = Annotated[list[bytes], msgspec.Meta(min_length=1)]
+Path = Annotated[list[bytes], msgspec.Meta(min_length=1, max_length=NESTING_MAX)]
+Values = Annotated[list[Scalar], msgspec.Meta(min_length=1)]
+Pairs = Annotated[list[Scalar], msgspec.Meta(min_length=2)]
+Ranges = Annotated[list[tuple[Id, Seq, Seq]], msgspec.Meta(min_length=1)]
+Seqs = Annotated[list[tuple[Seq, Seq]], msgspec.Meta(min_length=1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1 << 46)]
+
+SHAPES: Final[dict[type[Operation], tuple[int, dict[str, Any]]]] = {
+    Reset: (1, {"key": bytes}),
+    Assign: (2, {"key": bytes, "value": Scalar, "keep_deadline": bool}),
+    Increment: (3, {"key": bytes, "amount": Amount}),
+    SetAdd: (4, {"key": bytes, "elements": Names}),
+    SetRemove: (5, {"key": bytes, "elements": Names}),
+    MapAssign: (6, {"key": bytes, "pairs": Pairs}),
+    MapIncrement: (7, {"key": bytes, "field": bytes, "amount": Amount}),
+    MapRemove: (8, {"key": bytes, "fields": Names}),
+    SequenceInsert: (9, {"key": bytes, "left": WireDot | None, "right": WireDot | None, "values": Values}),
+    SequenceRemove: (10, {"key": bytes, "ranges": Ranges}),
+    SequenceAssign: (11, {"key": bytes, "element": WireDot, "value": Scalar}),
+    Flush: (12, {}),
+    ScoreAssign: (13, {"key": bytes, "pairs": Pairs}),
+    ScoreIncrement: (14, {"key": bytes, "field": bytes, "amount": Amount}),
+    ScoreRemove: (15, {"key": bytes, "fields": Names}),
+    Expire: (16, {"key": bytes, "deadline_ms": Milliseconds}),
+    Inside: (17, {"key": bytes, "path": Path, "operation": ChildOperation}),
+    Join: (32, {"replica": Id, "name": Text, "address": Text}),
+    Ready: (33, {}),
+    Leave: (34, {}),
+    Bury: (35, {"replica": Id}),
+    Resubmit: (36, {"replica": Id, "seqs": Seqs}),
+}
+"""The tag and the fields of each operation, the latter in the order of `Operation.content`."""
+
+
+def _union(types: Iterable[type]) -> Any:
+    return Union[tuple(types)]  # noqa: UP007  # there is no other way to write one of types that are not known yet
+
+
+def _structures() -> dict[type[Operation], type[msgspec.Struct]]:
+    made: dict[type[Operation], type[msgspec.Struct]] = {}
+    options: dict[str, Any] = {"array_like": True, "forbid_unknown_fields": True, "frozen": True, "gc": False}
+    for cls, (tag, fields) in SHAPES.items():
+        known = [
+            (name, _union(made[each] for each in get_args(ChildOperation)) if kind is ChildOperation else kind)
+            for name, kind in fields.items()
+        ]
+        made[cls] = msgspec.defstruct(cls.__name__, known, tag=tag, **options)
+    return made
+
+
+STRUCTURES: Final = _structures()
+"""What the bytes of each operation are checked against, and become for a moment, before they are an operation."""
+
+_CLASSES: Final[dict[type, type[Operation]]] = {structure: cls for cls, structure in STRUCTURES.items()}
+_TAGS: Final[dict[type, int]] = {cls: tag for cls, (tag, _) in SHAPES.items()}
+
+
+def row(operation: object) -> tuple[object, ...]:
+    """What is written of an operation: its tag and its content. O(fields)."""
+    assert isinstance(operation, Operation)
+    return (_TAGS[type(operation)], *operation.content())
+
+
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=row)
+_decoder: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(list[_union(STRUCTURES.values())])  # type: ignore[misc]
+
+
+def names(operation: Operation) -> list[str]:
+    """What the parts of an operation's content are called. O(fields)."""
+    return list(SHAPES[type(operation)][1])
+
+
+def encode_operations(operations: list[AnyOperation]) -> msgspec.Raw:
+    """The bytes of a batch's operations. O(length)."""
+    try:
+        return msgspec.Raw(_encoder.encode(operations))
+    except OverflowError:  # sums may outgrow 64 bits, and be assigned again
+        return msgspec.Raw(_encoder.encode([_with_digits(operation) for operation in operations]))
+
+
+def _with_digits(operation: Operation) -> tuple[object, ...]:
+    """The row of an operation with whole numbers beyond 64 bits as their digits: a number all the same. O(length)."""
+    written: list[object] = []
+    for name, value in zip(("tag", *names(operation)), row(operation), strict=True):
+        if isinstance(value, Operation):
+            written.append(_with_digits(value))
+        elif isinstance(value, list):
+            written.append([b"%d" % x if isinstance(x, int) and not INT_MIN <= x <= INT_MAX else x for x in value])
+        elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+            written.append(str(value) if name == "amount" else b"%d" % value)
+        else:
+            written.append(value)
+    return tuple(written)
+
+
+def decode_operations(raw: msgspec.Raw) -> list[AnyOperation]:
+    """The operations of a batch, checked one by one. O(length).
+
+    Raises:
+        PeerError: they are none, or there are none.
+    """
+    try:
+        structures = _decoder.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+        raise PeerError(f"operations that cannot be read: {problem}") from problem
+    if not structures:
+        raise PeerError("a batch without operations")
+    return [_operation(structure) for structure in structures]
+
+
+def _operation(structure: msgspec.Struct) -> AnyOperation:
+    """The operation that a structure says. O(length of a map's pairs).
+
+    Raises:
+        PeerError: it has the right types and still is no operation.
+    """
+    cls = _CLASSES[type(structure)]
+    content: Any = msgspec.structs.astuple(structure)
+    if cls is MapAssign or cls is ScoreAssign:
+        pairs = content[1]
+        if len(pairs) % 2 or any([type(field) is not bytes for field in pairs[::2]]):
+            raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")
+    elif cls is Inside:
+        content = (*content[:2], _operation(content[2]))
+    return cast("AnyOperation", cls(*content))
