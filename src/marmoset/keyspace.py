@@ -58,6 +58,8 @@ class Keyspace:
 
     __slots__ = (
         "_flushed",
+        "_last_key",
+        "_last_shard",
         "deadlines",
         "garbage",
         "now_ms",
@@ -70,6 +72,8 @@ class Keyspace:
 
     def __init__(self, split_above: int) -> None:
         self.split_above = split_above
+        self._last_key = b""
+        self._last_shard = shard_of(b"")
         self.watchers: dict[bytes, list[Watch]] = {}
         self.garbage = Garbage()
         """Shards that FLUSHALL or `clear` replaced and large values that were reset."""
@@ -98,11 +102,18 @@ class Keyspace:
 
     def get(self, key: bytes) -> Value | None:
         """The plain value of a key, or None. O(1). Never change it: that is what operations are for."""
-        shard = shard_of(key)
+        shard = self._shard(key)
         value = self.shards[shard].values.get(key)
         if value is not None and self.deadlines.count and self._has_passed(shard, key):
             return None
         return value
+
+    def _shard(self, key: bytes) -> int:
+        """As `shard_of`: a command looks and then writes, with one key."""
+        if key is not self._last_key:
+            self._last_key = key
+            self._last_shard = shard_of(key)
+        return self._last_shard
 
     def __contains__(self, key: bytes) -> bool:
         return self.get(key) is not None
@@ -225,7 +236,7 @@ class Keyspace:
             return
         assert isinstance(operation, KeyOperation)  # those on the roster do not come here
         key = operation.key
-        shard = shard_of(key)
+        shard = self._shard(key)
         if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
             return
         if self.watchers:

@@ -31,7 +31,7 @@ from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
 from marmoset.resp.raw import Raw
-from marmoset.resp.replies import NULL_ARRAY, QUEUED, Deferred, ErrorReply, Reply, encode, error
+from marmoset.resp.replies import INTEGERS, NULL_ARRAY, QUEUED, Deferred, ErrorReply, Reply, encode, error
 
 _SERVING: Final = "serving"
 
@@ -173,7 +173,8 @@ class Session:
             if kind is Raw:
                 out.append(cast("Raw", reply))
             elif kind is int:
-                out.append(b":%d\r\n" % cast("int", reply))
+                number = cast("int", reply)
+                out.append(INTEGERS[number] if 0 <= number < len(INTEGERS) else b":%d\r\n" % number)
             elif kind is bytes:
                 bulk = cast("bytes", reply)
                 out.append(b"$%d\r\n%b\r\n" % (len(bulk), bulk))

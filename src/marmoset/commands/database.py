@@ -7,7 +7,7 @@ seen together or not at all, everywhere.
 
 import json
 from random import Random
-from typing import Final, final
+from typing import Final, cast, final
 
 from marmoset.codec.operations import (
     AnyOperation,
@@ -188,11 +188,11 @@ class Database:
         """Insert values before a visible index of a list; its new length. O(log n + values)."""
         sequence = self.list_at(key)
         if sequence is None:
-            self.submit(SequenceInsert(key, None, None, [*values]))
+            self.submit(SequenceInsert(key, None, None, cast("list[Scalar]", values)))
             return len(values)
         length = len(sequence) + len(values)
         left, right = sequence.neighbours(index)
-        self.submit(SequenceInsert(key, left, right, [*values]))
+        self.submit(SequenceInsert(key, left, right, cast("list[Scalar]", values)))
         return length
 
     def cut(self, name: str, key: bytes, sequence: Sequence, start: int, stop: int) -> None:

@@ -1,6 +1,6 @@
 """Commands on hashes (floor 8): maps whose fields are registers with a counter."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from marmoset.codec.operations import MapAssign, MapIncrement, MapRemove, Scalar
 from marmoset.commands.database import text
@@ -30,13 +30,14 @@ MANY_MAX = 1_000_000
 def _assign(session: "Session", name: str, args: list[bytes]) -> int:
     if len(args) % 2:
         raise CommandError(wrong_arity(name))
-    key, pairs = args[1], args[2:]
+    key = args[1]
+    pairs = cast("list[Scalar]", args[2:])
     value = session.database.map_at(key)
     if len(pairs) == 2:
-        new = int(value is None or pairs[0] not in value)
+        new = int(value is None or args[2] not in value)
     else:
-        new = sum(1 for each in dict.fromkeys(pairs[::2]) if value is None or each not in value)
-    session.database.submit(MapAssign(key, [*pairs]))
+        new = sum(1 for each in dict.fromkeys(args[2::2]) if value is None or each not in value)
+    session.database.submit(MapAssign(key, pairs))
     return new
 
 

@@ -12,12 +12,22 @@ INT_MAX: Final = (1 << 63) - 1
 _integer: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 
+_SMALL: Final = 1 << 61
+
+
+def is_int64(number: int) -> bool:
+    """Whether a number fits in 64 bits. O(1)."""
+    if -_SMALL < number < _SMALL:  # compiled code keeps these as machine integers
+        return True
+    return INT_MIN <= number <= INT_MAX
+
+
 def integer_or_none(text: bytes) -> int | None:
     """The 64-bit integer that `text` is, written in the one way Redis takes. O(1)."""
     if _integer.fullmatch(text) is None:
         return None
     number = int(text)
-    return number if INT_MIN <= number <= INT_MAX else None
+    return number if is_int64(number) else None
 
 
 def integer(text: bytes, fault: str = NOT_AN_INTEGER) -> int:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from marmoset.codec.operations import Assign, Expire, Increment, Reset
 from marmoset.commands.database import text
 from marmoset.commands.expiry import UNITS, deadline_of
-from marmoset.commands.parsing import INT_MAX, INT_MIN, decimal, integer, integer_or_none
+from marmoset.commands.parsing import INT_MAX, INT_MIN, decimal, integer, integer_or_none, is_int64
 from marmoset.commands.table import ALL_KEYS, KEY_VALUES, ONE_KEY, command, table
 from marmoset.crdts.register import DIGITS_MAX, add, number_text
 from marmoset.resp.errors import (
@@ -170,11 +170,11 @@ def _increment(session: "Session", key: bytes, amount: int) -> Reply:
         number = 0
     else:
         found = integer_or_none(value) if type(value) is bytes else value
-        if found is None or not isinstance(found, int) or not INT_MIN <= found <= INT_MAX:
+        if found is None or not isinstance(found, int) or not is_int64(found):
             raise CommandError(NOT_AN_INTEGER)
         number = found
     number += amount
-    if not INT_MIN <= number <= INT_MAX:
+    if not is_int64(number):
         raise CommandError(OVERFLOW)
     database.submit(Increment(key, amount))
     return number

@@ -136,7 +136,10 @@ def assign_plain(value: Fields, pairs: list[Scalar]) -> None:
     for at in range(0, len(pairs), 2):
         field = pairs[at]
         assert isinstance(field, bytes)
-        value[field] = pairs[at + 1]
+        if isinstance(value, dict):
+            value[field] = pairs[at + 1]
+        else:
+            value[field] = pairs[at + 1]
 
 
 def increment_plain(value: Fields, field: bytes, amount: int | Decimal) -> None:

@@ -29,7 +29,7 @@ concurrent elements by their floors, so neither do two replicas that push and po
 from marmoset.clocks import Context
 from marmoset.codec.operations import Scalar
 from marmoset.crdts.sequence_order import find_place
-from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, Chunk, Run
+from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, Chunk, Run, size_before
 from marmoset.crdts.sequence_state import export_state, import_state
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import Range, SequenceWindow
@@ -174,7 +174,7 @@ def assign(
         window.assignments[element] = mine
     chunk = run.chunk
     sequence.changing(chunk)
-    chunk.values[sum(chunk.shown[: chunk.runs.index(run)]) + element[1] - run.seq] = value
+    chunk.values[size_before(chunk.shown, chunk.runs.index(run)) + element[1] - run.seq] = value
 
 
 def reset(sequence: Sequence, window: SequenceWindow | None, dot: Dot, context: Context) -> None:

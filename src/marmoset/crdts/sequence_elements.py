@@ -4,7 +4,6 @@ Where something is inserted and what may be dropped is decided in `sequence`; he
 depends on it (runs, sizes, buckets, counts) kept right. Costs as in `sequence_tree`.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterable
 
 from marmoset.codec.operations import Scalar
@@ -22,8 +21,10 @@ from marmoset.crdts.sequence_runs import (
     Block,
     Chunk,
     Run,
+    runs_up_to,
+    size_before,
 )
-from marmoset.crdts.sequence_tree import SequenceTree, seq_of
+from marmoset.crdts.sequence_tree import SequenceTree
 from marmoset.errors import InternalError
 from marmoset.ids import Dot, ReplicaId
 
@@ -47,7 +48,7 @@ class SequenceElements(SequenceTree):
             bucket = self.buckets.get((replica, number))
             if bucket is None:
                 continue
-            i = bisect_right(bucket, seq, key=seq_of)
+            i = runs_up_to(bucket, seq)
             if i and seq < bucket[i - 1].seq + bucket[i - 1].count:
                 return bucket[i - 1]
             if i < len(bucket):
@@ -112,7 +113,7 @@ class SequenceElements(SequenceTree):
             return
         self.changing(chunk)
         self._resize(chunk, count)
-        at = sum(chunk.shown[:k])
+        at = size_before(chunk.shown, k)
         if count == 1:
             chunk.values.insert(at, values[0])
         else:
@@ -203,7 +204,7 @@ class SequenceElements(SequenceTree):
         count = stop - seq
         if state > FRESH:
             if run.state <= FRESH:
-                at = sum(shown[:k]) + seq - run.seq
+                at = size_before(shown, k) + seq - run.seq
                 if count == 1:
                     del chunk.values[at]
                 else:
@@ -280,7 +281,7 @@ class SequenceElements(SequenceTree):
         self.changing(chunk)
         k = chunk.runs.index(run)
         count = stop - seq
-        at = sum(chunk.shown[:k]) + seq - run.seq
+        at = size_before(chunk.shown, k) + seq - run.seq
         if count == 1:
             del chunk.values[at]
         else:

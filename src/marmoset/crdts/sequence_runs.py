@@ -180,3 +180,38 @@ class Block:
                     if seq < floor.get(replica, seq + 1):
                         floor[replica] = seq
         return floor
+
+
+# Loops, not `itertools.accumulate`, `bisect` and `sum`: they end early, and compiled they call nobody.
+
+
+def part_at(sizes: list[int], offset: int) -> tuple[int, int]:
+    """Of parts side by side, the one that has the element at an offset, and how far in. O(parts up to there).
+
+    >>> part_at([2, 0, 3], 2)
+    (2, 0)
+    """
+    k = 0
+    for size in sizes:
+        if offset < size:
+            break
+        offset -= size
+        k += 1
+    return k, offset
+
+
+def size_before(sizes: list[int], k: int) -> int:
+    """How many elements are in front of part `k`. O(k)."""
+    return sum(sizes[:k]) if k else 0
+
+
+def runs_up_to(bucket: list[Run], seq: int) -> int:
+    """How many of the runs of a bucket begin at `seq` or before. O(log runs)."""
+    low, high = 0, len(bucket)
+    while low < high:
+        middle = (low + high) // 2
+        if bucket[middle].seq <= seq:
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -4,14 +4,12 @@ Reads never look at a window. What changes a sequence is in `sequence`; how it i
 `sequence_elements`.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import final
 
 from marmoset.codec.operations import Scalar
 from marmoset.crdts.sequence_elements import SequenceElements
-from marmoset.crdts.sequence_runs import FRESH, Chunk
+from marmoset.crdts.sequence_runs import FRESH, Chunk, part_at, size_before
 from marmoset.ids import Dot
 
 
@@ -74,7 +72,7 @@ class Sequence(SequenceElements):
             IndexError: there is no such element.
         """
         chunk, offset = self._locate(self._index(index))
-        k, inner = _run_at(chunk, offset)
+        k, inner = part_at(chunk.shown, offset)
         run = chunk.runs[k]
         return run.replica, run.seq + inner
 
@@ -90,7 +88,7 @@ class Sequence(SequenceElements):
         if index == 0:
             return None, (self.id_at(0) if length else None)
         chunk, offset = self._locate(index - 1)
-        k, inner = _run_at(chunk, offset)
+        k, inner = part_at(chunk.shown, offset)
         run = chunk.runs[k]
         replica, seq = run.replica, run.seq + inner
         if inner + 1 < run.count:
@@ -120,7 +118,7 @@ class Sequence(SequenceElements):
             return found
         missing = stop - start
         chunk, offset = self._locate(start)
-        k, inner = _run_at(chunk, offset)
+        k, inner = part_at(chunk.shown, offset)
         last: tuple[int, int, int] | None = None
         while True:
             shown = chunk.shown[k] - inner
@@ -150,14 +148,14 @@ class Sequence(SequenceElements):
         if run is None or run.state > FRESH:
             return None
         chunk = run.chunk
-        offset = sum(chunk.shown[: chunk.runs.index(run)]) + dot[1] - run.seq
+        offset = size_before(chunk.shown, chunk.runs.index(run)) + dot[1] - run.seq
         if chunk is self._cursor and self._cursor_start >= 0:
             return self._cursor_start + offset
         self._flush()
         block = chunk.block
         assert block is not None
-        offset += sum(block.sizes[: block.chunks.index(chunk)])
-        return offset + sum(self.sizes[: self.blocks.index(block)])
+        offset += size_before(block.sizes, block.chunks.index(chunk))
+        return offset + size_before(self.sizes, self.blocks.index(block))
 
     def _index(self, index: int) -> int:
         if index < 0:
@@ -165,10 +163,3 @@ class Sequence(SequenceElements):
         if not 0 <= index < self._length:
             raise IndexError("sequence index out of range")
         return index
-
-
-def _run_at(chunk: Chunk, offset: int) -> tuple[int, int]:
-    """The run that has the visible element at an offset of a chunk, and the place of the element in it."""
-    sums = list(accumulate(chunk.shown))
-    k = bisect_right(sums, offset)
-    return k, offset - (sums[k - 1] if k else 0)

@@ -12,11 +12,9 @@ Runs, chunks and blocks point at each other. What is dropped is taken apart, and
 was emptied needs no cyclic garbage collection.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate, pairwise
-from operator import attrgetter
-from typing import Final, Protocol
+from itertools import pairwise
+from typing import Protocol
 
 from marmoset.crdts.sequence_runs import (
     BUCKET_BITS,
@@ -27,10 +25,11 @@ from marmoset.crdts.sequence_runs import (
     Block,
     Chunk,
     Run,
+    part_at,
+    runs_up_to,
+    size_before,
 )
 from marmoset.ids import ReplicaId
-
-seq_of: Final = attrgetter("seq")
 
 
 class Reader(Protocol):
@@ -90,7 +89,7 @@ class SequenceTree:
             return None
         run = bucket[0]
         if len(bucket) > 1:
-            i = bisect_right(bucket, seq, key=seq_of)
+            i = runs_up_to(bucket, seq)
             if not i:
                 return None
             run = bucket[i - 1]
@@ -105,15 +104,9 @@ class SequenceTree:
         rest = index
         block = self.blocks[0]
         if len(self.sizes) > 1:
-            sums = list(accumulate(self.sizes))
-            i = bisect_right(sums, rest)
+            i, rest = part_at(self.sizes, rest)
             block = self.blocks[i]
-            if i:
-                rest -= sums[i - 1]
-        sums = list(accumulate(block.sizes))
-        i = bisect_right(sums, rest)
-        if i:
-            rest -= sums[i - 1]
+        i, rest = part_at(block.sizes, rest)
         chunk = block.chunks[i]
         self._cursor = chunk
         self._cursor_start = index - rest
@@ -149,7 +142,7 @@ class SequenceTree:
         elif bucket[-1].seq < run.seq:
             bucket.append(run)
         else:
-            bucket.insert(bisect_right(bucket, run.seq, key=seq_of), run)
+            bucket.insert(runs_up_to(bucket, run.seq), run)
 
     def _unregister(self, run: Run) -> None:
         key = (run.replica, run.seq >> BUCKET_BITS)
@@ -157,7 +150,7 @@ class SequenceTree:
         if len(bucket) == 1:
             del self.buckets[key]
         else:
-            del bucket[bisect_right(bucket, run.seq, key=seq_of) - 1]
+            del bucket[runs_up_to(bucket, run.seq) - 1]
 
     def split_run(self, run: Run, k: int, offset: int) -> Run:
         """Cut run `k` of its chunk in two: the second part. The caller settles the chunk. O(RUNS_MAX + names)."""
@@ -218,7 +211,7 @@ class SequenceTree:
         while len(chunk.runs) > RUNS_MAX or len(chunk.values) > VALUES_MAX:
             k = len(chunk.runs) // 2
             if len(chunk.values) > VALUES_MAX:
-                k = min(max(1, bisect_right(list(accumulate(chunk.shown)), VALUES_MAX // 2)), len(chunk.runs) - 1)
+                k = min(max(1, part_at(chunk.shown, VALUES_MAX // 2)[0]), len(chunk.runs) - 1)
             self.settle(self._cut(chunk, k))
 
     def _cut(self, chunk: Chunk, k: int) -> Chunk:
@@ -226,7 +219,7 @@ class SequenceTree:
         self.changing(chunk)
         self._flush()
         new = Chunk()
-        at = sum(chunk.shown[:k])
+        at = size_before(chunk.shown, k)
         new.runs, new.shown, new.values = chunk.runs[k:], chunk.shown[k:], chunk.values[at:]
         del chunk.runs[k:], chunk.shown[k:], chunk.values[at:]
         for run in new.runs:

@@ -180,8 +180,12 @@ def _effect_set(
 ) -> None:
     if type(operation) is SetAdd:
         if window is None:
-            for element in operation.elements:
-                value.add(element)
+            if isinstance(value, set):
+                for element in operation.elements:
+                    value.add(element)
+            else:
+                for element in operation.elements:
+                    value.add(element)
         else:
             assert isinstance(window, SetWindow)
             window.add(value, operation.elements, dot, context)

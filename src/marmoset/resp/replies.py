@@ -91,6 +91,8 @@ QUEUED: Final = Raw(b"+QUEUED\r\n")
 PONG: Final = Raw(b"+PONG\r\n")
 ZERO: Final = Raw(b":0\r\n")
 ONE: Final = Raw(b":1\r\n")
+INTEGERS: Final = [b":%d\r\n" % number for number in range(1024)]
+"""Small numbers as they are written."""
 EMPTY_ARRAY: Final = Raw(b"*0\r\n")
 NULL_ARRAY: Final = NullArray()
 
