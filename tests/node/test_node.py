@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from marmoset.codec.messages import Batch, CaughtUp, Direct, Refuse, Report, Resumed
+from marmoset.codec.messages import Batch, CaughtUp, Direct, KnownRow, Refuse, Report, Resumed
 from marmoset.codec.operations import (
     Assign,
     Bury,
@@ -413,6 +413,22 @@ def test_to_be_presumed_dead_while_leaving_ends_the_process_too() -> None:
     alone.hear(b, Refuse("presumed dead", "", 1))
     alone.run(500)
     assert alone.exit is not None and alone.exit.code == 1 and alone.node.state == "left"
+
+
+def test_a_leaver_tells_nobody_that_it_was_presumed_dead_by_a_burial_that_came_behind_its_leave() -> None:
+    """Whoever it told would wipe its data, though the others may count it, and have buried who says that it is dead."""
+    alone = Alone()
+    b, c, d = alone.let_in(50), alone.let_in(60, "n3"), alone.let_in(70, "n4")
+    alone.node.leave()
+    alone.take()
+    seen = alone.node.replica.seen
+    vector = [(60, seen[60]), (70, seen[70] + 1)]  # 50 was buried and is forgotten, and so is who leaves
+    alone.hear(d, Report(KnownRow(70, 100, 0, vector), [KnownRow(60, 100, 0, vector)]))
+    alone.hear(b, alone.batch(50, [Bury(60)], raised=[]))  # it has not heard of the leave
+    assert [m.code for m in alone.said[c] if isinstance(m, Refuse)] == ["not yet"] and d not in alone.closed
+    assert alone.refusal(alone.hello(60, "n3")) == Refuse("not yet", "its burial has not yet taken effect", 0, 0)
+    assert "burial: takes no effect here any more, as this node is leaving" in alone.node.why(b"n3")
+    assert alone.node.state == "leaving"
 
 
 def test_asking_twice_to_leave_changes_nothing() -> None:

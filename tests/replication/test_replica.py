@@ -393,6 +393,30 @@ def test_burials_take_effect_together() -> None:
     assert sorted(a.roster.graves) == [3, 4] and a.is_at_rest and b.is_at_rest
 
 
+def test_no_burial_takes_effect_at_a_leaver_by_rows_of_those_who_have_forgotten_somebody_without_it() -> None:
+    """Churn 210366: a and b bury each other; d hears only that b is buried, and the leaver only that a is."""
+    a, b, leaver = trio()
+    d, e = join(a, 4), join(a, 5)
+    rest(a, b, leaver, d, e)
+    a.submit_roster([Bury(5)])
+    for source, target in ((a, b), (a, leaver), (a, d), (b, leaver), (d, leaver)):
+        meet(source, target)
+    assert leaver.presumed_dead(5)
+    leaver.submit_roster([Leave()])
+    catch_up(leaver, a)
+    b.submit_roster([Bury(1)])
+    a.submit_roster([Bury(2)])
+    rest(a, d)
+    assert sorted(d.seen) == [1, 4], "they go on without the leaver, and without b"
+    report, _ = d.report(3, 0)
+    leaver.count_report(report)
+    catch_up(b, leaver)
+    assert leaver.roster.buried.keys() == {1, 5} and leaver.is_known_to(4, leaver.roster.buried[1]), "or so it seems"
+    assert not leaver.presumed_dead(1) and 1 in leaver.counted(), "d has never heard that a is buried"
+    assert leaver.presumed_dead(5), "what had taken effect before stays so"
+    leaver._check()
+
+
 def test_beginning_again_leaves_nothing_of_before() -> None:
     a, b, _ = trio()
     write(a, b"v")

@@ -152,6 +152,8 @@ class Explaining:
             return [*lines, "burial: without effect, it had left by itself"]
         if replica in roster.dead:
             return [*lines, "burial: in effect; forgotten as soon as everything of it is stable"]
+        if here.is_leaving:
+            return [*lines, "burial: takes no effect here any more, as this node is leaving"]
         waiting = {r: d for r, d in roster.buried.items() if r not in roster.dead and r not in roster.left}
         for other in roster.present():
             missing = [r for r, d in waiting.items() if not here.is_known_to(other, d)]

@@ -417,7 +417,10 @@ class Replica:
 
     def _knowledge_grew(self) -> None:
         """Somebody is known to have more: burials may take effect, batches may be stable."""
-        self.roster.take_effect(self.stability.known)
+        # Not those that a leaver has in its table: it counts reports of more than it has, so a row may lack an entry
+        # because of a burial that is not here, and would be read as having everything that the buried one logged.
+        if not self.is_leaving:
+            self.roster.take_effect(self.stability.known)
         self.stability_changed = True
 
     def report(self, peer: ReplicaId, since: int) -> tuple[Report, int]:
@@ -542,14 +545,8 @@ class Replica:
             counted = self.counted()
             for replica, dot in sorted({**roster.left, **roster.buried}.items()):
                 stable = dot[0] not in frontier or dot[1] <= frontier[dot[0]]
-                whole = frontier.get(replica, -1) == self.seen.get(replica, -2)
-                if (
-                    stable
-                    and whole
-                    and replica not in counted
-                    and replica not in self.log.queues
-                    and replica != self.me
-                ):
+                whole = frontier.get(replica, -1) == self.seen.get(replica, -2) and replica not in self.log.queues
+                if stable and whole and replica not in counted and replica != self.me:
                     self._forget(replica)
         if len(roster.members) == 1 and self.me in roster.members and not self.log.entries and not self._open:
             self.keyspace.tracking = False

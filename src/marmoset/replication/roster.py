@@ -8,6 +8,9 @@ known to have every burial in the table. What has taken effect stays so, whoever
 then had those burials, and who joins has them with its snapshot. Who left by itself is no longer waited for, and its
 burial, logged by somebody who did not know that it left, does nothing.
 
+A node that has logged its own leave lets no further burial take effect: the others do not wait for it any more, so what
+it knows of them is not behind everything that they had. What had taken effect before stays so.
+
 A replica that is gone for good, and of whom everything is stable, is forgotten (4.7); a buried one leaves a gravestone
 with its final seq.
 """
