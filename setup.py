@@ -35,6 +35,8 @@ COMPILED_MODULES: Final = (
     "resp/*.py",
     "commands/*.py",
     "session.py",
+    "runtime/core.py",
+    "server.py",
 )
 """The hot floors, 1 to 8 without the structures of `codec`, under src/marmoset."""
 

@@ -75,7 +75,10 @@ class RedisServer:
     async def start(self, listener: socket.socket) -> None:
         """Accept clients on a socket that listens already."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: ClientConnection(self), sock=listener, backlog=BACKLOG)
+        self._server = await loop.create_server(self._connection, sock=listener, backlog=BACKLOG)
+
+    def _connection(self) -> asyncio.Protocol:
+        return cast("asyncio.Protocol", ClientConnection(self))
 
     def close(self) -> None:
         """Take no more clients and close all connections, each after what was already answered."""
@@ -91,8 +94,8 @@ class RedisServer:
 
 
 @final
-class ClientConnection(asyncio.Protocol):
-    """One client's connection."""
+class ClientConnection:
+    """One client's connection: a protocol in the sense of asyncio, which compiled code cannot inherit from."""
 
     __slots__ = (
         "_at",
@@ -156,6 +159,10 @@ class ClientConnection(asyncio.Protocol):
             self._at = 0
             if not self._pumping and not self._paused:
                 self._pump()
+
+    def eof_received(self) -> bool:
+        """The client sends no more: the connection closes behind what is written."""
+        return False
 
     def pause_writing(self) -> None:
         """More than the high-water mark waits to be written."""
