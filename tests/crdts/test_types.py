@@ -52,7 +52,7 @@ def test_every_kind_has_a_value_and_a_window_of_its_own(kind: int) -> None:
     if value is not None:
         assert types.kind_of(value) == kind
     window = types.new_window(kind, value)
-    assert types.KIND_BY_WINDOW[type(window)] == kind
+    assert types.kind_of_window(window) == kind
     assert window.entries == 0
 
 

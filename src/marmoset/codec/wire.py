@@ -105,6 +105,7 @@ STRUCTURES: Final = _structures()
 """What the bytes of each operation are checked against, and become for a moment, before they are an operation."""
 
 _CLASSES: Final[dict[type, type[Operation]]] = {structure: cls for cls, structure in STRUCTURES.items()}
+_astuple: Final = msgspec.structs.astuple
 _TAGS: Final[dict[type, int]] = {cls: tag for cls, (tag, _) in SHAPES.items()}
 
 
@@ -168,11 +169,12 @@ def _operation(structure: msgspec.Struct) -> AnyOperation:
         PeerError: it has the right types and still is no operation.
     """
     cls = _CLASSES[type(structure)]
-    content: Any = msgspec.structs.astuple(structure)
+    content: Any = _astuple(structure)
     if cls is MapAssign or cls is ScoreAssign:
-        pairs = content[1]
-        if len(pairs) % 2 or any([type(field) is not bytes for field in pairs[::2]]):
-            raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")
+        pairs: list[Scalar] = content[1]
+        for at in range(0, len(pairs), 2):
+            if at + 1 == len(pairs) or not isinstance(pairs[at], bytes):
+                raise PeerError("an assignment to a map or sorted set needs pairs of a name and a value")
     elif cls is Inside:
         content = (*content[:2], _operation(content[2]))
     return cast("AnyOperation", cls(*content))

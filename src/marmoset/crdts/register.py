@@ -91,30 +91,57 @@ def plain_number(number: int | Decimal) -> Scalar:
     return number_text(number)
 
 
+_NO_ASSIGNMENTS: Final[dict[Dot, tuple[int, Scalar]]] = {}
+_NO_INCREMENTS: Final[dict[Dot, int | Decimal]] = {}
+"""Of windows that have none; never changed."""
+
+
 @final
 class RegisterWindow:
-    """The unstable operations of one register, and the two halves of its value."""
+    """The unstable operations of one register, and the two halves of its value.
 
-    __slots__ = ("assignments", "base", "counted", "increments", "total")
+    One assignment, by far the most frequent, is held in three numbers, its value being the base, as long as `_replica`
+    is not 0. Several, or one that is not shown, are in a dict.
+    """
+
+    __slots__ = ("_replica", "_seq", "_several", "_stamp", "base", "counted", "increments", "total")
 
     def __init__(self, base: Scalar | None) -> None:
         self.base = base
         self.total: int | Decimal = 0
         self.counted = False
-        self.assignments: dict[Dot, tuple[int, Scalar]] = {}
-        self.increments: dict[Dot, int | Decimal] = {}
+        self.increments = _NO_INCREMENTS
+        """Dot to amount, those that are not stable."""
+        self._replica = 0
+        self._seq = 0
+        self._stamp = 0
+        self._several = _NO_ASSIGNMENTS
 
     def copy(self) -> "RegisterWindow":
         """One that goes on by itself. O(entries)."""
         other = RegisterWindow(self.base)
         other.total, other.counted = self.total, self.counted
-        other.assignments, other.increments = self.assignments.copy(), self.increments.copy()
+        other._replica, other._seq, other._stamp = self._replica, self._seq, self._stamp
+        other._several, other.increments = self._several.copy(), self.increments.copy()
         return other
 
     @property
+    def assignments(self) -> dict[Dot, tuple[int, Scalar]]:
+        """Dot to stamp and value, those that are not stable. O(1)."""
+        if not self._replica:
+            return self._several
+        assert self.base is not None
+        return {(self._replica, self._seq): (self._stamp, self.base)}
+
+    @assignments.setter
+    def assignments(self, assignments: dict[Dot, tuple[int, Scalar]]) -> None:
+        self._replica = 0
+        self._several = assignments
+
+    @property
     def entries(self) -> int:
-        """How many operations are not yet stable."""
-        return len(self.assignments) + len(self.increments)
+        """How many operations are not yet stable. O(1)."""
+        return (1 if self._replica else len(self._several)) + len(self.increments)
 
     def value(self) -> Scalar | None:
         """What is visible. O(digits)."""
@@ -125,8 +152,11 @@ class RegisterWindow:
 
     def reset(self, context: Context) -> None:
         """Keep only what `context` has not observed; everything stable was observed. O(entries)."""
-        if self.assignments:
-            self.assignments = {dot: entry for dot, entry in self.assignments.items() if not context.covers(dot)}
+        if self._replica:
+            if context.covers((self._replica, self._seq)):
+                self._replica = 0
+        elif self._several:
+            self._several = {dot: entry for dot, entry in self._several.items() if not context.covers(dot)}
         if self.increments:
             self.increments = {dot: amount for dot, amount in self.increments.items() if not context.covers(dot)}
         self._settle()
@@ -134,40 +164,58 @@ class RegisterWindow:
     def assign(self, dot: Dot, stamp: int, context: Context, value: Scalar) -> None:
         """Effect of an assignment. O(entries)."""
         self.reset(context)
-        self.assignments[dot] = (stamp, value)
-        self._settle()
+        if self._replica or self._several:
+            self.assignments = {**self.assignments, dot: (stamp, value)}
+            self._settle()
+        else:
+            self._replica, self._seq = dot
+            self._stamp = stamp
+            self.base = value
 
     def increment(self, dot: Dot, amount: int | Decimal) -> None:
         """Effect of an increment. O(digits)."""
-        self.increments[dot] = amount
+        if self.increments:
+            self.increments[dot] = amount
+        else:
+            self.increments = {dot: amount}
         self.total = add(self.total, amount)
         self.counted = True
 
     def fold_assign(self, dot: Dot) -> None:
         """Forget an assignment that is stable; the value stays. O(1)."""
-        self.assignments.pop(dot, None)
+        if self._replica:
+            if self._replica == dot[0] and self._seq == dot[1]:
+                self._replica = 0
+        elif self._several:
+            self._several.pop(dot, None)
 
     def fold_increment(self, dot: Dot) -> None:
         """Forget an increment that is stable; the value stays. O(1)."""
-        self.increments.pop(dot, None)
+        if self.increments:
+            self.increments.pop(dot, None)
 
     def _settle(self) -> None:
         """Take both halves from the entries alone."""
-        if len(self.assignments) == 1:
-            self.base = next(iter(self.assignments.values()))[1]
-        elif self.assignments:
-            self.base = max((stamp, dot, value) for dot, (stamp, value) in self.assignments.items())[2]
-        else:
+        if not self._replica:
             self.base = None
+            if len(self._several) == 1:
+                for dot, (stamp, value) in self._several.items():
+                    self._replica, self._seq = dot
+                    self._stamp, self.base = stamp, value
+                self._several = _NO_ASSIGNMENTS
+            elif self._several:
+                self.base = max((stamp, dot, value) for dot, (stamp, value) in self._several.items())[2]
         total: int | Decimal = 0
         for amount in self.increments.values():
             total = add(total, amount)
         self.total = total
-        self.counted = bool(self.increments)
+        self.counted = len(self.increments) > 0
 
     def _check(self) -> None:
         assert self.counted or not self.increments
         assert self.entries, "a window without entries is kept"
+        assert not self._replica or (self.base is not None and not self._several)
+        assert not _NO_ASSIGNMENTS and not _NO_INCREMENTS, "what all windows share was changed"
 
 
 def incremented(value: Scalar | None, amount: int | Decimal) -> Scalar:

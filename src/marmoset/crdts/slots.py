@@ -15,9 +15,9 @@ from typing import Protocol, final
 from marmoset.clocks import Context
 from marmoset.codec.operations import (
     KIND_REGISTER,
+    NO_KIND,
     AnyOperation,
     Assign,
-    Flush,
     Increment,
     Inside,
     MapAssign,
@@ -32,7 +32,7 @@ from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.sequence import SequenceWindow
 from marmoset.crdts.split import SplitMap
-from marmoset.crdts.types import KIND_BY_WINDOW, Value, Window, kind_of, remembers
+from marmoset.crdts.types import Value, Window, kind_of, kind_of_window, remembers
 from marmoset.ids import Dot
 
 
@@ -152,7 +152,7 @@ class Slots:
         self._hide(name)
         if window is not None and entries:  # removed elements only
             del self.windows[name]
-            self.beside.setdefault(name, {})[KIND_BY_WINDOW[type(window)]] = Holding(value, window)
+            self.beside.setdefault(name, {})[kind_of_window(window)] = Holding(value, window)
 
     def _show(self, name: bytes, old: Value | None, value: Value) -> None:
         if not isinstance(value, bytes):
@@ -367,7 +367,7 @@ class Slots:
         for name, window in self.windows.items():
             assert name in self.values, "a window beside nothing"
             assert window.entries, "a window without entries is kept"
-            assert KIND_BY_WINDOW[type(window)] == kind_of(self.values[name])
+            assert kind_of_window(window) == kind_of(self.values[name])
             entries += window.entries
         for name, held in self.beside.items():
             assert held, "nothing is kept beside a name"
@@ -400,11 +400,11 @@ def _pairs(operation: MapAssign) -> Iterator[tuple[bytes, Scalar]]:
 
 
 def _fold_window(value: Value | None, window: Window, operation: AnyOperation, dot: Dot) -> None:
-    kind = KIND_BY_WINDOW[type(window)]
-    if isinstance(operation, (Reset, Flush)) or (isinstance(operation, Assign) and kind != KIND_REGISTER):
-        types.fold_reset(value, window, dot)
-    elif operation.kind == kind:
+    kind, done = kind_of_window(window), operation.kind
+    if done == kind:
         types.fold(value, window, operation, dot)
+    elif done == NO_KIND or isinstance(operation, Assign):  # which resets every other kind
+        types.fold_reset(value, window, dot)
 
 
 def removals(window: Window | None) -> Iterator[Dot]:

@@ -47,15 +47,6 @@ Window = RegisterWindow | SetWindow | MapWindow | NestedWindow | SequenceWindow
 FieldOperation = MapAssign | MapIncrement | MapRemove | ScoreAssign | ScoreIncrement | ScoreRemove
 FIELD_OPERATIONS: Final = frozenset(get_args(FieldOperation))
 
-KIND_BY_WINDOW: Final[dict[type, int]] = {
-    RegisterWindow: KIND_REGISTER,
-    SetWindow: KIND_SET,
-    MapWindow: KIND_MAP,
-    NestedWindow: KIND_MAP,
-    SortedSetWindow: KIND_SORTED_SET,
-    SequenceWindow: KIND_SEQUENCE,
-}
-
 KIND_NAMES: Final[dict[int, str]] = {
     KIND_MAP: "hash",
     KIND_SET: "set",
@@ -79,6 +70,17 @@ def kind_of(value: Value) -> int:
     if isinstance(value, SortedSet):
         return KIND_SORTED_SET
     return KIND_SEQUENCE if isinstance(value, Sequence) else KIND_MAP
+
+
+def kind_of_window(window: Window) -> int:
+    """The kind of the value that a window stands beside. O(1)."""
+    if isinstance(window, RegisterWindow):
+        return KIND_REGISTER
+    if isinstance(window, SetWindow):
+        return KIND_SET
+    if isinstance(window, SortedSetWindow):
+        return KIND_SORTED_SET
+    return KIND_SEQUENCE if isinstance(window, SequenceWindow) else KIND_MAP
 
 
 def remembers(value: Value | None) -> bool:
