@@ -5,6 +5,7 @@ import pytest
 from marmoset.codec.messages import Gossip
 from marmoset.codec.operations import Bury, Join
 from marmoset.errors import UsageError
+from marmoset.ids import id_text
 from marmoset.node.burying import FRESH_MS_MIN
 from marmoset.node.states import SERVING
 from marmoset.sim.network import Conditions
@@ -228,7 +229,7 @@ def test_nobody_is_buried_on_our_own_word_alone() -> None:
     trial.pass_by(1, [(60, 3999)])
     assert not trial.buried, "not for long enough"
     trial.pass_by(2, [(60, 4000)])
-    assert [fields["witnesses"] for fields in trial.buried] == [["n2"]]
+    assert [(fields["witnesses"], fields["witness_ids"]) for fields in trial.buried] == [(["n2"], [id_text(50)])]
     assert trial.alone.node.replica.roster.buried.keys() == {60}
     assert trial.alone.node.status()["burials_automatic"] == 1
 

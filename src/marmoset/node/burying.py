@@ -254,7 +254,7 @@ class Burying:
                 id=id_text(replica),
                 early=node.budget.is_outgrown,
                 unreachable_ms=self.unreachable_ms(replica),
-                witnesses=self.names(self.witnesses(replica)),
+                **self.told(self.witnesses(replica)),
             )
             node.explaining.note(replica, f"buried on the word of {', '.join(self.names(self.witnesses(replica)))}")
             node.counters["burials_automatic"] += 1
@@ -265,6 +265,11 @@ class Burying:
         """What members are called, for people. O(replicas)."""
         members = self._node.replica.roster.members
         return [members[replica].name for replica in replicas]
+
+    def told(self, witnesses: list[ReplicaId]) -> dict[str, list[str]]:
+        """How a notice of a burial tells on whose word it is: names for people, and ids, since several members may have
+        one name: somebody who comes back to who never heard of its predecessor is let in beside it. O(replicas)."""
+        return {"witnesses": self.names(witnesses), "witness_ids": [id_text(replica) for replica in witnesses]}
 
     def burials(self, replicas: list[ReplicaId]) -> list[RosterOperation]:
         """The operations that bury members, and with each its unborn newcomers. O(members)."""
@@ -308,7 +313,7 @@ class Burying:
                     f"({', '.join(self.names(self.answering())) or 'nobody'}). FORCE buries anyway: if the other side "
                     "does the same, the group is split in two until an operator decides"
                 )
-        witnesses = self.names(self.answering())
+        told = self.told(self.answering())
         node.replica.submit_roster(self.burials(chosen))
         for replica in chosen:
-            node.notify("warning", "buried a member", name=name, id=id_text(replica), force=force, witnesses=witnesses)
+            node.notify("warning", "buried a member", name=name, id=id_text(replica), force=force, **told)

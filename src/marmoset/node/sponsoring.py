@@ -194,7 +194,7 @@ class Sponsoring:
                 "buried the predecessor of a newcomer",
                 name=hello.name,
                 id=id_text(replica),
-                witnesses=node.burying.names(node.burying.answering()),
+                **node.burying.told(node.burying.answering()),
             )
         node.replica.submit_roster(
             [*node.burying.burials(predecessors), Join(hello.replica, hello.name, hello.address)]

@@ -1,13 +1,14 @@
 """Burials as they should be (beside the floors): each is judged by what the simulator knows (DESIGN.md 4.3).
 
-Whoever buries, and those that answer it, are more than half of those who count, and none of them crashed long ago.
+Whoever buries, and those that answer it, are more than half of those who count, and none of them ended long ago.
 Whoever buries by itself, and everybody on whose word it does, was awake for as long as the buried has to be unreachable
-before. All of this is read from hosts and rosters, nothing from what the nodes measured.
+before. All of this is read from hosts and rosters, nothing from what the nodes measured. Witnesses are known by their
+ids: while the old ones are not buried, several members may have the name of one host.
 """
 
 from typing import Final
 
-from marmoset.ids import parse_id
+from marmoset.ids import ReplicaId, parse_id
 from marmoset.node import Notify
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.history import Breach
@@ -23,22 +24,22 @@ def check_burial(cluster: Cluster, host: Host, notice: Notify) -> None:
     """Raise where a burial was not justified. O(members)."""
     assert host.node is not None
     roster = host.node.replica.roster
-    names = [host.name, *_names(notice)]
+    witnesses = {host.node.replica.me, *_witnesses(notice)}
     electorate = [r for r, member in roster.members.items() if member.born and r not in roster.left]
-    votes = [r for r in electorate if roster.members[r].name in names and r not in roster.buried]
+    votes = [r for r in electorate if r in witnesses and r not in roster.buried]
     buried = notice.fields["name"]
-    crashed_us = {r: us for each in cluster.hosts for r, us in each.crashed_us.items()}
+    ended_us = {r: us for each in cluster.hosts for r, us in each.ended_us.items()}
     member = roster.members.get(parse_id(str(notice.fields["id"])) or 0)
     if notice.fields.get("force") or member is None or not member.born:
         return
     if cluster.knobs.quorum != "one" and 2 * len(votes) <= len(electorate):
         raise Breach(f"{host.name} buries {buried} on the word of {len(votes)} of {len(electorate)} (4.3)")
     for replica in votes:
-        if crashed_us.get(replica, cluster.world.now_us) < cluster.world.now_us - FRESH_MS * US_PER_MS:
+        if ended_us.get(replica, cluster.world.now_us) < cluster.world.now_us - FRESH_MS * US_PER_MS:
             raise Breach(f"{host.name} buries {buried} on the word of {roster.members[replica].name}, long dead (4.3)")
     if notice.event != AUTOMATIC:
         return
-    for other in [each for each in cluster.hosts if each.name in names]:
+    for other in [each for each in cluster.hosts if _ran_last(each) in witnesses]:
         fresh_ms = 0 if other is host else FRESH_MS
         limit_ms = cluster.knobs.presumed_dead_after_ms
         if notice.fields["early"]:
@@ -47,10 +48,15 @@ def check_burial(cluster: Cluster, host: Host, notice: Notify) -> None:
             raise Breach(f"{host.name} buries {buried} on the word of {other.name}, which was asleep (4.3)")
 
 
-def _names(notice: Notify) -> list[str]:
-    names = notice.fields["witnesses"]
-    assert isinstance(names, list)
-    return names
+def _witnesses(notice: Notify) -> list[ReplicaId | None]:
+    ids = notice.fields["witness_ids"]
+    assert isinstance(ids, list)
+    return [parse_id(each) for each in ids]
+
+
+def _ran_last(host: Host) -> ReplicaId:
+    """The replica that runs on a host, or that ended there last; 0 if there is none."""
+    return host.node.replica.me if host.node is not None else next(reversed(host.ended_us), 0)
 
 
 def _slept(host: Host, now_us: int, limit_ms: int, fresh_ms: int) -> bool:

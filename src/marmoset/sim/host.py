@@ -87,8 +87,8 @@ class Host:
         self.clients = Clients()
         self.run = 0
         """Grows with each start and crash, so that what belongs to an earlier run is ignored."""
-        self.crashed_us: dict[ReplicaId, int] = {}
-        """When the replicas that ran here crashed, those that did."""
+        self.ended_us: dict[ReplicaId, int] = {}
+        """When the nodes that ran here ended, by a crash or by themselves, under their last ids; in this order."""
         self.is_stopped = False
         self.nap: tuple[int, int] | None = None
         """From when to when it was last stopped for longer than `NAP_US_MIN`."""
@@ -132,9 +132,7 @@ class Host:
     def crash(self, silent: bool = False) -> None:
         """The process is gone; with `silent` the whole machine, so that nobody is told."""
         self.run += 1
-        if self.node is not None:
-            self.crashed_us[self.node.replica.me] = self.world.now_us
-        self.node = None
+        self._end()
         self.witness = None
         self.is_stopped = False
         self.is_silent = silent
@@ -144,6 +142,11 @@ class Host:
         for wire, side in self._detach_all():
             self.network.drop(wire, side, silent)
         self.network.kick()
+
+    def _end(self) -> None:
+        if self.node is not None:
+            self.ended_us[self.node.replica.me] = self.world.now_us
+        self.node = None
 
     def stop(self) -> None:
         """Handle nothing until `go_on`."""
@@ -369,7 +372,7 @@ class Host:
         if self.on_exit is not None:
             self.on_exit(self, effect)
         self.run += 1
-        self.node = None
+        self._end()
         self.witness = None
         self._waiting.clear()
         self._datagrams_waiting = 0
