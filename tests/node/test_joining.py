@@ -93,6 +93,15 @@ def test_a_restart_under_the_same_name_buries_the_predecessor_without_waiting() 
     group.check()
 
 
+def test_a_restart_under_the_same_name_has_the_patience_that_long_intervals_take() -> None:
+    group = Group(3, gossip_interval=3000)
+    group.hosts[2].crash()
+    group.run(20_000)
+    group.start_one("n3")
+    group.until(group.is_whole, within_ms=120_000)
+    assert not group.events("n3", "no progress while joining, beginning again")
+
+
 def test_a_restart_with_only_half_of_the_members_left_needs_an_operator() -> None:
     group = Group(2)
     group.hosts[1].crash()

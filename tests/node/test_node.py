@@ -19,6 +19,7 @@ from marmoset.codec.operations import (
 from marmoset.codec.wire import decode_operations
 from marmoset.crdts.sequence import Sequence
 from marmoset.errors import UsageError
+from marmoset.ids import id_text
 from marmoset.keyspace import SHARDS
 from marmoset.sim.network import Conditions
 from tests.node.group import WALL_MS, Alone, Group
@@ -320,6 +321,23 @@ def test_a_burial_needs_somebody_unreachable_and_a_majority() -> None:
     assert group[3].members()[2]["name"] == "n3"
 
 
+def test_of_two_members_of_one_name_the_one_that_is_gone_is_buried_and_force_asks_for_the_id() -> None:
+    group = Group(4)
+    gone, alive = group[3].replica.me, group[4].replica.me
+    for node in group.nodes():
+        node.replica.roster.members[alive].name = "n3"
+    with pytest.raises(UsageError, match=f"2 members are called 'n3'.*{id_text(alive)} \\(alive\\)"):
+        group[1].bury("n3", force=False)
+    group.cut(3)
+    group.run(8000)
+    with pytest.raises(UsageError, match=f"{id_text(gone)} \\(unreachable\\)"):
+        group[1].bury("n3", force=True)
+    group[1].bury("n3", force=False)
+    group.settle(1)
+    group.until(lambda: gone in group[1].replica.roster.graves)
+    assert alive in group[1].replica.roster.present()
+
+
 def test_a_burial_by_force_needs_neither_and_the_buried_is_told() -> None:
     group = Group(2)
     dead = group[2].replica.me
@@ -332,7 +350,6 @@ def test_a_burial_by_force_needs_neither_and_the_buried_is_told() -> None:
 
 def test_a_burial_by_id() -> None:
     group = Group(3)
-    from marmoset.ids import id_text
 
     group.hosts[2].crash()
     gone = next(row for row in group[1].members() if row["name"] == "n3")

@@ -281,6 +281,15 @@ class Burying:
 
     # -- by an operator
 
+    def _one_of(self, name: str, chosen: list[ReplicaId], *, force: bool) -> ReplicaId:
+        """Of several members of one name, as a restart may leave for a while, the one that is unreachable."""
+        states = {replica: self._node.membership.state(replica) for replica in chosen}
+        gone = [replica for replica, state in states.items() if state == UNREACHABLE]
+        if len(gone) == 1 and not force:
+            return gone[0]
+        each = ", ".join(f"{id_text(replica)} ({state})" for replica, state in states.items())
+        raise UsageError(f"{len(chosen)} members are called {name!r}; say which one by its id: {each}")
+
     def bury(self, name: str, force: bool) -> None:
         """Presume a member dead, by name or id.
 
@@ -299,6 +308,8 @@ class Burying:
             raise UsageError("a node cannot bury itself; use MARMOSET LEAVE")
         if node.state != SERVING:
             raise UsageError(f"this node is {node.state} and cannot bury anybody")
+        if len(chosen) > 1:
+            chosen = [self._one_of(name, chosen, force=force)]
         if not force:
             for replica in chosen:
                 state = node.membership.state(replica)

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from marmoset.node.node import Node
 
 CHECK_MS: Final = 500
+ADMISSION_INTERVALS: Final = 10
+"""A sponsor may ask everybody twice, for some intervals each, before it lets in who comes under a member's name; it has
+nothing to say to the newcomer meanwhile."""
 PROGRESS_MS: Final = 5000
 """How often the log says how far a snapshot has come."""
 UNSURE_TIMEOUTS: Final = 3
@@ -184,7 +187,8 @@ class Joining:
             return
         if node.state not in ("waiting", "joining"):
             return
-        if node.time.monotonic_ms() - self._heard_ms > node.config.join_timeout:
+        patience_ms = max(node.config.join_timeout, ADMISSION_INTERVALS * node.config.gossip_interval)
+        if node.time.monotonic_ms() - self._heard_ms > patience_ms:
             node.notify("warning", "no progress while joining, beginning again", sponsor=self._link.peer_name)
             node.close(self._link)
             return
