@@ -10,6 +10,7 @@ Nothing here knows members or time. Costs are those of the types; `keys`, `scan`
 
 from collections.abc import Callable, Iterator
 from random import Random
+from sys import getsizeof
 from typing import Final, final
 from zlib import crc32
 
@@ -25,6 +26,7 @@ from marmoset.codec.operations import (
 from marmoset.crdts import types
 from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.exports import DeadlineEntry, export_deadline
+from marmoset.crdts.footprint import footprint, window_footprint
 from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
@@ -208,6 +210,18 @@ class Keyspace:
     def window(self, key: bytes) -> Window | None:
         """The window of what a key shows; for explanations and tests. O(1)."""
         return self.shards[shard_of(key)].windows.get(key)
+
+    def footprint(self, key: bytes, samples: int) -> int | None:
+        """About how many bytes a key takes, its share of the tables and what is not stable included; None where it is
+        not there. O(samples + parts of its value)."""
+        value = self.get(key)
+        if value is None:
+            return None
+        slots = self.shards[shard_of(key)]
+        share = getsizeof(slots.values) // len(slots.values)
+        window = slots.windows.get(key)
+        unstable = 0 if window is None else window_footprint(window)
+        return share + getsizeof(key) + footprint(value, samples) + unstable
 
     # -- watching
 

@@ -9,6 +9,7 @@ from marmoset.commands import (
     hashes,
     keys,
     lists,
+    memory,
     server,
     sets,
     sortedsets,
@@ -21,6 +22,7 @@ from marmoset.commands.table import Command
 GROUPS: Final = (
     connection,
     server,
+    memory,
     keys,
     expiry,
     strings,
