@@ -1,7 +1,9 @@
 """Large sets and maps in parts: they are what a set and a dict are, and can be walked while they change."""
 
 from random import Random
+from sys import getsizeof
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +45,7 @@ def test_parts_stay_small_and_a_walk_meets_everything_that_is_there_throughout(r
     met: set[bytes] = set()
     at = added = 0
     while at < len(split.parts):
-        met |= split.parts[at]
+        met |= split.parts[at].keys()
         at += 1
         for _ in range(rng.choice([0, 100, 500]) if added < 10_000 else 0):
             split.add(b"new%d" % added)
@@ -62,3 +64,22 @@ def test_the_parts_are_the_same_in_every_process() -> None:
     split = SplitMap([(b"%d" % i, i) for i in range(2000)])
     again = SplitMap([(b"%d" % i, i) for i in reversed(range(2000))])
     assert [sorted(part) for part in split.parts] == [sorted(part) for part in again.parts]
+
+
+@pytest.mark.parametrize("kind", [SplitSet, SplitMap])
+def test_tables_are_no_larger_than_those_of_one_container(kind: type[SplitSet] | type[SplitMap]) -> None:
+    split = kind((), 10_000)
+    ours: list[float] = []
+    theirs: list[float] = []
+    plain: dict[bytes, int] = {}
+    for number in range(1, 60_001):
+        element = b"%d" % number
+        if isinstance(split, SplitSet):
+            split.add(element)
+        else:
+            split[element] = 0
+        plain[element] = 0
+        if number > 30_000 and number % 2000 == 0:  # over a doubling: tables grow in steps
+            ours.append(sum(map(getsizeof, split.parts)) / number)
+            theirs.append(getsizeof(plain) / number)
+    assert sum(ours) < 1.05 * sum(theirs)

@@ -64,7 +64,7 @@ from marmoset.ids import Dot
 BYTES_PER_ELEMENT: Final = 256
 """So many bytes of elements weigh as much as another element."""
 
-Saved = tuple[dict[bytes, bytes | int] | set[bytes], dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]]
+Saved = tuple[dict[bytes, bytes | int] | dict[bytes, None], dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]]
 """A part of a set or map, and its entries of the window, as they stood."""
 
 
@@ -120,7 +120,7 @@ class SplitReading:
                 self._saved[at] = part.copy(), self._windows(part)
 
     def _windows(
-        self, part: set[bytes] | dict[bytes, bytes | int]
+        self, part: dict[bytes, None] | dict[bytes, bytes | int]
     ) -> dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]:
         if self._kind == KIND_SET:
             adds = self._adds

@@ -8,6 +8,10 @@ more than a part. Parts only ever move entries upwards: a walk in the order of p
 throughout at least once. While somebody reads it part by part (`crdts.reading`), no part is split.
 
 The hash is CRC-32: unlike Python's own it is the same in every process.
+
+Parts of a set are dicts, too: a small set keeps a table four times its size and more, and both shrink only when they
+are made anew, as a part is when it is split. So a collection in parts takes no more than one Python container
+(measured from 100,000 to 200,000 entries: tables of 42 bytes an entry, a set's own 41, a dict's 46).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -38,16 +42,16 @@ class SplitSet:
         count = 1
         while count * self._part_entries < len(elements):
             count *= 2
-        self.parts: list[set[bytes]] = [set() for _ in range(count)]
+        self.parts: list[dict[bytes, None]] = [{} for _ in range(count)]
         self._level_mask = count - 1
         self._split = 0
         self.readings = 0
         parts, mask = self.parts, self._level_mask
         for element in elements:
-            parts[crc32(element) & mask].add(element)
+            parts[crc32(element) & mask][element] = None
         self._size = sum(map(len, parts))
 
-    def _part(self, element: bytes) -> set[bytes]:
+    def _part(self, element: bytes) -> dict[bytes, None]:
         return self.parts[_part_of(element, self._level_mask, self._split)]
 
     @property
@@ -63,7 +67,7 @@ class SplitSet:
         """Put an element in. O(1), at times O(part)."""
         part = self._part(element)
         before = len(part)
-        part.add(element)
+        part[element] = None
         if len(part) != before:
             self._size += 1
             if self._size > self._part_entries * len(self.parts) and not self.readings:
@@ -73,15 +77,14 @@ class SplitSet:
         """Take an element out if it is there. O(1)."""
         part = self._part(element)
         before = len(part)
-        part.discard(element)
+        part.pop(element, None)
         self._size -= before - len(part)
 
     def _grow(self) -> None:
         old = self.parts[self._split]
         bit = self._level_mask + 1
-        moved = {element for element in old if crc32(element) & bit}
-        old -= moved
-        self.parts.append(moved)
+        self.parts[self._split] = {element: None for element in old if not crc32(element) & bit}
+        self.parts.append({element: None for element in old if crc32(element) & bit})
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1
@@ -162,10 +165,8 @@ class SplitMap:
     def _grow(self) -> None:
         old = self.parts[self._split]
         bit = self._level_mask + 1
-        moved = {field: value for field, value in old.items() if crc32(field) & bit}
-        for field in moved:
-            del old[field]
-        self.parts.append(moved)
+        self.parts[self._split] = {field: value for field, value in old.items() if not crc32(field) & bit}
+        self.parts.append({field: value for field, value in old.items() if crc32(field) & bit})
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1
