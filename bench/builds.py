@@ -17,13 +17,10 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from random import Random
 from typing import Final
 
-from rich.console import Console
-from rich.table import Table
-
+from bench import results
 from marmoset import build
 from marmoset.config import Config
 from marmoset.node import Node
@@ -44,7 +41,6 @@ COMMANDS: Final = {
 }
 """Each request is made of words, with as many random numbers as it has places for one."""
 SIM_SEEDS: Final = range(5, 9)
-RESULTS: Final = Path(__file__).parent / "results"
 
 
 class Time:
@@ -109,7 +105,7 @@ def in_process(kind: str, what: str, options: argparse.Namespace) -> dict[str, f
 
 def main() -> int:
     """Measure both builds in turns and print; 2 where the compiled one is not there."""
-    parser = argparse.ArgumentParser(prog="python -m bench.builds", description="compiled beside interpreted")
+    parser = results.parser("bench-builds", "compiled beside interpreted")
     parser.add_argument("--count", type=int, default=50_000, help="requests of each command")
     parser.add_argument("--pipeline", type=int, default=16, help="requests in a chunk")
     parser.add_argument("--rounds", type=int, default=3)
@@ -132,16 +128,13 @@ def main() -> int:
                 for name, value in in_process(kind, what, options).items():
                     seen.setdefault(name, {}).setdefault(kind, []).append(value)
     medians = {name: {kind: statistics.median(runs) for kind, runs in kinds.items()} for name, kinds in seen.items()}
-    table = Table(title=f"µs a command at -P {options.pipeline}, s for the simulator; median of {options.rounds}")
-    for column in ("", build.INTERPRETED, build.COMPILED, "times as fast"):
-        table.add_column(column, justify="right" if column else "left")
+    title = f"µs a command at -P {options.pipeline}, s for the simulator; median of {options.rounds}"
+    table = results.table(title, ("",), (build.INTERPRETED, build.COMPILED, "times as fast"))
     for name, kinds in medians.items():
         slow, fast = kinds[build.INTERPRETED], kinds[build.COMPILED]
         table.add_row(name, f"{slow:.2f}", f"{fast:.2f}", f"{slow / fast:.2f}")
-    Console().print(table)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"builds_{options.pipeline}.json"
-    path.write_text(json.dumps({"options": vars(options), "medians": medians}, indent=2) + "\n", encoding="utf-8")
+    results.console().print(table)
+    results.write(f"builds_{options.pipeline}", options, medians)
     return 0
 
 

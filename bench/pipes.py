@@ -31,6 +31,10 @@ class Pipe:
         plain = [part.decode() if isinstance(part, bytes) else part for part in flat]
         return dict(zip(plain[::2], plain[1::2], strict=True))
 
+    def close(self) -> None:
+        """Close the connection; more than once does no harm."""
+        self._socket.close()
+
     def _reply(self) -> Any:
         while (reply := self._reader.gets()) is False:
             data = self._socket.recv(READ_BYTES)

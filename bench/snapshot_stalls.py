@@ -22,24 +22,17 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import random
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from bench import database_digest
+from bench import database_digest, results
 from bench.pipes import Pipe
-from marmoset.version import VERSION
+from bench.processes import exit_on_sigterm, fields_in, free_port, module, port_of, resident_bytes
 
-RESULTS = Path(__file__).parent / "results"
 BATCH = 500
 JOIN_LIMIT_S = 600.0
 BIG_SET, BIG_HASH, BIG_LIST, BIG_ZSET = b"big:set", b"big:hash", b"big:list", b"big:zset"
@@ -65,13 +58,14 @@ class Outcome:
 def main() -> int:
     """Measure and print; 0 if both databases were equal."""
     options = arguments()
+    exit_on_sigterm()
     outcome = Outcome()
     with contextlib.ExitStack() as stack:
-        sponsor = stack.enter_context(child("bench.probed_node", "--name", "sponsor", "--log-level", "warning"))
+        sponsor = stack.enter_context(module("bench.probed_node", "--name", "sponsor", "--log-level", "warning"))
         ready = fields_of(sponsor)
         if not options.shared_cores:
             part_cores(sponsor.pid)
-        idle = stack.enter_context(child("bench.probed_node", "idle"))
+        idle = stack.enter_context(module("bench.probed_node", "idle"))
         client = Pipe(port_of(ready["clients"]))
         began = time.monotonic()
         fill(client, options.keys, options.elements)
@@ -80,12 +74,12 @@ def main() -> int:
         outcome.sponsor_mb["filled"] = resident_mb(sponsor.pid)
         measure(sponsor, idle, ready, client, options, outcome)
     show(outcome, options)
-    write(outcome, options)
+    results.write("snapshot_stalls", options, asdict(outcome))
     return 0 if outcome.equal else 1
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench-snapshot ARGS=", description="stalls of a sponsor's event loop")
+    parser = results.parser("bench-snapshot", "stalls of a sponsor's event loop")
     parser.add_argument("--keys", type=int, default=2_000_000)
     parser.add_argument("--elements", type=int, default=1_000_000, help="of each of the large collections")
     parser.add_argument("--rate", type=int, default=3000, help="writes a second")
@@ -110,7 +104,7 @@ def measure(
             tell(process, f"phase {name}")
 
     words = ["bench.snapshot_writer", str(port), str(options.rate), str(options.keys), str(options.elements)]
-    with child(*words) as writer:
+    with module(*words) as writer:
         time.sleep(2)
         phase("control")
         time.sleep(options.control_s)
@@ -118,7 +112,7 @@ def measure(
         other_port = free_port()
         join = ["marmoset", "serve", "--name", "newcomer", "--port", f"{other_port}", "--gossip-port", "0"]
         began = time.monotonic()
-        with child(*join, "--join", ready["nodes"]) as newcomer:
+        with module(*join, "--join", ready["nodes"]) as newcomer:
             fields = await_served(newcomer, other_port, client, outcome, began)
             outcome.transfer_s = time.monotonic() - began
             outcome.sponsor_mb["joined"] = resident_mb(sponsor.pid)
@@ -221,22 +215,6 @@ def part_cores(pid: int) -> None:
         os.sched_setaffinity(0, others)
 
 
-@contextlib.contextmanager
-def child(*words: str) -> Iterator["subprocess.Popen[str]"]:
-    """A Python module as a process that does not outlive the measurement."""
-    command = [sys.executable, "-m", *words]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 def tell(process: "subprocess.Popen[str]", line: str) -> None:
     """One line on a child's standard input."""
     assert process.stdin is not None
@@ -249,18 +227,6 @@ def fields_of(process: "subprocess.Popen[str]") -> dict[str, str]:
     return fields_in(process.stdout.readline())
 
 
-def fields_in(line: str) -> dict[str, str]:
-    """The fields of the line with which a node says that it is ready."""
-    return dict(word.split("=", 1) for word in line.split() if "=" in word)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def ask(port: int) -> bytes | None:
     """What a node answers to a read; None where nobody listens yet."""
     try:
@@ -271,17 +237,9 @@ def ask(port: int) -> bytes | None:
         return None
 
 
-def port_of(address: str) -> int:
-    return int(address.rpartition(":")[2])
-
-
 def resident_mb(pid: int) -> int:
     """Memory of a process, in MiB."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) // 1024
-    return 0
+    return resident_bytes(pid) >> 20
 
 
 # Results
@@ -289,10 +247,9 @@ def resident_mb(pid: int) -> int:
 
 def show(outcome: Outcome, options: argparse.Namespace) -> None:
     """The tables."""
-    console = Console()
-    table = Table(title=f"event loop, {options.keys:,} keys, {options.rate:,} writes a second; milliseconds")
-    for column in ("process", "phase", "what", "samples", "p50", "p99", "p99.9", "max"):
-        table.add_column(column, justify="left" if column in ("process", "phase", "what") else "right")
+    console = results.console()
+    title = f"event loop, {options.keys:,} keys, {options.rate:,} writes a second; milliseconds"
+    table = results.table(title, ("process", "phase", "what"), ("samples", "p50", "p99", "p99.9", "max"))
     for process, phases in outcome.stalls.items():
         for name, found in phases.items():
             what, _, phase = name.partition(" ")
@@ -310,21 +267,6 @@ def show(outcome: Outcome, options: argparse.Namespace) -> None:
         f"writer: {outcome.writes}; progress seen {outcome.progress_seen} times; "
         f"refused while joining: {outcome.refused_while_joining}; equal: {outcome.equal}"
     )
-
-
-def write(outcome: Outcome, options: argparse.Namespace) -> None:
-    """The same as JSON, with what it was measured on."""
-    RESULTS.mkdir(exist_ok=True)
-    about = {
-        "marmoset": VERSION,
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "cores": os.cpu_count(),
-        "options": vars(options),
-    }
-    path = RESULTS / "snapshot_stalls.json"
-    path.write_text(json.dumps({"about": about, "measured": asdict(outcome)}, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {path}")
 
 
 if __name__ == "__main__":
