@@ -3,7 +3,8 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compiled compiled check format bench bench-builds bench-merge bench-snapshot bench-traces clean sim sim-membership sim-mutants fuzz
+.PHONY: help demo test test-compiled compiled check format clean sim sim-membership sim-mutants fuzz
+.PHONY: bench bench-builds bench-embedded bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-start bench-traces
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -19,7 +20,7 @@ ARGS ?=
 PIP_INSTALL := python -m pip install --quiet --quiet --disable-pip-version-check
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-17s %s\n' "$$name" "$$text"; done
 
 demo: $(READY) ## three real nodes on this machine: writes, a pause, a crash, and the same data everywhere
 	$(BIN)/marmoset demo --nodes 3
@@ -44,8 +45,29 @@ format: $(READY) ## rewrite the sources in the one format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## redis-benchmark against one node, beside a real Redis in the same run where there is one
-	$(BIN)/python -m bench.redis_benchmark $(ARGS)
+# The compiled build is what is measured where `make compiled` has made it; else the interpreted one.
+BENCH_READY := $(if $(wildcard $(COMPILED_READY)),$(COMPILED_READY),$(READY))
+BENCH := $(if $(wildcard $(COMPILED_READY)),$(COMPILED),$(BIN))
+
+bench: $(BENCH_READY) ## redis-benchmark against one node, or one of --nodes 3, beside a real Redis where there is one
+	$(BENCH)/python -m bench.redis_benchmark $(ARGS)
+
+bench-replication: $(BENCH_READY) ## processor time of a write with and without two peers, and how long it is on its way
+	$(BENCH)/python -m bench.replication $(ARGS)
+
+bench-latency: $(BENCH_READY) ## GET and SET at given rates, latency from when a request was due, beside a real Redis
+	$(BENCH)/python -m bench.latency $(ARGS)
+
+# What `marmoset` is compared with is installed for the comparison alone, here and in `bench-traces`.
+bench-embedded: $(BENCH_READY) ## a node inside a program: operations a second beside redis-py, plain Python, pycrdt, loro
+	$(BENCH)/$(PIP_INSTALL) -c constraints.txt pycrdt loro
+	$(BENCH)/python -m bench.embedded $(ARGS)
+
+bench-memory: $(BENCH_READY) ## bytes for each element at rest, beside Python's containers and a real Redis
+	$(BENCH)/python -m bench.memory $(ARGS)
+
+bench-start: $(BENCH_READY) ## how long an import, an opening and a start of a node take
+	$(BENCH)/python -m bench.start $(ARGS)
 
 bench-builds: $(COMPILED_READY) ## the compiled build beside the interpreted one: commands in process, and the simulator
 	$(COMPILED)/python -m bench.builds $(ARGS)
@@ -56,7 +78,6 @@ bench-snapshot: $(READY) ## stalls of a node of 2,000,000 keys while another joi
 bench-merge: $(READY) ## two replicas of a list of a million elements edit it at 100,000 places each, and merge
 	$(BIN)/python -m bench.concurrent_edits $(ARGS)
 
-# What `marmoset` is compared with is installed for the comparison alone.
 bench-traces: $(READY) ## real editing histories: make bench-traces DATA=FOLDER, beside pycrdt and loro
 	@test -n "$(DATA)" || { echo "Say where the .json.gz files of the histories are: make bench-traces DATA=FOLDER" >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -1,9 +1,9 @@
-"""Operations a second of a node inside a Python program, beside what else such a program could use; `make bench-embedded`.
+"""Operations a second of a node inside a Python program, beside what else it could use; `make bench-embedded`.
 
 Method: one statement in a loop, as a program would write it (`key in s`), over keys that were made before, shuffled;
 from one thread, and from `--threads` threads that begin together, each with its share. Writes count until the node has
 forgotten all but the plain values, so what its background thread does for them is in. What is read is there; what is
-added is new. Every subject does every operation that it has in the same round, in changing order; medians of the rounds.
+added is new. Every subject does every operation that it has in each round, in changing order; medians of the rounds.
 
 - *marmoset*: `marmoset.open()`, values as `str`, in this process, a group of one (see `bench.replication` for peers);
 - *redis-py*: the same over loopback to `marmoset serve`, a process of its own, request by request;
@@ -45,7 +45,8 @@ REDIS_PY_TIMES: Final = 50
 TARGETS: Final = {"in": READS_MIN, "map read": READS_MIN, "add": WRITES_MIN, "increment": WRITES_MIN}
 OPERATIONS: Final = ("in", "map read", "add", "map assign", "increment", "append", "list read")
 STAYING: Final = 10_000
-"""How many elements there are of what is read."""
+"""How many elements there are of what is read; of a list `LISTED`, since pycrdt takes seconds to make a long one."""
+LISTED: Final = 1000
 SLOWER: Final = 20
 """How many times fewer operations are asked of who needs a round trip for each."""
 
@@ -181,7 +182,7 @@ def in_process(staying: list[str]) -> Iterator[Subject]:
     with marmoset.open(name="embedded", log_level="error") as db:
         db.set("set").update(staying)
         db.map("map").update({each: "value" for each in staying})
-        db.sequence("list").extend(staying)
+        db.sequence("list").extend(staying[:LISTED])
         statements = {
             "in": "key in s",
             "map read": "m[key]",
@@ -191,8 +192,8 @@ def in_process(staying: list[str]) -> Iterator[Subject]:
             "append": "q.append(key)",
             "list read": "l[777]",
         }
-        names = {"s": db.set("set"), "t": db.set("new set"), "m": db.map("map"), "n": db.map("new map")}
-        names |= {"c": db.counter("hits"), "q": db.sequence("new list"), "l": db.sequence("list")}  # type: ignore[dict-item]
+        names: dict[str, Any] = {"s": db.set("set"), "t": db.set("new set"), "m": db.map("map"), "n": db.map("new map")}
+        names |= {"c": db.counter("hits"), "q": db.sequence("new list"), "l": db.sequence("list")}
 
         def begin() -> None:
             db.delete("new set", "new map", "new list", "hits")
@@ -212,13 +213,14 @@ def rest(db: "Database[str]") -> None:
 def over_loopback(staying: list[str]) -> Iterator[Subject | None]:
     """A node of another process, through redis-py."""
     if find_spec("redis") is None:
-        yield left_out("redis-py", "redis")
+        left_out("redis-py", "redis")
+        yield None
         return
     redis: Any = import_module("redis")
     with node() as server, contextlib.closing(redis.Redis(port=server.port, decode_responses=True)) as client:
         client.sadd("set", *staying)
         client.hset("map", mapping=dict.fromkeys(staying, "value"))
-        client.rpush("list", *staying)
+        client.rpush("list", *staying[:LISTED])
         statements = {
             "in": "r.sismember('set', key)",
             "map read": "r.hget('map', key)",
@@ -239,7 +241,7 @@ def over_loopback(staying: list[str]) -> Iterator[Subject | None]:
 def plain(staying: list[str]) -> Iterator[Subject]:
     """What Python has."""
     names: dict[str, Any] = {"s": set(staying), "t": set(), "m": dict.fromkeys(staying, "value")}
-    names |= {"n": {}, "c": {"hits": 0}, "q": [], "l": list(staying)}
+    names |= {"n": {}, "c": {"hits": 0}, "q": [], "l": staying[:LISTED]}
     statements = {
         "in": "key in s",
         "map read": "m[key]",
@@ -261,17 +263,15 @@ def plain(staying: list[str]) -> Iterator[Subject]:
 def pycrdt(staying: list[str]) -> Iterator[Subject | None]:
     """A document of pycrdt."""
     if find_spec("pycrdt") is None:
-        yield left_out("pycrdt", "pycrdt")
+        left_out("pycrdt", "pycrdt")
+        yield None
         return
     package: Any = import_module("pycrdt")
     document = package.Doc()
-    names = {"m": package.Map(), "n": package.Map(), "q": package.Array(), "l": package.Array()}
+    names = {"m": package.Map(dict.fromkeys(staying, "value")), "n": package.Map()}
+    names |= {"q": package.Array(), "l": package.Array(staying[:LISTED])}
     for name, each in names.items():
         document[name] = each
-    with document.transaction():
-        for each in staying:
-            names["m"][each] = "value"
-        names["l"].extend(staying)
     statements = {
         "map read": "m[key]",
         "map assign": "n[key] = 'value'",
@@ -290,7 +290,8 @@ def pycrdt(staying: list[str]) -> Iterator[Subject | None]:
 def loro(staying: list[str]) -> Iterator[Subject | None]:
     """A document of loro."""
     if find_spec("loro") is None:
-        yield left_out("loro", "loro")
+        left_out("loro", "loro")
+        yield None
         return
     package: Any = import_module("loro")
     document = package.LoroDoc()
@@ -298,6 +299,7 @@ def loro(staying: list[str]) -> Iterator[Subject | None]:
     names |= {"q": document.get_list("q"), "l": document.get_list("l")}
     for each in staying:
         names["m"].insert(each, "value")
+    for each in staying[:LISTED]:
         names["l"].push(each)
     document.commit()
     statements = {

@@ -9,6 +9,7 @@ the machine is what was measured.
 connections meanwhile; `play` runs both until all is done. Waiting is `select`, whose steps are microseconds.
 """
 
+import contextlib
 import gc
 import select
 import socket
@@ -97,10 +98,8 @@ class Requests:
 
     def push(self, at: int) -> None:
         """Send as much as the connection takes."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             del self._unsent[at][: self.sockets[at].send(self._unsent[at])]
-        except BlockingIOError:
-            pass
 
     def blocked(self) -> list[socket.socket]:
         """Connections that have taken less than there is."""

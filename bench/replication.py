@@ -1,11 +1,11 @@
 """What replication costs, and how long a write is on its way to the other nodes; `make bench-replication`.
 
 **Cost.** Processor seconds for each write: of one node alone, and of three of which one takes all writes from clients.
-The load is redis-benchmark's (`CLIENTS` of them, `KEYS` random keys), at each depth of pipelining. Processor time of a process
-is the clock that the system keeps of it, user and system, of all its threads (`bench.processes.cpu_s`); it is read when
-all are empty and at rest, and again when they are at rest after the writes, so sending, acknowledging, stability
-and folding count, and the gossip of the meantime. The node alone is measured in the same round, before or behind the
-three in turn. Medians of the rounds.
+The load is redis-benchmark's (`CLIENTS` of them, 100,000 random keys), at each depth of pipelining. Processor time
+of a process is the clock that the system keeps of it, user and system, all threads (`bench.processes.cpu_s`); it is
+read when all are empty and at rest, and again when they are at rest after the writes, so sending, acknowledging,
+stability and folding count, and the gossip of the meantime. The node alone is measured in the same round, before the
+three or behind them in turn. Medians of the rounds.
 
 - *sender*: the node that takes the writes, with two peers, beside the node alone. Target: at most `SENDER_MAX`.
 - *receiver*: the mean of the two that get them, beside what executing the same write costs the node alone; it parses
@@ -299,26 +299,24 @@ def relays(count: int, to: Sequence[int] = ()) -> Iterator[list[int]]:
 
 
 def way_targets(rows: list[dict[str, Any]]) -> Iterator[Target]:
-    """Those of the rate that the targets are for, and at any rate the relay's."""
-    by_case = {(row["rate"], row["what"]): row for row in rows}
-    for rate, what in by_case:
-        if what == "marmoset":
-            ours, relay = by_case[rate, what], by_case[rate, "relay"]
-            if rate == QUIET_RATE:
-                yield Target(f"readable on both others, ms, p50 at {rate:,} a second", ours["p50"], P50_MAX_MS)
-                limit = max(P99_MAX_MS, RELAYS_MAX * relay["p99"])
-                yield Target(f"the same, p99; or {RELAYS_MAX:g} times the relay's", ours["p99"], limit)
+    """Those of the rate that the targets are for."""
+    quiet = {row["what"]: row for row in rows if row["rate"] == QUIET_RATE}
+    if quiet:
+        ours, relay = quiet["marmoset"], quiet["relay"]
+        yield Target(f"readable on both others, ms, p50 at {QUIET_RATE:,} a second", ours["p50"], P50_MAX_MS)
+        limit = max(P99_MAX_MS, RELAYS_MAX * relay["p99"])
+        yield Target(f"the same, p99; or {RELAYS_MAX:g} times the relay's", ours["p99"], limit)
 
 
 def show(idle: list[float], costs: list[dict[str, Any]], ways: list[dict[str, Any]]) -> None:
     """The tables."""
     console = results.console()
     if costs:
-        columns = ("-P", "one node", "sender", "ratio", "receiver", "ratio")
-        table = results.table("processor time for a write, µs", ("test",), columns)
+        title = "processor time for a write, µs"
+        table = results.table(title, ("test",), ("-P", "one node", "sender", "ratio", "receiver", "ratio"))
         for row in costs:
-            cells = [f"{row['single_us']:.2f}", f"{row['sender_us']:.2f}", f"{row['sender_ratio']:.2f}"]
-            cells += [f"{row['receiver_us']:.2f}", f"{row['receiver_ratio']:.2f}"]
+            names = ("single_us", "sender_us", "sender_ratio", "receiver_us", "receiver_ratio")
+            cells = [f"{row[name]:.2f}" for name in names]
             table.add_row(row["test"], str(row["pipeline"]), *cells)
         console.print(table)
         console.print(f"idle, not subtracted: one node {idle[0]:.1f} ms a second, one of three {idle[1]:.1f}")

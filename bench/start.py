@@ -1,4 +1,4 @@
-"""How long a start takes: `import marmoset`, `marmoset.open`, and `marmoset serve` until it is ready; `make bench-start`.
+"""How long `import marmoset`, `marmoset.open`, and `marmoset serve` until it is ready take; `make bench-start`.
 
 Every start is a process of its own, one after the other; medians of `--count`, after one that is not counted and brings
 the files into the cache of the system and the bytecode into `__pycache__`.

@@ -1,0 +1,122 @@
+"""Every measurement runs to its end at a tiny size, prints its tables and writes its JSON. No figure is looked at."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 120
+
+
+def run(name: str, results: Path, *words: str) -> tuple[Any, str]:
+    """What a measurement has written, and all that it has said."""
+    command = [sys.executable, "-m", f"bench.{name}", "--results", str(results), *words]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    written = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    about = written["about"]
+    assert about["marmoset"] and about["build"] and about["python"] and about["machine"] and about["cores"]
+    assert about["options"]["results"] == str(results)
+    return written["measured"], ended.stdout + ended.stderr
+
+
+@pytest.mark.redis_tools
+def test_redis_benchmark_measures_every_test_beside_redis(tmp_path: Path) -> None:
+    measured, said = run("redis_benchmark", tmp_path, "--requests", "50", "--rounds", "1", "--pipeline", "1", "16")
+    names = {"SET", "GET", "INCR", "SADD", "SISMEMBER", "HSET", "LPUSH", "LPOP", "LRANGE_100", "ZADD", "MSET"}
+    assert {(row["test"], row["pipeline"]) for row in measured} == {
+        (name, depth) for name in names for depth in (1, 16)
+    }
+    assert {row["server"] for row in measured} >= {"redis"} and len(measured) == 2 * 2 * len(names)
+    assert "SISMEMBER" in said and "ratio" in said
+
+
+@pytest.mark.redis_tools
+def test_redis_benchmark_measures_one_of_three(tmp_path: Path) -> None:
+    words = ("--requests", "50", "--rounds", "1", "--pipeline", "16", "--tests", "sadd", "--nodes", "3")
+    measured, said = run("redis_benchmark", tmp_path, *words)
+    assert {row["test"] for row in measured} == {"SADD"}
+    assert "one of 3 nodes" in said
+
+
+@pytest.mark.redis_tools
+def test_replication_measures_what_a_write_costs_and_how_long_it_takes(tmp_path: Path) -> None:
+    words = ("--requests", "200", "--rounds", "1", "--pipeline", "16", "--tests", "set,lpush")
+    measured, said = run("replication", tmp_path, *words, "--rates", "1000", "--seconds", "0.2")
+    assert {row["test"] for row in measured["cost"]} == {"SET", "LPUSH"}
+    for row in measured["cost"]:
+        assert row["single_us"] > 0 and row["sender_us"] > 0 and row["receiver_us"] > 0
+    way = {row["what"]: row for row in measured["way"]}
+    assert set(way) == {"marmoset", "relay", "answered"}
+    assert all(row["samples"] == 200 and row["unseen"] == 0 and row["p50"] > 0 for row in way.values())
+    assert "targets" in said
+
+
+@pytest.mark.redis_tools
+def test_latency_measures_both_commands_beside_redis(tmp_path: Path) -> None:
+    words = ("--rates", "500", "--seconds", "0.3", "--rounds", "1", "--keys", "100", "--connections", "3")
+    measured, _ = run("latency", tmp_path, *words)
+    assert {row["command"] for row in measured} == {"GET", "SET"} and len(measured) == 4
+    assert all(row["samples"] == 150 and row["unanswered"] == 0 and 0 < row["p50"] <= row["max"] for row in measured)
+
+
+def test_embedded_measures_the_python_face_beside_redis_py(tmp_path: Path) -> None:
+    measured, said = run("embedded", tmp_path, "--count", "400", "--rounds", "1", "--threads", "2")
+    rates = {(row["subject"], row["operation"], row["threads"]): row["rate"] for row in measured}
+    for subject in ("marmoset", "redis-py", "plain"):
+        for operation in ("in", "map read", "add", "map assign", "increment", "append", "list read"):
+            assert rates[subject, operation, 1] > 0 and rates[subject, operation, 2] > 0
+    for name in ("pycrdt", "loro"):
+        assert ((name, "map read", 1) in rates) != (f"{name.upper()} IS LEFT OUT" in said)
+
+
+@pytest.mark.redis_tools
+def test_memory_measures_every_shape(tmp_path: Path) -> None:
+    measured, said = run("memory", tmp_path, "--elements", "300")
+    shapes = {row["shape"]: row for row in measured}
+    assert set(shapes) == {"string keys", "set", "hash", "list, appended", "list, edited"}
+    for row in shapes.values():
+        assert row["elements"] == 300 and row["plain"] > 32 and row["received"] > 32 and row["redis"] is not None
+    assert "targets" in said
+
+
+def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
+    measured, _ = run("start", tmp_path, "--count", "1")
+    assert set(measured) == {"interpreter", "import", "import of the face", "open", "serve"}
+    assert all(row["p50"] > 0 for row in measured.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["builds", "embedded", "latency", "memory", "redis_benchmark", "replication", "snapshot_stalls", "start"]
+)
+def test_says_how_it_is_used(name: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0 and "--results" in ended.stdout, ended.stderr
+
+
+def test_what_is_started_does_not_outlive_who_is_told_to_end() -> None:
+    program = (
+        "import time; from bench.processes import exit_on_sigterm, node\n"
+        "exit_on_sigterm()\n"
+        "with node() as one: print(one.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        started = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait(30) != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, 0)
