@@ -1,17 +1,19 @@
 """How long a request takes at a given rate: GET and SET against a node, beside a real Redis; `make bench-latency`.
 
 Method: open loop (`bench.openloop`): requests are due at even intervals, whatever happened to those before, and latency
-counts from the moment at which a request was due to that at which its reply was read. One request in a chunk, in turn
-over `--connections` connections, over `--keys` keys that are all there; values of eight bytes. Servers are idle while
-another is measured; each round measures every server, in changing order, and percentiles are of the samples of
-all rounds together. `sent late` is the generator's own share: how late it sent, p99; it is part of every latency.
+counts from the moment at which a request was due to that at which its reply was read. Requests go in turn over
+`--connections` connections, without waiting for replies, over `--keys` keys that are all there; values of eight bytes.
+Servers are idle while another is measured; each round measures every server, in changing order, and percentiles are of
+the samples of all rounds together. `sent late` is the generator's own share: how late it sent, p99; it is part of
+every latency.
 
     make bench-latency                                                         about a minute
     make bench-latency ARGS="--rates 1000 10000 30000 --seconds 30 --rounds 5"  full size
 
-Caveats: loopback; the generator is one Python thread and takes most of a core from about 20,000 requests a second on.
-Requests that a server does not answer within ten seconds after the last was due count as answered then, and the table
-says how many they were: that rate is more than it can do. The last p99.9 needs some ten thousand samples to mean much.
+Caveats: loopback; the generator is one Python thread. Where it sends late it makes up for it at once, several requests
+in a chunk, which costs a server less; at high rates it takes a core. Requests that a server does not answer within ten
+seconds after the last was due count as answered then, and the table says how many they were: that rate is more than it
+can do. A p99.9 needs some ten thousand samples to mean much.
 """
 
 import argparse

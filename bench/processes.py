@@ -161,7 +161,7 @@ def cpu_s(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | 2)  # CPUCLOCK_SCHED of the process, as glibc makes it
     said = subprocess.run(["ps", "-o", "time=", "-p", str(pid)], capture_output=True, text=True, check=True)
     seconds = 0.0
-    for part in said.stdout.strip().replace("-", ":").split(":"):
+    for part in said.stdout.strip().split(":"):
         seconds = seconds * 60 + float(part)
     return seconds
 
