@@ -37,6 +37,7 @@ COMPILED_MODULES: Final = (
     "session.py",
     "runtime/core.py",
     "server.py",
+    "api/access.py",
 )
 """The hot floors, 1 to 8 without the structures of `codec`, under src/marmoset."""
 

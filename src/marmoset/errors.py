@@ -20,6 +20,14 @@ class UsageError(MarmosetError):
     """The caller asked for something that cannot be done; the message says what to do instead."""
 
 
+class WrongTypeError(UsageError):
+    """The key holds a value of another type; nothing was changed."""
+
+
+class NotServingError(MarmosetError):
+    """The node does not take this now: it has left, was presumed dead, or its clock is wrong; nothing was changed."""
+
+
 class PeerError(MarmosetError):
     """Another node sent something that no correct node sends; the link is closed and nothing of it is kept."""
 

@@ -29,12 +29,6 @@ class View(Generic[T]):
         with self._store.lock:
             return self._store.reset(self._key)
 
-    def _known(self, value: object) -> bytes | None:
-        """The bytes of something that may be asked for; None for what no value can be."""
-        if isinstance(value, (str, bytes, int)) and not isinstance(value, bool):
-            return self._store.encode(value)
-        return None
-
 
 def checked_amount(amount: int) -> int:
     """An amount that may be added to a counter: 64 bits, as a Redis client may add.

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-from marmoset.api.store import Store, T, WrongTypeError
+from marmoset.api.store import Store, T
 from marmoset.codec.operations import KIND_MAP, NESTING_MAX, AnyOperation, ChildOperation, Inside, MapRemove
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.split import SplitMap
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
-from marmoset.errors import UsageError
+from marmoset.errors import UsageError, WrongTypeError
 
 
 @final

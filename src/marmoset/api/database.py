@@ -21,8 +21,8 @@ from marmoset.api.maps import MapView
 from marmoset.api.registers import CounterView, RegisterView
 from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
-from marmoset.api.store import Given, NotServingError, Store, T, WrongTypeError
-from marmoset.errors import UsageError
+from marmoset.api.store import Given, Store, T
+from marmoset.errors import NotServingError, UsageError, WrongTypeError
 
 __all__ = ["Database", "NotServingError", "WrongTypeError", "aopen", "open"]
 

@@ -99,18 +99,22 @@ class MapView(View[T], MutableMapping[T, T]):
         return [(decode(field), self._shown(field, value)) for field, value in pairs]
 
     def __getitem__(self, key: Given) -> T:
-        self._store.check()
-        field = self._known(key)
-        with self._store.lock:
-            value = None if field is None else self._value().get(field)
+        store = self._store
+        store.check()
+        field = store.known(key)
+        with store.lock:
+            found = cast("PlainMap | NestedMap | None", store.value(self._key, KIND_MAP))
+            value = None if found is None or field is None else found.get(field)
         if value is None:
             raise KeyError(key)
+        if isinstance(value, bytes):
+            return store.decode(value)
         assert field is not None
         return self._shown(field, value)
 
     def __contains__(self, key: object) -> bool:
         self._store.check()
-        field = self._known(key)
+        field = self._store.known(key)
         with self._store.lock:
             return field is not None and field in self._value()
 
@@ -134,10 +138,15 @@ class MapView(View[T], MutableMapping[T, T]):
         return _Values(self)
 
     def __setitem__(self, key: Given, value: "Given | Collection") -> None:
-        if isinstance(value, (AbstractSet, Mapping, list, tuple)):
+        if not isinstance(value, (str, bytes, int)) and isinstance(value, (AbstractSet, Mapping, list, tuple)):
             self._assign_collection(key, value)
         else:
-            self._assign([(key, value)])
+            store = self._store
+            store.check()
+            field, encoded = store.encode(key), store.encode(value)
+            with store.lock:
+                store.value(self._key, KIND_MAP)
+                store.write(MapAssign(self._key, [field, encoded]), len(field) + len(encoded))
 
     def _assign_collection(self, key: Given, value: "Collection") -> None:
         """Replace what a field holds, in one batch."""
@@ -170,7 +179,7 @@ class MapView(View[T], MutableMapping[T, T]):
 
     def __delitem__(self, key: Given) -> None:
         self._store.check()
-        field = self._known(key)
+        field = self._store.known(key)
         with self._store.lock:
             if field is None or field not in self._value():
                 raise KeyError(key)

@@ -28,7 +28,7 @@ class CounterView(View[T]):
         whole = checked_amount(amount)
         self._store.check()
         with self._store.lock:
-            before = self.value
+            before = whole_number(cast("Scalar | None", self._store.value(self._key, KIND_REGISTER)), self)
             self._store.write(Increment(self._key, whole), 8)
             return before + whole
 

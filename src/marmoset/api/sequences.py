@@ -37,7 +37,7 @@ class SequenceView(View[T], MutableSequence[T]):
         return reversed(self._all())
 
     def __contains__(self, value: object) -> bool:
-        known = self._known(value)
+        known = self._store.known(value)
         return known is not None and self._store.decode(known) in self._all()
 
     def __eq__(self, other: object) -> bool:
@@ -49,7 +49,7 @@ class SequenceView(View[T], MutableSequence[T]):
 
     def index(self, value: object, start: int = 0, stop: int | None = None) -> int:
         """Where a value first is; raises `ValueError` if it is nowhere. O(n)."""
-        known = self._known(value)
+        known = self._store.known(value)
         values = self._all()
         if known is None:
             raise ValueError(f"{value!r} is not in the sequence")
@@ -57,7 +57,7 @@ class SequenceView(View[T], MutableSequence[T]):
 
     def count(self, value: object) -> int:
         """How often a value is there. O(n)."""
-        known = self._known(value)
+        known = self._store.known(value)
         return 0 if known is None else self._all().count(self._store.decode(known))
 
     @overload

@@ -24,10 +24,12 @@ class SetView(View[T], MutableSet[T]):
         return _NO_ELEMENTS if found is None else cast("PlainSet", found)
 
     def __contains__(self, value: object) -> bool:
-        self._store.check()
-        element = self._known(value)
-        with self._store.lock:
-            return element is not None and element in self._value()
+        store = self._store
+        store.check()
+        element = store.known(value)
+        with store.lock:
+            found = store.value(self._key, KIND_SET)
+            return found is not None and element is not None and element in cast("PlainSet", found)
 
     def __iter__(self) -> Iterator[T]:
         self._store.check()
@@ -42,7 +44,12 @@ class SetView(View[T], MutableSet[T]):
 
     def add(self, value: Given) -> None:
         """Add an element. One that is there already is added again, so that a removal elsewhere does not win. O(1)."""
-        self.update((value,))
+        store = self._store
+        store.check()
+        element = store.encode(value)
+        with store.lock:
+            store.value(self._key, KIND_SET)
+            store.write(SetAdd(self._key, [element]), len(element))
 
     def update(self, *others: Iterable[Given]) -> None:
         """Add all elements of the others, at once. O(n)."""

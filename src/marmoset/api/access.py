@@ -1,0 +1,119 @@
+"""The way from the Python face into the node (floor 10): looked at, decided and done in compiled code.
+
+`Access` is what every read and write goes through, under the lock of the runtime; `store` says in what order.
+"""
+
+from typing import Final, cast, final
+
+from marmoset.codec.operations import AnyOperation
+from marmoset.crdts.types import KIND_NAMES, Value, kind_of
+from marmoset.errors import NotServingError, UsageError, WrongTypeError
+from marmoset.keyspace import Keyspace
+from marmoset.node import Node
+from marmoset.replication.replica import Replica
+from marmoset.runtime import Runtime
+
+OVERHEAD_BYTES: Final = 32
+CLOSE_ABOVE_BYTES: Final = 1 << 20
+
+
+@final
+class Access:
+    """Reads and writes of one program on one node."""
+
+    __slots__ = ("_limit", "_node", "_open_bytes", "_replica", "_runtime", "in_batch")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._node: Node = runtime.node
+        self._replica: Replica = runtime.node.replica
+        self._limit: int = runtime.node.config.batch_bytes_max
+        self._open_bytes = 0  # written since a batch was closed from here; the loop may have closed one since
+        self.in_batch = False
+        """Whether the open batch stays open until its writer says so."""
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """The keyspace, for reading. Raises `NotServingError`."""
+        self.admit(False)
+        return self._replica.keyspace
+
+    def admit(self, write: bool) -> None:
+        """Raise `NotServingError` where the node takes no reads, or no writes, now. O(1)."""
+        refusal = self._node.refusal(write)
+        if refusal is not None:
+            raise NotServingError(refusal)
+
+    def value(self, key: bytes, wanted: int) -> Value | None:
+        """The plain value of a key, None if absent. O(1).
+
+        Raises:
+            NotServingError: the node takes no reads now.
+            WrongTypeError: the value is of another kind than `wanted`.
+        """
+        self.admit(False)
+        found = self._replica.keyspace.get(key)
+        if found is not None and kind_of(found) != wanted:
+            raise WrongTypeError(f"{key!r} holds a {KIND_NAMES[kind_of(found)]}, not a {KIND_NAMES[wanted]}")
+        return found
+
+    def write(self, operation: AnyOperation, size: int) -> None:
+        """Apply an operation that carries `size` bytes, and have it sent at the next turn of the loop.
+
+        Raises:
+            NotServingError: the node takes no writes now.
+            UsageError: the batch would be larger than `batch_bytes_max`. Outside of a batch nothing was changed.
+        """
+        self.admit(True)
+        size += OVERHEAD_BYTES
+        if self.in_batch:
+            if self._open_bytes + size > self._limit:
+                done = "what the batch has written so far stays" if self._open_bytes else "nothing was written"
+                raise UsageError(
+                    f"a batch of {self._open_bytes + size} bytes, where batch_bytes_max allows {self._limit}; {done}",
+                    changed=self._open_bytes > 0,
+                )
+        elif size > self._limit:
+            raise UsageError(
+                f"a write of {size} bytes, where batch_bytes_max allows {self._limit}; nothing was written"
+            )
+        elif self._open_bytes + size > CLOSE_ABOVE_BYTES:
+            self.close_batch()
+        self._open_bytes += size
+        self._replica.submit(operation)
+        if not self.in_batch:
+            self._replica.end_of_command()
+        self._runtime.want_turn_from_thread()
+
+    def close_batch(self) -> None:
+        """Close the open batch between two writes. The next write asks for the turn that sends both."""
+        self._replica.commit()
+        self._open_bytes = 0
+
+    def want_turn(self) -> None:
+        """Have what the node wrote by itself sent at the next turn of the loop."""
+        self._runtime.want_turn_from_thread()
+
+
+def encoded(value: object, encoding: str | None) -> bytes:
+    """Bytes of what a caller gives; raises `TypeError` for what is neither text, bytes nor int. O(length)."""
+    if isinstance(value, str):
+        return value.encode(encoding or "utf-8", "surrogateescape")
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"values are str, bytes or int, not {type(value).__name__}")
+    return b"%d" % cast("int", value)
+
+
+def known(value: object, encoding: str | None) -> bytes | None:
+    """The bytes of something that may be asked for; None for what no value can be. O(length)."""
+    if isinstance(value, str) or isinstance(value, bytes):
+        return encoded(value, encoding)
+    return encoded(value, encoding) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def decoded(value: bytes | int, encoding: str | None) -> str | bytes:
+    """What a caller gets: text, or bytes where the database was opened with `encoding=None`. O(length)."""
+    raw = b"%d" % value if isinstance(value, int) else value
+    return raw if encoding is None else raw.decode(encoding, "surrogateescape")
