@@ -25,6 +25,8 @@ from marmoset import build
 START_S = 20.0
 END_S = 10.0
 REST_S = 120.0
+IDLE_LOOK_S = 0.1
+IDLE_SHARE = 0.05
 LOOPBACK = "127.0.0.1"
 
 
@@ -164,6 +166,18 @@ def cpu_s(pid: int) -> float:
     for part in said.stdout.strip().split(":"):
         seconds = seconds * 60 + float(part)
     return seconds
+
+
+def wait_idle(pids: Sequence[int]) -> None:
+    """Wait until none does more than timers do: large values that were deleted are freed behind the answer."""
+    until = time.monotonic() + REST_S
+    while True:
+        before = [cpu_s(pid) for pid in pids]
+        time.sleep(IDLE_LOOK_S)
+        if max(cpu_s(pid) - began for pid, began in zip(pids, before, strict=True)) < IDLE_SHARE * IDLE_LOOK_S:
+            return
+        if time.monotonic() > until:
+            raise SystemExit(f"not idle within {REST_S:g} s")
 
 
 def resident_bytes(pid: int) -> int:

@@ -3,7 +3,7 @@
 **Cost.** Processor seconds for each write: of one node alone, and of three of which one takes all writes from clients.
 The load is redis-benchmark's (`CLIENTS` of them, 100,000 random keys), at each depth of pipelining. Processor time
 of a process is the clock that the system keeps of it, user and system, all threads (`bench.processes.cpu_s`); it is
-read when all are empty and at rest, and again when they are at rest after the writes, so sending, acknowledging,
+read when all are empty, at rest and idle, and again when they are so after the writes, so sending, acknowledging,
 stability and folding count, and the gossip of the meantime. The node alone is measured in the same round, before the
 three or behind them in turn. Medians of the rounds.
 
@@ -42,7 +42,7 @@ from typing import Any, Final
 from bench import results
 from bench.openloop import Requests, Watcher, connected, play
 from bench.pipes import Pipe, packed
-from bench.processes import Server, cpu_s, exit_on_sigterm, flush, group, module, node, wait_rest
+from bench.processes import Server, cpu_s, exit_on_sigterm, flush, group, module, node, wait_idle, wait_rest
 from bench.redis_benchmark import NO_TOOL, benchmark
 from bench.results import Target
 
@@ -124,13 +124,16 @@ def cost_rows(
 
 def spent(tool: str, nodes: Sequence[Server], test: str, requests: int, depth: int) -> list[float]:
     """Processor seconds of each node for so many writes to the first, up to rest."""
+    pids = [each.pid for each in nodes]
     flush(nodes)
     wait_rest(nodes)
-    before = [cpu_s(each.pid) for each in nodes]
+    wait_idle(pids)
+    before = [cpu_s(pid) for pid in pids]
     for _ in benchmark(tool, nodes[0].port, test, requests, CLIENTS, depth):
         pass
     wait_rest(nodes)
-    return [cpu_s(each.pid) - began for each, began in zip(nodes, before, strict=True)]
+    wait_idle(pids)
+    return [cpu_s(pid) - began for pid, began in zip(pids, before, strict=True)]
 
 
 def idle_ms_a_second(nodes: Sequence[Server], seconds: float) -> list[float]:
