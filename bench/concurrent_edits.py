@@ -8,24 +8,24 @@ same elements with the same ids at the end, and no removed element is kept.
 
 import argparse
 import gc
+import os
 import random
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from bench.editing_traces import MarmosetEditor, resident_bytes
+from bench import results
+from bench.editing_traces import MarmosetEditor
+from bench.processes import resident_bytes
 
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench-merge ARGS=", description="merge concurrent edits of a sequence")
+    parser = results.parser("bench-merge", "merge concurrent edits of a sequence")
     parser.add_argument("--length", type=int, default=1_000_000, help="elements at the beginning")
     parser.add_argument("--edits", type=int, default=100_000, help="of each replica")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the places")
     options = parser.parse_args()
     editors = [MarmosetEditor(1, windowed=True), MarmosetEditor(2, windowed=True)]
     beginning = editors[0].edit((0, 0, "x" * options.length))
@@ -34,25 +34,25 @@ def main() -> int:
         editor.fold()
     gc.collect()
     gc.disable()
-    before = resident_bytes()
+    before = resident_bytes(os.getpid())
     rows: list[tuple[str, list[float]]] = []
     changes: list[list[Any]] = []
     rows.append(("edits", [timed(lambda e=e: changes.append(edited(e, options))) for e in editors]))  # type: ignore[misc]
     rows.append(("merge", [timed(lambda e=e: merge(e, changes[2 - e.me])) for e in editors]))  # type: ignore[misc]
-    grown = resident_bytes() - before
+    grown = resident_bytes(os.getpid()) - before
     rows.append(("fold", [timed(editor.fold) for editor in editors]))
-    table = Table(title=f"{options.edits:,} concurrent edits each, {options.length:,} elements; seconds")
-    for column in ("", "replica 1", "replica 2"):
-        table.add_column(column, justify="right" if column else "left")
+    title = f"{options.edits:,} concurrent edits each, {options.length:,} elements; seconds"
+    table = results.table(title, ("",), ("replica 1", "replica 2"))
     for name, seconds in rows:
         table.add_row(name, *(f"{each:.2f}" for each in seconds))
-    console = Console()
+    console = results.console()
     console.print(table)
     first, second = (editor.sequence for editor in editors)
     whole = len(first)
     equal = whole == len(second) and first.ranges(0, whole) == second.ranges(0, whole) and list(first) == list(second)
     removed = [editor.sequence.removed_count for editor in editors]
     console.print(f"{whole:,} elements, equal: {equal}, removed ones kept: {removed}, grown by {grown >> 20} MiB")
+    results.write("concurrent_edits", options, {"seconds": dict(rows), "grown_bytes": grown, "equal": equal})
     return 0 if equal and not any(removed) else 1
 
 

@@ -1,6 +1,6 @@
 """Real editing histories, one edit at a time, through the Python-level sequence and through other packages.
 
-    python bench/editing_traces.py --data DIRECTORY [--repeat 3] [--only marmoset] [--profile]
+    python -m bench.editing_traces --data DIRECTORY [--repeat 3] [--only marmoset] [--profile]
 
 DIRECTORY has the `.json.gz` files of the public collection `josephg/editing-traces`. Traces of one writer are replayed
 on one replica, and for marmoset also with a second member connected, which applies every operation and forgets it,
@@ -31,6 +31,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench import results
+from bench.processes import resident_bytes
 from marmoset.clocks import Context, LocalContext
 from marmoset.crdts import sequence as sequences
 from marmoset.crdts.sequence import Sequence, SequenceWindow
@@ -264,13 +266,6 @@ def replay_two(transactions: list[dict[str, Any]], seen: list[list[int]], editor
                 editors[me].merge(change)
 
 
-def resident_bytes() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
 def measure(data: Path, trace: str, name: str, repeat: int, profile: bool) -> dict[str, Any]:
     """One cell: seconds, bytes, and whether the text is right."""
     content = load(data, trace)
@@ -283,7 +278,7 @@ def measure(data: Path, trace: str, name: str, repeat: int, profile: bool) -> di
     for turn in range(repeat):
         editors = [make_editor(name, me, two) for me in ((1, 2) if two or name == "marmoset, 2 members" else (1,))]
         gc.collect()
-        before = resident_bytes()
+        before = resident_bytes(os.getpid())
         if profile:
             profiler.enable()
         start = time.perf_counter()
@@ -298,7 +293,7 @@ def measure(data: Path, trace: str, name: str, repeat: int, profile: bool) -> di
         profiler.disable()
         if turn == 0:
             gc.collect()
-            grown = resident_bytes() - before
+            grown = resident_bytes(os.getpid()) - before
     if profile:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
     texts = [editor.text() for editor in editors]
@@ -322,7 +317,7 @@ def names_for(trace: str) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Replay real editing histories.")
+    parser = results.parser("bench-traces DATA=FOLDER", "Replay real editing histories.")
     parser.add_argument("--data", type=Path, required=True, help="the directory of the .json.gz files")
     parser.add_argument("--repeat", type=int, default=3, help="passes; the best time counts")
     parser.add_argument("--only", help="only this column, for example marmoset")
@@ -336,12 +331,20 @@ def main() -> int:
     versions = [f"{name} {metadata.version(name)}" for name in ("pycrdt", "loro") if find_spec(name) is not None]
     print(f"Python {sys.version.split()[0]}, {', '.join(versions) or 'neither pycrdt nor loro installed'}")
     print(f"{'trace':<18}{'through':<22}{'edits':>9}{'seconds':>10}{'µs/edit':>10}{'MB':>8}  text")
-    failed = False
+    failed, rows = False, []
     for trace in (*ONE_WRITER, *TWO_WRITERS):
         for name in names_for(trace):
             if arguments.only and name != arguments.only:
                 continue
-            command = [sys.executable, __file__, "--data", str(arguments.data), "--repeat", str(arguments.repeat)]
+            command = [
+                sys.executable,
+                "-m",
+                "bench.editing_traces",
+                "--data",
+                str(arguments.data),
+                "--repeat",
+                str(arguments.repeat),
+            ]
             command += ["--profile"] if arguments.profile else []
             cell = subprocess.run([*command, "--cell", trace, name], stdout=subprocess.PIPE, check=False)
             if cell.returncode:
@@ -349,6 +352,7 @@ def main() -> int:
                 failed = failed or name.startswith("marmoset")
                 continue
             row = json.loads(cell.stdout)
+            rows.append({"trace": trace, "through": name, **row})
             text = "right" if row["right"] else "equal on both, not the recorded one" if row["equal"] else "wrong"
             print(
                 f"{trace:<18}{name:<22}{row['edits']:>9,}{row['seconds']:>10.2f}"
@@ -356,6 +360,7 @@ def main() -> int:
                 flush=True,
             )
             failed = failed or (name.startswith("marmoset") and not row["right"])
+    results.write("editing_traces", arguments, rows)
     return 1 if failed else 0
 
 

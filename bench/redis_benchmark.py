@@ -79,7 +79,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = results.parser("bench", "redis-benchmark, beside a real Redis")
     parser.add_argument("--tests", default=TESTS, help="as redis-benchmark's -t, and sismember")
-    parser.add_argument("--requests", type=int, default=10_000, help="of each test and round; pipelined ones times 4")
+    parser.add_argument("--requests", type=int, default=20_000, help="of each test and round; pipelined ones times 4")
     parser.add_argument("--clients", type=int, default=50, help="connections")
     parser.add_argument("--rounds", type=int, default=3, help="runs of which the median counts; quoted figures have 5")
     parser.add_argument("--builds", nargs="+", choices=[build.COMPILED, build.INTERPRETED], default=[build.kind()])

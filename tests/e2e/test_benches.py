@@ -1,5 +1,6 @@
 """Every measurement runs to its end at a tiny size, prints its tables and writes its JSON. No figure is looked at."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -89,6 +90,26 @@ def test_memory_measures_every_shape(tmp_path: Path) -> None:
     assert "targets" in said
 
 
+def test_merge_measures_two_replicas(tmp_path: Path) -> None:
+    measured, _ = run("concurrent_edits", tmp_path, "--length", "2000", "--edits", "100")
+    assert set(measured["seconds"]) == {"edits", "merge", "fold"} and measured["equal"]
+
+
+def test_traces_are_replayed_through_every_column_there_is(tmp_path: Path) -> None:
+    letters = [[0, 0, "a"], [1, 0, "bc"], [0, 1, ""]]
+    alone = {"endContent": "bc", "txns": [{"parents": [], "agent": 0, "patches": letters}]}
+    both = [
+        {"parents": [], "agent": 0, "patches": [[0, 0, "a"]]},
+        {"parents": [0], "agent": 1, "patches": [[1, 0, "b"]]},
+    ]
+    traces = {"automerge-paper": alone, "sveltecomponent": alone, "friendsforever": {"endContent": "ab", "txns": both}}
+    for name, content in traces.items():
+        (tmp_path / f"{name}.json.gz").write_bytes(gzip.compress(json.dumps(content).encode()))
+    measured, _ = run("editing_traces", tmp_path, "--data", str(tmp_path), "--repeat", "1")
+    assert {row["trace"] for row in measured if row["through"] == "marmoset"} == set(traces)
+    assert all(row["right"] for row in measured)
+
+
 def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
     measured, _ = run("start", tmp_path, "--count", "1")
     assert set(measured) == {"interpreter", "import", "import of the face", "open", "serve"}
@@ -96,7 +117,19 @@ def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["builds", "embedded", "latency", "memory", "redis_benchmark", "replication", "snapshot_stalls", "start"]
+    "name",
+    [
+        "builds",
+        "concurrent_edits",
+        "editing_traces",
+        "embedded",
+        "latency",
+        "memory",
+        "redis_benchmark",
+        "replication",
+        "snapshot_stalls",
+        "start",
+    ],
 )
 def test_says_how_it_is_used(name: str) -> None:
     ended = subprocess.run(
