@@ -35,6 +35,31 @@ def test_nothing_is_submitted_before_the_burial_is_known_to_have_taken_effect() 
     assert newcomer.keyspace.get(b"s") == b"theirs" and [row.dot for row in task.report] == [(3, final_seq + 1)]
 
 
+def test_what_left_the_log_between_two_slices_and_is_not_folded_yet_is_a_change_too() -> None:
+    a, b, c = trio()
+    rest(a, b, c)
+    final_seq = a.seen[3]
+    for key in (b"s", b"t", b"u"):
+        write(c, b"ours", key)
+    exile = exiled(c, 3, final_seq)
+    a.submit_roster([Bury(3)])
+    newcomer = join(a, 9)
+    task = Rehabilitation(newcomer, [exile], Report(), Renamed())
+    for key in (b"s", b"t"):  # the first while the burial is waited for, the second between two slices
+        before = newcomer.log.next_index
+        write(b, b"theirs", key)
+        for _ in range(4):
+            for one, other in ((a, b), (a, newcomer), (b, newcomer)):
+                meet(one, other)
+        assert newcomer.advance() and newcomer.log.first_index > before
+        assert not list(newcomer.memory.ends(key)), "it is neither in the log nor in the memory"
+        assert task.step(1)
+    while task.step(1):
+        pass
+    assert [row.operation for row in task.report] == [Assign(b"s", b"ours"), Assign(b"t", b"ours")]
+    assert [newcomer.keyspace.get(key) for key in (b"s", b"t", b"u")] == [b"theirs", b"theirs", b"ours"]
+
+
 def test_a_burial_that_is_not_there_proves_nothing_about_the_others() -> None:
     a, b, c = trio()
     rest(a, b, c)

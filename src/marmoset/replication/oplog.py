@@ -75,6 +75,11 @@ class OpLog:
         return entry
 
     @property
+    def taken(self) -> int:
+        """How many batches were ever taken out. O(1)."""
+        return self.next_index - len(self.entries)
+
+    @property
     def first_index(self) -> int:
         """The index of the oldest batch, or the next one where there is none. O(1) amortised."""
         return next(iter(self.entries), self.next_index)

@@ -18,8 +18,9 @@ insertions were made in. `Rehabilitation` submits them once the node is a member
 Sequences are told apart because their removals name elements, so that they take nothing which their origin had not
 observed; any other removal would, being submitted by a replica that has everything.
 
-*Since* is judged by dots: `ChangeMemory` has what is stable, the log is looked through for the rest, batch by batch as
-it grows, and `Observed.covers` says whether the returner had seen it. Everything else goes into the report.
+*Since* is judged by dots: `ChangeMemory` has what is folded, the rest is looked through batch by batch as it comes,
+whether it is in the log still or has left it and waits to be folded, and `Observed.covers` says whether the returner
+had seen it. Everything else goes into the report.
 
 *At most once.* Each batch of the old life becomes one batch of the new one, with a `Resubmit` in it that names the old
 dots: all or nothing, everywhere. A replica that is buried again before it was done begins anew with what it kept, and
@@ -32,6 +33,7 @@ done. The replica must have no open batch.
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final, cast, final
 
 from marmoset.clocks import upto
@@ -164,6 +166,7 @@ class Rehabilitation:
         "_held",
         "_queue",
         "_recent",
+        "_taken",
         "_unread",
         "counters",
         "exiles",
@@ -182,9 +185,10 @@ class Rehabilitation:
         self.renamed = renamed
         self.counters = {"submitted": 0, "withheld": 0, "done_already": 0, "held": 0}
         self._recent = ChangeMemory(UNLIMITED)
-        """What is not stable yet, and so not in the replica's own memory."""
+        """What was not folded yet, and so not in the replica's own memory, when it was looked at."""
         self._unread = deque(replica.unfolded())
         self._cursor = replica.log.next_index
+        self._taken = replica.log.taken
         self._queue = deque((exile, entry) for exile in exiles for entry in exile.own)
         self._held = [(exile, len(exile.held)) for exile in exiles]
 
@@ -226,12 +230,16 @@ class Rehabilitation:
         return bool(self._held)
 
     def _look(self, budget: int) -> int:
-        """Note what batches that are not folded have changed; how many operations those had."""
+        """Note what batches that are not folded have changed; how many operations those had. O(budget + batches that
+        came, or left the log, since the last time)."""
         log, looked = self.replica.log, 0
+        stable = islice(self.replica.stable_unfolded(), log.taken - self._taken)
+        self._taken = log.taken
+        self._unread += [entry for entry in stable if entry.index >= self._cursor]  # it came and left meanwhile
         while self._cursor < log.next_index:
             entry = log.entries.get(self._cursor)
             self._cursor += 1
-            if entry is not None:  # else it is stable already
+            if entry is not None:
                 self._unread.append(entry)
         while self._unread and looked < budget:
             entry = self._unread.popleft()

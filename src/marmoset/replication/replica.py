@@ -425,8 +425,7 @@ class Replica:
 
     def report(self, peer: ReplicaId, since: int) -> tuple[Report, int]:
         """What I have and what I know that changed since change number `since`; see `Stability.report`."""
-        clock = self.clock.tick(self.wall_ms())
-        return self.stability.report(self.me, self.state, clock, peer, since)
+        return self.stability.report(self.me, self.state, self.clock.tick(self.wall_ms()), peer, since)
 
     def has_all(self, vector: Sequence[tuple[ReplicaId, int]]) -> bool:
         """Whether everything in a vector is here; what was forgotten here was here. O(replicas)."""
@@ -537,6 +536,10 @@ class Replica:
         """Every batch that may now have window entries, in apply order: the log, and what is stable but not yet
         folded. The tables are copied at once, so what happens later changes nothing. O(n) in C, then O(1) each."""
         return merge(sorted(self._folding, key=_index_of), list(self.log.entries.values()), key=_index_of)
+
+    def stable_unfolded(self) -> Iterator[LogEntry]:
+        """What is stable but not yet folded, what left the log last first. To be read at once. O(1) each."""
+        return reversed(self._folding)
 
     def _settle(self, frontier: VersionVector) -> None:
         """With nothing left to fold: forget who is gone, and stop tracking in a group of one."""
