@@ -25,7 +25,7 @@ class LogBudget:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
-        self._log_budget: int = node.config.log_budget
+        self._log_budget: int = node.config.log_budget  # at hand, since it is asked at every write
         self._level = 0
         self._over_since_ms: int | None = None
         self.delay_ms = 0
@@ -70,6 +70,7 @@ class LogBudget:
         """Say so when another level is reached, and slow writers down. O(1) within half, else O(members squared)."""
         node = self._node
         size, budget = node.replica.log.size_bytes, node.config.log_budget
+        self._log_budget = budget
         if size <= budget:
             self._over_since_ms = None
         elif self._over_since_ms is None:
