@@ -1,5 +1,6 @@
 """SWIM's machine, rule by rule: one machine, with the packets of others made by hand."""
 
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given
@@ -286,6 +287,21 @@ def test_packets_that_waited_while_we_were_stopped_count_as_one_pause() -> None:
         bench.hear(replica, Rumours())
     bench.swim.tick(bench.now)
     assert bench.swim.counters["pauses"] == 1
+
+
+def test_who_has_nothing_due_for_long_notices_that_it_slept() -> None:
+    """Where periods are stretched, no tick would be lost: what was seen before counts no more all the same."""
+    bench = Bench(others=1, profile=replace(LAN, retry_interval_ms=60_000, exchange_interval_ms=60_000))
+    bench.swim.view.found_unreachable(bench.swim.peers[2], 0, ME, 0)
+    bench.swim.health.note(LAN.health_max)
+    bench.run(5000)
+    assert bench.swim.unreachable_ms(2, bench.now) == 5000 and bench.swim.counters["pauses"] == 0
+    assert bench.swim._period_ms > bench.now + 6 * LAN.probe_interval_ms
+    bench.now += 5 * LAN.probe_interval_ms
+    assert bench.swim.unreachable_ms(2, bench.now) == 0
+    bench.swim.tick(bench.now)
+    bench.run(100)
+    assert bench.swim.unreachable_ms(2, bench.now) == 100 and bench.swim.counters["pauses"] == 1
 
 
 def test_a_tick_that_comes_late_gives_the_answer_time_to_be_read_once() -> None:

@@ -103,6 +103,23 @@ def test_a_member_that_takes_nothing_is_buried_by_those_that_all_see_it() -> Non
     assert not any(notice.event == "member is unreachable" for _, notice in group.notices)
 
 
+def test_who_is_asked_as_it_wakes_knows_nothing_of_the_progress_of_others() -> None:
+    """What it found before it slept is void, though it has not looked again yet."""
+    group = outgrown()
+    away = group[4].replica.me
+    group.cut(4)
+    fill(group, 1, 0.9)
+    group.run(4000)
+    burying = group[2].burying
+    assert burying.stalled_ms(away) > 3000 and away in dict(burying.evidence()[1])
+    group.hosts[1].stop()
+    group.run(20_000)
+    assert burying.stalled_ms(away) == 0 and burying.evidence()[1] == []
+    group.hosts[1].go_on()
+    group.run(1000)
+    assert 0 < burying.stalled_ms(away) <= 1000
+
+
 def test_a_minority_buries_nobody_however_full_its_log_is() -> None:
     group = outgrown()
     group.cut(1, 2)

@@ -316,6 +316,23 @@ def test_a_machine_that_was_suspended_has_found_nothing() -> None:
     assert trial.buried
 
 
+def test_a_machine_that_doubts_itself_and_slept_for_a_moment_has_found_nothing() -> None:
+    """Its own periods are long then, so that nothing is due while it sleeps: `everything` 160317 of the simulator."""
+    trial = Witnesses()
+    swim = trial.alone.node.membership
+    while swim.unreachable_ms(60, trial.alone.time.now) < 3000:
+        trial.pass_by(1, None)
+    while min(swim._period_ms, swim._retry_ms, swim._exchange_ms) < trial.alone.time.now + 1300:
+        swim.health.note(swim.health.score_max)
+        trial.alone.run(50)
+    assert swim.unreachable_ms(60, trial.alone.time.now) >= 3000
+    trial.alone.time.now += 1200
+    trial.alone.time.wall += 1200
+    trial.alone.hear(trial.link, trial.alone.gossip(50, trial.counter + 1))
+    answers = [m for m in trial.alone.said[trial.link] if isinstance(m, Gossip) and m.answer]
+    assert answers and dict(answers[-1].unreachable).get(60, 0) <= 1
+
+
 def test_whose_evidence_is_old_is_asked() -> None:
     trial = Witnesses()
     trial.pass_by(8, None)

@@ -105,6 +105,8 @@ class Swim:
         self._retry_ms = now_ms + self._jittered(profile.retry_interval_ms)
         self._exchange_ms = now_ms + self._jittered(profile.exchange_interval_ms)
         self._seen_ms = now_ms
+        self._watch_ms = now_ms + profile.probe_interval_ms
+        """When a tick is due only to see that we are awake; while periods are stretched, nothing else may be."""
         self._asked: dict[int, tuple[ReplicaId, list[ReplicaId]]] = {}
         self._retried: list[ReplicaId] = []
 
@@ -141,7 +143,7 @@ class Swim:
     @property
     def due_ms(self) -> int:
         """When `tick` is to be called next, whatever happens until then."""
-        due = min(self._period_ms, self._retry_ms, self._exchange_ms)
+        due = min(self._period_ms, self._retry_ms, self._exchange_ms, self._watch_ms)
         probe = self._probe
         if probe is not None and not probe.asked and probe.ask_ms < due:
             due = probe.ask_ms
@@ -155,6 +157,7 @@ class Swim:
     def tick(self, now_ms: int) -> None:
         """Do what is due."""
         self._notice_pause(now_ms)
+        self._watch_ms = now_ms + self.profile.probe_interval_ms
         while self._relays:
             seq, relay = next(iter(self._relays.items()))
             if relay.due_ms > now_ms:

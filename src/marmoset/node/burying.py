@@ -6,8 +6,9 @@ meetings. An answer repeats the moment, on our own monotonic clock, at which we 
 that moment, wherever it was held up since, and counts only while that is not long ago. It counts from members that are
 linked and alive, and is taken as it was when it was given: nobody's silence is prolonged in thought.
 
-A machine that slept has found nothing: `Swim.unreachable_ms` starts anew after lost ticks, and a held step of the
-wall clock, which is how a suspended machine shows on others, voids what was found before it.
+A machine that slept has found nothing: `Swim.unreachable_ms` starts anew after lost ticks, of which there is one in
+each probe interval, and `stalled_ms` after lost gossip intervals. A held step of the wall clock, which is how a
+suspended machine shows on others, voids what was found before it.
 
 Everybody in a majority comes to the same conclusion at about the same time. So that not all of them log it, the lowest
 id of those in touch goes first, and the others `STAGGER_INTERVALS` after one another; two that log the same burial do
@@ -90,15 +91,23 @@ class Burying:
         return found_ms if self._void_ms is None else min(found_ms, now - self._void_ms)
 
     def stalled_ms(self, replica: ReplicaId) -> int:
-        """For how long a member has lacked something and taken nothing; only looked at past half of the budget."""
+        """For how long a member has lacked something and taken nothing; only looked at past half of the budget. 0 for
+        everybody while a pause of ours is not yet noticed: whoever wakes is asked before it looks. O(1)."""
         progress = self._progress.get(replica)
-        return 0 if progress is None or self._looked_ms is None else self._looked_ms - progress[1]
+        if progress is None or self._looked_ms is None or self._has_slept(self._node.time.monotonic_ms()):
+            return 0
+        return self._looked_ms - progress[1]
+
+    def _has_slept(self, now_ms: int) -> bool:
+        """Whether intervals were lost since we last looked at progress."""
+        if self._looked_ms is None:
+            return False
+        return now_ms - self._looked_ms > max(MISSED_MS_MIN, 3 * self._node.config.gossip_interval)
 
     def _look_at_progress(self, now_ms: int) -> None:
         """Note who takes something of what it lacks. O(1) within half of the budget, else O(members squared)."""
-        node, looked_ms = self._node, self._looked_ms
+        node, slept = self._node, self._has_slept(now_ms)
         self._looked_ms = now_ms
-        slept = looked_ms is not None and now_ms - looked_ms > max(MISSED_MS_MIN, 3 * node.config.gossip_interval)
         if slept or not node.budget.is_past_half:
             self._progress = {}
         if not node.budget.is_past_half:
