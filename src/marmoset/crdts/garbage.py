@@ -9,8 +9,7 @@ Sequences are not put here: their chunks lose their values where they are remove
 
 from typing import Any, Final, final
 
-from sortedcontainers import SortedList
-
+from marmoset.crdts.score_order import ScoreOrder
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 
@@ -40,7 +39,7 @@ class Garbage:
         elif isinstance(value, (SplitSet, SplitMap)):
             if not value.readings:
                 self._containers += value.parts
-        elif isinstance(value, (set, dict, SortedList)) and len(value) >= LARGE:
+        elif isinstance(value, (set, dict, ScoreOrder)) and len(value) >= LARGE:
             self._containers.append(value)
 
     def put_table(self, table: dict[bytes, Any]) -> None:

@@ -4,20 +4,27 @@ As a CRDT it is a map from member to score, the score a register + counter (`crd
 score is a plain value of a register: an `int`, the text of an exact decimal, or `inf` and `-inf`. The order is that of
 the scores as doubles, as in Redis; exact scores that are the same double are ordered by member.
 
-Costs: look-up O(1); change, rank and finding a score O(log n); a slice O(log n + its length).
+Costs: look-up O(1); those of what keeps the order are in `crdts.score_order`, "O(log n)" here.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final, final
 
-from sortedcontainers import SortedList
-
 from marmoset.codec.operations import INT_MAX, INT_MIN, Scalar
-from marmoset.crdts.register import parse_decimal, plain_number
+from marmoset.crdts.register import DIGITS_MAX, parse_decimal, plain_number
+from marmoset.crdts.score_order import ScoreOrder
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, PlainMap, SplitMap, walk_parts
 
 INFINITE: Final = {b"inf": b"inf", b"+inf": b"inf", b"infinity": b"inf", b"+infinity": b"inf",
                    b"-inf": b"-inf", b"-infinity": b"-inf"}  # fmt: skip
+
+
+WHOLE_DIGITS: Final = 18
+"""Whole numbers of so many digits fit in 64 bits, whatever they are."""
+
+_plain_fraction: Final = re.compile(rb"-?(?:0|[1-9][0-9]*)\.[0-9]*[1-9]")
+_infinite: Final = float("inf")
 
 
 def parse_score(text: bytes) -> Scalar | None:
@@ -26,6 +33,25 @@ def parse_score(text: bytes) -> Scalar | None:
     >>> parse_score(b"1.50"), parse_score(b"+INF"), parse_score(b"nan")
     (b'1.5', b'inf', None)
     """
+    length = len(text)
+    if 0 < length <= WHOLE_DIGITS:  # whole numbers, the form in which most scores come
+        start = 1 if text[0] == 45 and length > 1 else 0  # a minus
+        at, number = start, 0
+        while at < length:
+            digit = text[at] - 48
+            if digit < 0 or digit > 9:
+                break
+            number = 10 * number + digit
+            at += 1
+        if at == length:
+            return -number if start else number
+    if length <= DIGITS_MAX and _plain_fraction.fullmatch(text) is not None:
+        return text
+    return parse_any_score(text)
+
+
+def parse_any_score(text: bytes) -> Scalar | None:
+    """As `parse_score`, for every form that there is. O(digits)."""
     infinite = INFINITE.get(text.lower())
     if infinite is not None:
         return infinite
@@ -38,12 +64,16 @@ def parse_score(text: bytes) -> Scalar | None:
 
 def double(score: Scalar) -> float:
     """A score as the double by which it is ordered; beyond the doubles it is infinite. O(digits)."""
+    if isinstance(score, int):
+        try:
+            return float(score)
+        except OverflowError:
+            return _infinite if score > 0 else -_infinite
     try:
-        return float(score)
-    except OverflowError:
-        return float("inf") if isinstance(score, int) and score > 0 else float("-inf")
+        number = float(score)
     except ValueError:
         return 0.0  # a base that is no number: only a faulty peer assigns one
+    return number if number == number else 0.0  # noqa: PLR0124  # nor does NaN have a place in the order
 
 
 @final
@@ -54,7 +84,7 @@ class SortedSet:
 
     def __init__(self, items: Iterable[tuple[bytes, Scalar]] = ()) -> None:
         self._scores: PlainMap = {}
-        self._order: SortedList[tuple[float, bytes]] = SortedList()
+        self._order = ScoreOrder()
         for member, score in items:
             self[member] = score
 
@@ -77,11 +107,22 @@ class SortedSet:
         return self._scores.get(member, default)
 
     def __setitem__(self, member: bytes, score: Scalar) -> None:
-        old = self._scores.get(member)
-        if old is not None:
-            self._order.remove((double(old), member))
-        self._scores[member] = score
-        self._order.add((double(score), member))
+        scores = self._scores
+        part = scores if isinstance(scores, dict) else scores.part_with(member)
+        old = part.get(member)
+        new_double = double(score)
+        if old is None:
+            if isinstance(scores, dict):
+                scores[member] = score
+            else:
+                scores[member] = score  # not into the part, which may be split on that
+            self._order.add(new_double, member)
+            return
+        part[member] = score
+        old_double = double(old)
+        if old_double != new_double:
+            self._order.remove(old_double, member)
+            self._order.add(new_double, member)
 
     def split(self, split_above: int) -> None:
         """Keep the members in parts from now on. O(1), O(n) once."""
@@ -94,7 +135,7 @@ class SortedSet:
         return self._scores
 
     @property
-    def order(self) -> "SortedList[tuple[float, bytes]]":
+    def order(self) -> ScoreOrder:
         """Scores with their members, in order."""
         return self._order
 
@@ -103,7 +144,7 @@ class SortedSet:
         old = self._scores.pop(member, None)
         if old is None:
             return default
-        self._order.remove((double(old), member))
+        self._order.remove(double(old), member)
         return old
 
     def items(self) -> Iterable[tuple[bytes, Scalar]]:
@@ -128,26 +169,16 @@ class SortedSet:
     def rank(self, member: bytes) -> int | None:
         """How many stand before a member, or None. O(log n)."""
         score = self._scores.get(member)
-        return None if score is None else int(self._order.index((double(score), member)))
+        return None if score is None else self._order.rank(double(score), member)
 
     def slice(self, start: int, stop: int) -> list[bytes]:
         """The members at ranks from `start` to before `stop`. O(log n + length)."""
-        return [member for _, member in self._order.islice(start, stop)]
+        return self._order.slice(max(0, start), min(stop, len(self._scores)))
 
     def before(self, score: float, *, including: bool) -> int:
         """How many members have a lower score, or, `including`, one as high. O(log n)."""
-        if not including:
-            return int(self._order.bisect_left((score, b"")))
-        low, high = 0, len(self._order)
-        while low < high:
-            middle = (low + high) // 2
-            if self._order[middle][0] <= score:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return self._order.before(score, including=including)
 
     def _check(self) -> None:
-        assert len(self._order) == len(self._scores)
-        assert all(self._scores.get(member) is not None for _, member in self._order)
+        self._order._check()
         assert list(self._order) == sorted((double(score), member) for member, score in self._scores.items())

@@ -16,10 +16,11 @@ are made anew, as a part is when it is split. So a collection in parts takes no 
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, final
-from zlib import crc32
+from zlib import crc32 as zlib_crc32
 
 from marmoset.codec.operations import Scalar
 
+crc32: Final = zlib_crc32  # compiled code looks up names of other modules whenever they are used
 PART_ENTRIES: Final = 256
 SCAN_SPLIT_ABOVE: Final = 1024
 
@@ -137,6 +138,10 @@ class SplitMap:
     def part_of(self, field: bytes) -> int:
         """The part that an entry is in, if it is there. O(1)."""
         return _part_of(field, self._level_mask, self._split)
+
+    def part_with(self, field: bytes) -> dict[bytes, Scalar]:
+        """The part that a field is in, if it is there: fields may be read and overwritten in it, not added. O(1)."""
+        return self._part(field)
 
     def __setitem__(self, field: bytes, value: Scalar) -> None:
         part = self._part(field)
