@@ -67,6 +67,25 @@ class _Options:
     def __init__(self) -> None:
         self.nx = self.xx = self.gt = self.lt = self.ch = self.incr = False
 
+    def take(self, word: bytes) -> bool:
+        """Set what a word says; False where it is no option."""
+        word = word.upper()
+        if word == b"NX":
+            self.nx = True
+        elif word == b"XX":
+            self.xx = True
+        elif word == b"GT":
+            self.gt = True
+        elif word == b"LT":
+            self.lt = True
+        elif word == b"CH":
+            self.ch = True
+        elif word == b"INCR":
+            self.incr = True
+        else:
+            return False
+        return True
+
     def allows(self, old: Scalar | None, new: Scalar) -> bool:
         """Whether a member with an old score may get a new one."""
         if old is None:
@@ -80,10 +99,17 @@ class _Options:
 
 def zadd(session: "Session", args: list[bytes]) -> Reply:
     """ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]."""
+    if len(args) == 4:  # one member, no option: no more is done than that takes
+        score = parse_score(args[2])
+        if score is not None:
+            database, key, member = session.database, args[1], args[3]
+            value = database.sorted_set_at(key)
+            new = value is None or value.get(member) is None
+            database.submit(ScoreAssign(key, [member, score]))
+            return 1 if new else 0
     options = _Options()
     at = 2
-    while at < len(args) and args[at].upper() in (b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"):
-        setattr(options, args[at].decode().lower(), True)
+    while at < len(args) and options.take(args[at]):
         at += 1
     words = args[at:]
     if not words or len(words) % 2:
@@ -102,19 +128,24 @@ def zadd(session: "Session", args: list[bytes]) -> Reply:
         if not options.allows(old, _incremented(old, scores[0])[0]):
             return None
         return _double(_increment(database, key, words[1], scores[0], old))
-    pairs: list[Scalar] = []
     latest: dict[bytes, Scalar] = {}
     added = changed = 0
-    for member, score in zip(words[1::2], scores, strict=True):
+    for index, score in enumerate(scores):
+        member = words[2 * index + 1]
         known = latest.get(member)
         if known is None and value is not None:
             known = value.get(member)
-        if options.allows(known, score):
-            added += known is None
-            changed += known is not None and double(known) != double(score)
-            latest[member] = score
+        if not options.allows(known, score):
+            continue
+        if known is None:
+            added += 1
+        elif options.ch and double(known) != double(score):
+            changed += 1
+        latest[member] = score
+    pairs: list[Scalar] = []
     for member, score in latest.items():
-        pairs += (member, score)
+        pairs.append(member)
+        pairs.append(score)
     if pairs:
         database.submit(ScoreAssign(key, pairs))
     return added + changed if options.ch else added
@@ -187,20 +218,20 @@ def _limit(word: bytes) -> tuple[float, bool]:
     return double(_score(word[1:] if is_open else word, BAD_RANGE)), is_open
 
 
-def _score_range(value: SortedSet, low: bytes, high: bytes) -> tuple[int, int]:
-    """The ranks from and to before which scores lie in a range. O(log n)."""
-    (bottom, bottom_open), (top, top_open) = _limit(low), _limit(high)
+def _score_range(value: SortedSet, low: tuple[float, bool], high: tuple[float, bool]) -> tuple[int, int]:
+    """The ranks from and to before which scores lie between two ends. O(log n)."""
+    (bottom, bottom_open), (top, top_open) = low, high
     start = value.before(bottom, including=bottom_open)
     return start, max(start, value.before(top, including=not top_open))
 
 
 def zcount(session: "Session", args: list[bytes]) -> Reply:
     """ZCOUNT key min max."""
-    _limit(args[2]), _limit(args[3])
+    low, high = _limit(args[2]), _limit(args[3])
     value = session.database.sorted_set_at(args[1])
     if value is None:
         return 0
-    start, stop = _score_range(value, args[2], args[3])
+    start, stop = _score_range(value, low, high)
     return stop - start
 
 
@@ -224,11 +255,11 @@ def _by_rank(session: "Session", key: bytes, start: int, stop: int, *, reverse: 
 def _by_score(
     session: "Session", key: bytes, low: bytes, high: bytes, limit: tuple[int, int], *, reverse: bool, scores: bool
 ) -> Reply:
-    _limit(low), _limit(high)
+    bottom, top = _limit(low), _limit(high)
     value = session.database.sorted_set_at(key)
     if value is None or limit[0] < 0:
         return []
-    start, stop = _score_range(value, low, high)
+    start, stop = _score_range(value, bottom, top)
     wanted = stop - start if limit[1] < 0 else limit[1]
     if reverse:
         stop = max(start, stop - limit[0])
