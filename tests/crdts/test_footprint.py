@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from marmoset.clocks import LocalContext
-from marmoset.codec.operations import Assign, MapAssign, Operation, SequenceInsert, SetAdd
+from marmoset.codec.operations import Assign, MapAssign, Operation, ScoreAssign, SequenceInsert, SetAdd
 from marmoset.crdts.footprint import footprint
 from marmoset.keyspace import Keyspace
 
@@ -44,6 +44,10 @@ def pushed(split_above: int) -> Keyspace:
     return keyspace
 
 
+def a_sorted_set(split_above: int) -> Keyspace:
+    return made(split_above, [ScoreAssign(b"k", [word(number), number]) for number in range(COUNT)])
+
+
 def made(split_above: int, operations: list[Operation]) -> Keyspace:
     keyspace = Keyspace(split_above)
     for number, operation in enumerate(operations):
@@ -52,7 +56,7 @@ def made(split_above: int, operations: list[Operation]) -> Keyspace:
 
 
 @pytest.mark.parametrize("split_above", [1000, 1_000_000])
-@pytest.mark.parametrize("make", [a_set, a_map, appended, pushed])
+@pytest.mark.parametrize("make", [a_set, a_map, a_sorted_set, appended, pushed])
 def test_large_values_are_measured_to_a_tenth(make: Callable[[int], Keyspace], split_above: int) -> None:
     tracemalloc.start()
     try:

@@ -44,7 +44,7 @@ def footprint(value: Value, samples: int) -> int:
     return getsizeof(value) + getsizeof(slots) + getsizeof(slots.values) + _scaled(fields, len(value), samples)
 
 
-ORDER_BYTES: Final = 104
+ORDER_BYTES: Final = 20
 """What the order of a sorted set takes for each member."""
 
 

@@ -14,7 +14,7 @@ import msgspec
 from marmoset import clocks
 from marmoset.clocks import LocalContext, VersionVector
 from marmoset.codec.messages import vector_pairs
-from marmoset.codec.operations import Join
+from marmoset.codec.operations import Join, SequenceInsert
 from marmoset.crdts import addwins, reading, register, sequence, types
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.ids import Dot, ReplicaId
@@ -389,12 +389,8 @@ def _expired_by_own_clock() -> list[Patch]:
 
 
 def _sizes_counted_as_one() -> list[Patch]:
-    """An insertion of several values takes one dot when it arrives."""
-
-    def narrow(operation: Any) -> int:
-        return 1
-
-    return [(replica, "width", narrow)]
+    """An insertion of several values takes one dot."""
+    return [(SequenceInsert, "width", property(lambda insertion: 1))]
 
 
 JOINS: Final[dict[str, object]] = {"weights": {"crash": 1, "leave": 2, "join": 3, "restart": 3}, "fault_gap_ms": 200}
