@@ -21,7 +21,7 @@ from marmoset.sim.mutation import BODIES, BOMBS, MESSAGES, UPDATES, Maker
 from marmoset.sim.packet_fuzz import SIZES
 
 PIECES = 10_000
-SEED = 4
+SEED = 1
 
 
 def test_a_short_run_with_a_fresh_seed_leaves_everything_standing() -> None:
