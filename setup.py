@@ -39,7 +39,7 @@ COMPILED_MODULES: Final = (
     "server.py",
     "api/access.py",
 )
-"""The hot floors, 1 to 8 without the structures of `codec`, under src/marmoset."""
+"""Floors 1 to 8 without the structures of `codec`, and of those above what every command passes; in src/marmoset."""
 
 LEFT_INTERPRETED: Final = (
     "crdts/exports.py",  # structures of msgspec, whose metaclass mypyc does not know

@@ -75,6 +75,75 @@ class KeyOperation(Operation):
         self.key: Final = key
 
 
+class ElementsOperation(KeyOperation):
+    """An operation on elements of a set."""
+
+    __slots__ = ("elements",)
+
+    def __init__(self, key: bytes, elements: list[bytes]) -> None:
+        super().__init__(key)
+        self.elements: Final = elements
+
+    @property
+    def kind(self) -> int:
+        return KIND_SET
+
+    @property
+    def weight(self) -> int:
+        return len(self.elements)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.elements)
+
+
+class PairsOperation(KeyOperation):
+    """An operation on named registers, of a map or sorted set, with their new values: name, value, name, value."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, key: bytes, pairs: list[Scalar]) -> None:
+        super().__init__(key)
+        self.pairs: Final = pairs
+
+    @property
+    def weight(self) -> int:
+        return len(self.pairs)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.pairs)
+
+
+class AmountOperation(KeyOperation):
+    """An operation on the counter of one named register, of a map or sorted set."""
+
+    __slots__ = ("amount", "field")
+
+    def __init__(self, key: bytes, field: bytes, amount: Amount) -> None:
+        super().__init__(key)
+        self.field: Final = field
+        self.amount: Final = amount
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.field, self.amount)
+
+
+class FieldsOperation(KeyOperation):
+    """An operation on named registers, of a map or sorted set."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, key: bytes, fields: list[bytes]) -> None:
+        super().__init__(key)
+        self.fields: Final = fields
+
+    @property
+    def weight(self) -> int:
+        return len(self.fields)
+
+    def content(self) -> tuple[object, ...]:
+        return (self.key, self.fields)
+
+
 @final
 class Reset(KeyOperation):
     """Remove what is observed of every kind at a key."""
@@ -124,110 +193,50 @@ class Increment(KeyOperation):
 
 
 @final
-class SetAdd(KeyOperation):
+class SetAdd(ElementsOperation):
     """Add elements to a set."""
 
-    __slots__ = ("elements",)
-
-    def __init__(self, key: bytes, elements: list[bytes]) -> None:
-        super().__init__(key)
-        self.elements: Final = elements
-
-    @property
-    def kind(self) -> int:
-        return KIND_SET
-
-    @property
-    def weight(self) -> int:
-        return len(self.elements)
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.elements)
+    __slots__ = ()
 
 
 @final
-class SetRemove(KeyOperation):
+class SetRemove(ElementsOperation):
     """Remove what is observed of elements of a set."""
 
-    __slots__ = ("elements",)
-
-    def __init__(self, key: bytes, elements: list[bytes]) -> None:
-        super().__init__(key)
-        self.elements: Final = elements
-
-    @property
-    def kind(self) -> int:
-        return KIND_SET
-
-    @property
-    def weight(self) -> int:
-        return len(self.elements)
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.elements)
+    __slots__ = ()
 
 
 @final
-class MapAssign(KeyOperation):
+class MapAssign(PairsOperation):
     """Assign registers in fields of a map: field, value, field, value."""
 
-    __slots__ = ("pairs",)
-
-    def __init__(self, key: bytes, pairs: list[Scalar]) -> None:
-        super().__init__(key)
-        self.pairs: Final = pairs
+    __slots__ = ()
 
     @property
     def kind(self) -> int:
         return KIND_MAP
 
-    @property
-    def weight(self) -> int:
-        return len(self.pairs)
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.pairs)
-
 
 @final
-class MapIncrement(KeyOperation):
+class MapIncrement(AmountOperation):
     """Add to the counter in a field of a map."""
 
-    __slots__ = ("amount", "field")
-
-    def __init__(self, key: bytes, field: bytes, amount: Amount) -> None:
-        super().__init__(key)
-        self.field: Final = field
-        self.amount: Final = amount
+    __slots__ = ()
 
     @property
     def kind(self) -> int:
         return KIND_MAP
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.field, self.amount)
 
 
 @final
-class MapRemove(KeyOperation):
+class MapRemove(FieldsOperation):
     """Reset what is observed inside fields of a map."""
 
-    __slots__ = ("fields",)
-
-    def __init__(self, key: bytes, fields: list[bytes]) -> None:
-        super().__init__(key)
-        self.fields: Final = fields
+    __slots__ = ()
 
     @property
     def kind(self) -> int:
         return KIND_MAP
-
-    @property
-    def weight(self) -> int:
-        return len(self.fields)
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.fields)
 
 
 @final
@@ -311,66 +320,36 @@ class Flush(Operation):
 
 
 @final
-class ScoreAssign(KeyOperation):
+class ScoreAssign(PairsOperation):
     """Give members of a sorted set their scores: member, score, member, score."""
 
-    __slots__ = ("pairs",)
-
-    def __init__(self, key: bytes, pairs: list[Scalar]) -> None:
-        super().__init__(key)
-        self.pairs: Final = pairs
+    __slots__ = ()
 
     @property
     def kind(self) -> int:
         return KIND_SORTED_SET
 
-    @property
-    def weight(self) -> int:
-        return len(self.pairs)
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.pairs)
-
 
 @final
-class ScoreIncrement(KeyOperation):
+class ScoreIncrement(AmountOperation):
     """Add to the score of a member of a sorted set."""
 
-    __slots__ = ("amount", "field")
-
-    def __init__(self, key: bytes, field: bytes, amount: Amount) -> None:
-        super().__init__(key)
-        self.field: Final = field
-        self.amount: Final = amount
+    __slots__ = ()
 
     @property
     def kind(self) -> int:
         return KIND_SORTED_SET
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.field, self.amount)
 
 
 @final
-class ScoreRemove(KeyOperation):
+class ScoreRemove(FieldsOperation):
     """Reset what is observed of the scores of members of a sorted set."""
 
-    __slots__ = ("fields",)
-
-    def __init__(self, key: bytes, fields: list[bytes]) -> None:
-        super().__init__(key)
-        self.fields: Final = fields
+    __slots__ = ()
 
     @property
     def kind(self) -> int:
         return KIND_SORTED_SET
-
-    @property
-    def weight(self) -> int:
-        return len(self.fields)
-
-    def content(self) -> tuple[object, ...]:
-        return (self.key, self.fields)
 
 
 @final

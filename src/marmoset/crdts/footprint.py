@@ -19,6 +19,8 @@ from marmoset.crdts.types import Value, Window
 
 SEQ_BYTES: Final = 16
 """Of the first seq of a run: an object in interpreted code, nothing in compiled code; in between."""
+ORDER_BYTES: Final = 20
+"""What the order of a sorted set takes for each member."""
 ENTRY_BYTES: Final = 256
 """About what a fact in a window takes: its dot, its place in a table, and its part of the window."""
 
@@ -42,10 +44,6 @@ def footprint(value: Value, samples: int) -> int:
     slots = value.slots
     fields = (getsizeof(name) + footprint(held, samples) for name, held in slots.values.items())
     return getsizeof(value) + getsizeof(slots) + getsizeof(slots.values) + _scaled(fields, len(value), samples)
-
-
-ORDER_BYTES: Final = 20
-"""What the order of a sorted set takes for each member."""
 
 
 def window_footprint(window: Window) -> int:

@@ -133,16 +133,10 @@ class SortedSetWindow(MapWindow):
 
 def assign_plain(value: Fields, pairs: list[Scalar]) -> None:
     """Assign fields where no window is needed. O(pairs)."""
-    if isinstance(value, SortedSet):
-        for at in range(0, len(pairs), 2):
-            field = pairs[at]
-            assert isinstance(field, bytes)
-            value[field] = pairs[at + 1]
-        return
     for at in range(0, len(pairs), 2):
         field = pairs[at]
         assert isinstance(field, bytes)
-        if isinstance(value, dict):
+        if isinstance(value, dict):  # told apart for the compiler, which calls what it knows directly
             value[field] = pairs[at + 1]
         else:
             value[field] = pairs[at + 1]

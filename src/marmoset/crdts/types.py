@@ -182,7 +182,7 @@ def _effect_set(
 ) -> None:
     if type(operation) is SetAdd:
         if window is None:
-            if isinstance(value, set):
+            if isinstance(value, set):  # told apart for the compiler, which calls what it knows directly
                 for element in operation.elements:
                     value.add(element)
             else:

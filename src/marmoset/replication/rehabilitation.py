@@ -152,9 +152,9 @@ def _parts(operation: AnyOperation) -> tuple[bytes, tuple[bytes, ...], AnyOperat
 
 def _with(operation: AnyOperation, inner: AnyOperation) -> AnyOperation:
     """The same place, with something else done there."""
-    return (
-        Inside(operation.key, operation.path, cast("ChildOperation", inner)) if isinstance(operation, Inside) else inner
-    )
+    if isinstance(operation, Inside):
+        return Inside(operation.key, operation.path, cast("ChildOperation", inner))
+    return inner
 
 
 @final
