@@ -86,10 +86,15 @@ def test_a_breach_exits_with_1_and_says_how_to_play_it_again(capsys: pytest.Capt
 
 
 @pytest.mark.interpreted
-def test_no_progress_exits_with_3() -> None:
+def test_no_progress_exits_with_3_and_says_last_how_to_play_it_again(capsys: pytest.CaptureFixture[str]) -> None:
     stuck = next(mutant for mutant in MUTANTS if mutant.name == "never forgotten")
     with applied(stuck):
         assert command.run_many(range(4, 8), "churn", 4, 200, True) == STUCK
+    written = capsys.readouterr()
+    failed = [outcome["seed"] for outcome in json.loads(written.out)["failed"]]
+    last = [line for line in written.err.splitlines() if line.startswith("replay: ")][-len(failed) :]
+    assert [line.split()[4] for line in last] == [str(seed) for seed in failed]
+    assert written.err.splitlines()[-1] == last[-1]
 
 
 def test_what_cannot_be_simulated_is_refused() -> None:

@@ -59,11 +59,11 @@ def replay(outcome: Outcome) -> str:
     )
 
 
-def _told(outcome: Outcome) -> None:
+def _told(outcome: Outcome, details: bool = True) -> None:
     """Why a run does not hold, and how to play it again, on standard error."""
     verdict = "breach" if outcome.code == 1 else "no progress"
     print(f"seed {outcome.seed}: {verdict}: {outcome.problem}", file=sys.stderr)
-    if outcome.details:
+    if outcome.details and details:
         print(outcome.details, file=sys.stderr)
     print(f"replay: {replay(outcome)}", file=sys.stderr)
 
@@ -127,6 +127,9 @@ def run_many(seeds: Iterable[int], profile: str, nodes: int, steps: int, as_json
         for name, count in sorted(total.items()):
             print(f"{count:>14,} {name}")
         print(_per_operation(total))
+    sys.stdout.flush()
+    for outcome in failed:  # again, where a reader of a long log looks first: at its end
+        _told(outcome, details=False)
     if missing:
         print(f"{profile}: nothing in {len(played)} seeds provoked {', '.join(missing)}", file=sys.stderr)
     codes = [outcome.code for outcome in failed] + [1] * bool(missing)
