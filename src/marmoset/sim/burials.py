@@ -60,8 +60,9 @@ def _ran_last(host: Host) -> ReplicaId:
 
 
 def _slept(host: Host, now_us: int, limit_ms: int, fresh_ms: int) -> bool:
-    """Whether a host slept while it watched, which it did up to a moment not longer ago than `fresh_ms`."""
+    """Whether a host slept while it watched, which it did up to a moment not longer ago than `fresh_ms`. A node's clock
+    has whole milliseconds: what it says took `limit_ms` may have taken almost one less."""
     if host.nap is None:
         return False
     slept_us, woke_us = host.nap
-    return woke_us > now_us - limit_ms * US_PER_MS and slept_us < now_us - fresh_ms * US_PER_MS
+    return woke_us > now_us - (limit_ms - 1) * US_PER_MS and slept_us < now_us - fresh_ms * US_PER_MS
