@@ -10,6 +10,7 @@ from marmoset.codec.operations import (
     Bury,
     Flush,
     Increment,
+    Join,
     MapAssign,
     MapIncrement,
     Reset,
@@ -207,6 +208,23 @@ def test_what_is_held_is_asked_for_anew_when_it_waits_too_long() -> None:
     assert "Resume" in names and alone.node.status()["held_bytes"] == 0
     alone.hear(b, alone.batch(60, [Assign(b"k", b"first")]), late)
     assert alone.node.replica.keyspace.get(b"k") == b"v"
+
+
+def test_what_a_stranger_brings_lets_go_what_other_streams_hold() -> None:
+    """It is used with the stranger's `CaughtUp`, which is no batch (seed 1795660219 of `everything`)."""
+    alone = Alone()
+    b, c = alone.let_in(50), alone.let_in(60, "n3")
+    for link, replica in ((b, 50), (c, 60)):
+        alone.hear(link, CaughtUp(), alone.report(replica))
+    alone.hear(b, alone.batch(50, [Assign(b"k", b"v")], raised=[(60, 2)]))
+    assert alone.node.status()["held_bytes"]
+    stranger, me = alone.link(), alone.node.replica.me
+    alone.hear(stranger, alone.hello(70, "n4", vector=[(50, 1), (60, 2), (70, 0), (me, 2)], line=[60]))
+    alone.hear(stranger, alone.batch(60, [Join(70, "n4", "127.0.0.1:70")]))
+    assert alone.node.replica.keyspace.get(b"k") is None, "nobody has vouched for what it brings yet"
+    alone.hear(stranger, CaughtUp())
+    assert 70 in alone.node.replica.roster.members
+    assert alone.node.replica.keyspace.get(b"k") == b"v" and alone.node.status()["held_bytes"] == 0
 
 
 def test_the_fault_of_what_was_held_is_that_of_who_brought_it() -> None:

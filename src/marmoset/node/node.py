@@ -15,7 +15,6 @@ from typing import Final, final
 from marmoset.clocks import WallClock, stamp_ms
 from marmoset.codec.frames import frames
 from marmoset.codec.messages import (
-    Batch,
     Gossip,
     Hello,
     Refuse,
@@ -425,9 +424,9 @@ class Node:
 
     def _handle_stream(self, link: Link, message: StreamMessage, data: bytes) -> None:
         assert link.stream is not None
-        now = self.time.monotonic_ms()
+        now, had = self.time.monotonic_ms(), self.replica.state
         self._act(link, link.stream.receive(message, data, now))
-        if isinstance(message, Batch):
+        if self.replica.state != had:  # whatever the message was: a stranger's last one lets go all that it brought
             progress = True
             while progress:  # what came here may let go what another stream holds
                 progress = False
