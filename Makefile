@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-compiled compiled check format clean sim sim-membership sim-mutants fuzz
-.PHONY: bench bench-builds bench-embedded bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-start bench-traces
+.PHONY: bench bench-builds bench-catchup bench-embedded bench-growth bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-start bench-traces
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -65,6 +65,12 @@ bench-embedded: $(BENCH_READY) ## a node inside a program: operations a second b
 
 bench-memory: $(BENCH_READY) ## bytes for each element at rest, beside Python's containers and a real Redis
 	$(BENCH)/python -m bench.memory $(ARGS)
+
+bench-growth: $(BENCH_READY) ## what work costs as there is more of it: elements, unstable writes, members; half an hour and 3 GB
+	$(BENCH)/python -m bench.growth $(ARGS)
+
+bench-catchup: $(BENCH_READY) ## how fast a node gets what it lacks: a snapshot when it joins, the log when it was away
+	$(BENCH)/python -m bench.catchup $(ARGS)
 
 bench-start: $(BENCH_READY) ## how long an import, an opening and a start of a node take
 	$(BENCH)/python -m bench.start $(ARGS)

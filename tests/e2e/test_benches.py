@@ -110,6 +110,23 @@ def test_traces_are_replayed_through_every_column_there_is(tmp_path: Path) -> No
     assert all(row["right"] for row in measured)
 
 
+def test_growth_measures_elements_windows_and_members(tmp_path: Path) -> None:
+    words = ("--elements", "200", "1000", "--window", "50", "--members", "2", "3", "--operations", "40")
+    measured, said = run("growth", tmp_path, *words, "--count", "20", "--rounds", "1")
+    assert len(measured["elements"]) == 17 and len(measured["window"]) == 12
+    assert all(set(row) == {"200", "1000"} and min(row.values()) > 0 for row in measured["elements"].values())
+    assert all(set(row) == {"50"} and row["50"] > 0 for row in measured["window"].values())
+    assert measured["members"]["messages"]["3"] > 0
+    assert "sorted set: ZRANK" in said and "INCR: fold" in said
+
+
+def test_catchup_measures_snapshot_and_log(tmp_path: Path) -> None:
+    measured, _ = run("catchup", tmp_path, "--keys", "600", "--behind", "300", "--rounds", "1")
+    assert [(row["what"], row["count"]) for row in measured] == [("snapshot", 600), ("log", 300)]
+    assert all(row["a_second"] > 0 for row in measured)
+    assert measured[1]["mb"] > 0, "the log keeps what a member that is stopped lacks"
+
+
 def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
     measured, _ = run("start", tmp_path, "--count", "1")
     assert set(measured) == {"interpreter", "import", "import of the face", "open", "serve"}
@@ -120,9 +137,11 @@ def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
     "name",
     [
         "builds",
+        "catchup",
         "concurrent_edits",
         "editing_traces",
         "embedded",
+        "growth",
         "latency",
         "memory",
         "redis_benchmark",
