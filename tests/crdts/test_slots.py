@@ -1,9 +1,12 @@
-"""Maps that nest, one history at a time: what random histories meet too rarely."""
+"""Slots and maps that nest, one history at a time: what random histories meet too rarely."""
+
+from sys import getsizeof
 
 from marmoset.clocks import Context, LocalContext
 from marmoset.codec.operations import (
     KIND_SEQUENCE,
     AnyOperation,
+    Assign,
     Inside,
     MapAssign,
     MapRemove,
@@ -12,6 +15,7 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetAdd,
 )
+from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.slots import Slots
 
@@ -84,3 +88,18 @@ def test_removing_a_field_of_a_group_of_one_leaves_nothing() -> None:
     slots.effect(b"k", MapRemove(b"k", [b"f"]), (1, 2), 1, local, tracking=False)
     assert not slots.values and not slots.beside and slots.is_at_rest
     assert slots.take(b"k", KIND_SEQUENCE).value is None
+
+
+def test_at_rest_nothing_is_left_of_the_table_of_windows() -> None:
+    """A dict keeps the table that it had when it was largest: 30 bytes for each key that was written in one go."""
+    slots, deadlines = Slots(100), Deadlines(1)
+    names = [b"%d" % number for number in range(1000)]
+    for seq, name in enumerate(names, 1):
+        slots.effect(name, Assign(name, b"v"), (1, seq), seq, Context({1: seq}, {}), tracking=True)
+        deadlines.assign(0, name, (1, seq), 1_000_000, Context({1: seq}, {}), tracking=True)
+    assert len(slots.windows) == len(deadlines.windows[0]) == 1000
+    for seq, name in enumerate(names, 1):
+        slots.fold(name, Assign(name, b"v"), (1, seq))
+        deadlines.fold(0, name, (1, seq))
+    slots._check()
+    assert getsizeof(slots.windows) == getsizeof(deadlines.windows[0]) == getsizeof({})

@@ -71,6 +71,8 @@ class Deadlines:
         self.entries += len(window) - len(windows.pop(key, ()))
         if window:
             windows[key] = window
+        elif not windows:
+            windows.clear()  # which gives the table back, as in `Slots`
 
     def assign(self, shard: int, key: bytes, dot: Dot, deadline_ms: int, context: Context, *, tracking: bool) -> None:
         """Effect of an assignment. O(unstable deadlines of the key + log of all)."""

@@ -144,15 +144,21 @@ class Slots:
             if entries:
                 self.windows[name] = window
             elif before:
-                del self.windows[name]
+                self._drop_window(name)
         if types.is_visible(value):
             assert value is not None
             self._show(name, old, value)
             return
         self._hide(name)
         if window is not None and entries:  # removed elements only
-            del self.windows[name]
+            self._drop_window(name)
             self.beside.setdefault(name, {})[kind_of_window(window)] = Holding(value, window)
+
+    def _drop_window(self, name: bytes) -> None:
+        """Nothing of what a name shows is unstable any more."""
+        del self.windows[name]
+        if not self.windows:
+            self.windows.clear()  # which gives the table back: it grew with what was unstable at one time
 
     def _show(self, name: bytes, old: Value | None, value: Value) -> None:
         if not isinstance(value, bytes):
@@ -289,10 +295,12 @@ class Slots:
         window = self.windows.get(name)
         if window is not None:
             before = window.entries
-            _fold_window(self.values.get(name), window, operation, dot)
-            self.entries += window.entries - before
-            if not window.entries:
-                del self.windows[name]
+            value = self.values.get(name) if isinstance(window, SequenceWindow) else None  # no other one looks at it
+            _fold_window(value, window, operation, dot)
+            entries = window.entries
+            self.entries += entries - before
+            if not entries:
+                self._drop_window(name)
         held = self.beside.get(name)
         if held is not None:
             self._fold_beside(name, held, operation, dot)
