@@ -176,6 +176,21 @@ def test_a_client_can_have_a_member_leave() -> None:
     assert group.members[1].exited is not None and group.members[1].exited.code == 0
 
 
+@pytest.mark.parametrize("words", [("LEAVE",), ("BURY", "n1", "FORCE"), ("REPLAY", "ALL")])
+def test_what_closes_the_open_batch_is_refused_in_a_transaction(words: tuple[str, ...]) -> None:
+    """A transaction is one batch; and what it wrote behind a leave was acknowledged, and reached nobody."""
+    group = Group(2)
+    first, second = group.members
+    assert first("MULTI") == (b"+", b"OK")
+    assert first("SET", "before", "1") == (b"+", b"QUEUED")
+    assert b"not allowed" in fault(first("MARMOSET", *words))
+    assert first("SET", "behind", "2") == (b"+", b"QUEUED")
+    assert fault(first("EXEC")).startswith(b"EXECABORT")
+    group.run(3000)
+    assert first.node.state == "serving" and row(second("MARMOSET", "STATUS"))["members"] == 2
+    assert second("GET", "before") == second("GET", "behind") == (b"$", None)
+
+
 def test_a_report_that_is_empty_and_rows_that_are_not_there(group: Group) -> None:
     ask = group.members[0]
     assert ask("MARMOSET", "REPORT") == ask("MARMOSET", "REPORT", 5) == (b"*",)

@@ -141,8 +141,8 @@ MARMOSET = container(
             "O(members squared + log)", "Why a member is where it is; who has to speak for a key's metadata to go."),
     command("conflicts key", conflicts, 3, "loading", KEYLESS,
             "O(elements shown)", "What a key holds beside what it shows."),
-    command("bury name [FORCE]", bury, -3, "loading", KEYLESS,
-            "O(members)", "Presumes a member dead: unreachable, and by a majority, unless FORCE."),
+    command("bury name [FORCE]", bury, -3, "loading no_multi", KEYLESS,
+            "O(members)", "Presumes a member dead: unreachable, and by a majority, unless FORCE. Not in MULTI."),
     command("keyring [RELOAD]", keyring, -2, "loading", KEYLESS,
             "O(keys)", "The keys by id: which one seals, how many links use it. RELOAD reads the file again."),
     command("report [count]", report, -2, "loading", KEYLESS,
@@ -151,8 +151,8 @@ MARMOSET = container(
             "O(rows)", "Submits operations of the report after all, never twice; ALL does 1000 at a time."),
     command("dismiss ALL|id [id ...]", dismiss, -3, "loading", KEYLESS,
             "O(rows)", "Takes operations out of the report."),
-    command("leave", leave, 2, "loading", KEYLESS,
-            "O(members)", "Leaves the group and ends the process."),
+    command("leave", leave, 2, "loading no_multi", KEYLESS,
+            "O(members)", "Leaves the group and ends the process. Not in MULTI."),
 )
 
 TABLE = (MARMOSET,)
