@@ -8,10 +8,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from marmoset.clocks import Context
-from marmoset.codec.operations import Assign, Flush, Inside, MapIncrement, Reset, SetAdd
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Flush,
+    Inside,
+    MapAssign,
+    MapIncrement,
+    Reset,
+    ScoreAssign,
+    SequenceInsert,
+    SetAdd,
+)
 from marmoset.crdts import sequence_elements, sequence_runs, sequence_state, sequence_tree
-from marmoset.crdts.exports import ENTRY_KINDS, DeadlineEntry, Importer, ValueEntry, decode_entries, export_value
-from marmoset.crdts.reading import SlotsReading, is_large
+from marmoset.crdts.exports import (
+    BYTES_PER_ELEMENT,
+    ENTRY_KINDS,
+    DeadlineEntry,
+    Importer,
+    ValueEntry,
+    decode_entries,
+    export_value,
+)
+from marmoset.crdts.reading import WEIGHT_MAX, SlotsReading, is_large
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.split import SplitSet
 from marmoset.keyspace import Keyspace, shard_of
@@ -186,6 +205,43 @@ def test_a_flushall_comes_while_a_shard_is_read() -> None:
     keyspace.garbage.collect(100)
     entries += reading.take(100)
     assert reading.is_done and content(put_together(entries)) == before
+
+
+LONG = 60_000
+
+
+@pytest.mark.parametrize("split_above", [4, 1000])
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [SetAdd(b"k", [b"%d" % i + b"x" * LONG for i in range(40)])],
+        [MapAssign(b"k", [part for i in range(40) for part in (b"%d" % i, b"x" * LONG)])],
+        [ScoreAssign(b"k", [part for i in range(40) for part in (b"%d" % i + b"x" * LONG, i)])],
+        [SequenceInsert(b"k", None, None, [b"x" * LONG] * 40)],
+        [Inside(b"k", [b"%d" % i], SetAdd(b"", [b"x" * LONG, b"y" * LONG])) for i in range(20)],
+        [Inside(b"k", [b"inner"], SequenceInsert(b"", None, None, [b"x" * LONG] * 40))],
+    ],
+    ids=["set", "map", "zset", "list", "nested", "nested list"],
+)
+def test_long_elements_are_given_a_few_at_a_time(operations: list[AnyOperation], split_above: int) -> None:
+    """Whatever is in one collection: a message takes about what a batch may have."""
+    keyspace = Keyspace(split_above)
+    keyspace.tracking = True
+    slots = keyspace.shards[shard_of(b"k")]
+    seq = 0
+    for operation in operations:
+        keyspace.effect(operation, (1, seq + 1), 1, context(seq))
+        seq += operation.width
+    before = content(slots)
+    reading = SlotsReading(slots, 512)
+    entries: list[ValueEntry] = []
+    while not reading.is_done:
+        given = reading.take(512)
+        assert len(msgspec.msgpack.encode(given)) < (WEIGHT_MAX + 512) * BYTES_PER_ELEMENT + 2 * LONG
+        if not entries:  # what was taken and is not given yet stays as it stood
+            keyspace.effect(Reset(b"k"), (1, seq + 1), 1, context(seq))
+        entries += given
+    assert content(put_together(entries)) == before
 
 
 def test_a_map_that_comes_to_nest_is_given_as_it_stood() -> None:

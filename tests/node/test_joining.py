@@ -4,10 +4,21 @@ import pytest
 from msgspec.structs import replace as replaced
 
 from marmoset.codec.messages import Refuse, SnapshotBegin, SnapshotEnd, SnapshotProgress
-from marmoset.codec.operations import Assign, Bury, Join, SequenceInsert, SetAdd
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Bury,
+    Inside,
+    Join,
+    MapAssign,
+    ScoreAssign,
+    SequenceInsert,
+    SetAdd,
+)
 from marmoset.errors import UsageError
 from marmoset.node import Node, joining, sponsoring
 from marmoset.sim.network import Conditions
+from marmoset.sim.specification import plain
 from tests.node.group import Alone, Group, HandTime, a_config
 
 
@@ -60,6 +71,45 @@ def test_joining_through_any_member(through: int) -> None:
     assert group.values() == [b"v"] * 4 and group.values(b"s") == [{b"x"}] * 4
     group.until(group.is_at_rest)
     group.check()
+
+
+LONG = b"x" * 60_000
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [MapAssign(b"k", [b"%d" % i, LONG]) for i in range(120)],
+        [SetAdd(b"k", [b"%d" % i + LONG]) for i in range(120)],
+        [ScoreAssign(b"k", [b"%d" % i + LONG, i]) for i in range(120)],
+        [SequenceInsert(b"k", None, None if i == 0 else (1, i), [LONG]) for i in range(120)],
+        [Inside(b"k", [b"%d" % i], SetAdd(b"", [LONG])) for i in range(120)],
+    ],
+    ids=["hash", "set", "zset", "list", "nested"],
+)
+def test_a_collection_may_be_larger_than_any_batch(operations: list[AnyOperation]) -> None:
+    """Each element is a batch of its own; in a snapshot they come in as many messages as that takes."""
+    group = Group(1, batch_bytes_max=64 << 10)
+    me = group[1].replica.me
+    for operation in operations:
+        if isinstance(operation, SequenceInsert) and operation.right is not None:
+            operation = SequenceInsert(b"k", None, (me, operation.right[1]), operation.values)
+        group.do(1, operation)
+    group.start_one()
+    group.until(group.is_whole)
+    group.until(group.is_at_rest)
+    first, second = map(plain, group.values())
+    assert first == second and len(first) == 120  # type: ignore[arg-type]
+
+
+def test_a_string_that_is_not_stable_may_be_as_large_as_a_batch() -> None:
+    """Its window has it twice more, and cannot be cut; it stays as long as somebody is cut off."""
+    group = Group(2, batch_bytes_max=4 << 20)
+    group.cut(2)
+    group.write(1, b"x" * ((4 << 20) - 100))
+    newcomer = group.start_one(join=(group.hosts[0].address,))
+    group.until(lambda: newcomer.is_serving)
+    assert group[3].replica.keyspace.get(b"k") == group[1].replica.keyspace.get(b"k")
 
 
 def test_several_join_at_once_while_the_group_is_written_to() -> None:

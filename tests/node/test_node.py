@@ -18,11 +18,14 @@ from marmoset.codec.operations import (
     SetAdd,
 )
 from marmoset.codec.wire import decode_operations
+from marmoset.commands.database import request_bytes
 from marmoset.crdts.sequence import Sequence
 from marmoset.errors import UsageError
 from marmoset.ids import id_text
 from marmoset.keyspace import SHARDS
+from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.sim.network import Conditions
+from marmoset.sim.workload import request
 from tests.node.group import WALL_MS, Alone, Group
 
 HOUR = 3_600_000
@@ -190,6 +193,25 @@ def test_a_link_that_is_lost_while_it_was_paused_resumes_from_vectors() -> None:
     group.network.heal()
     group.until(group.is_at_rest)
     assert len(group[2].replica.keyspace) == 100
+
+
+def test_the_largest_write_behind_what_was_open_crosses_in_one_message() -> None:
+    """What a session charges is more than what is written, but a context of many members is not charged at all."""
+    limit = 1 << 20
+    group = Group(8, batch_bytes_max=limit)
+    host = group.hosts[0]
+    session = host.connect(1)
+    host.command(session, request(b"SET", b"k", b"x" * (limit - 49)), 0)
+    group.run(2000)
+    for number in range(2, 9):
+        group.write(number, b"v", b"%d" % number)
+    group.run(2000)
+    half = (OPEN_BYTES_MAX - 1) // 2
+    for size in (half, OPEN_BYTES_MAX - 1 - half):
+        host.command(session, request(b"SET", b"a", b"y" * (size - request_bytes([b"SET", b"a", b""]))), 500)
+    assert host.command(session, request(b"APPEND", b"k", b"z"), 500) == b":%d\r\n" % (limit - 48)
+    group.until(group.is_at_rest)
+    assert all(isinstance(value, bytes) and len(value) == limit - 48 for value in group.values())
 
 
 def test_what_is_held_is_asked_for_anew_when_it_waits_too_long() -> None:

@@ -2,11 +2,14 @@
 
 One structure for each kind. Elements and fields are sorted, so equal content gives equal bytes; whole numbers beyond 64
 bits and decimals travel as text. A large collection may come in several entries of one key, each with its own elements
-and its own part of the window (`crdts.reading` makes those). Importing checks what msgspec's types cannot and raises
+and its own part of the window (`crdts.reading` makes those). So may one of few elements that are long: a message takes
+about what a batch takes, and a collection is filled by many. Importing checks what msgspec's types cannot and raises
 `PeerError`.
 """
 
+from collections.abc import Collection
 from decimal import Decimal
+from itertools import chain
 from typing import Annotated, Any, Final, final
 
 import msgspec
@@ -39,6 +42,8 @@ from marmoset.errors import PeerError
 KIND_DEADLINE: Final = 5
 KIND_NESTED_MAP: Final = 6
 PIECE_ELEMENTS: Final = 4096
+BYTES_PER_ELEMENT: Final = 256
+"""So many bytes of elements weigh as much as another element."""
 
 
 Stamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
@@ -197,6 +202,54 @@ def export_value(key: bytes, value: Value, window: Window | None) -> list[ValueE
         ]
     assert window is None or isinstance(window, SequenceWindow)
     return [SequenceEntry(key, export_state(value, window), True)]
+
+
+def scalars_bytes(values: Collection[WireScalar | None]) -> int:
+    """What some plain values take, numbers aside. O(values), in C where none is a number."""
+    try:
+        return sum(map(len, values))  # type: ignore[arg-type]
+    except TypeError:
+        return sum([len(value) for value in values if isinstance(value, bytes)])
+
+
+def _state_bytes(state: RegisterState) -> int:
+    return scalars_bytes([state.base, *(value for _, _, value in state.assignments)])
+
+
+def weight(entry: ValueEntry) -> int:
+    """About how many elements an entry brings, long ones counted as several. O(elements)."""
+    if isinstance(entry, RegisterEntry):
+        size = len(entry.value) if isinstance(entry.value, bytes) else 0
+        return 1 + (size if entry.window is None else size + _state_bytes(entry.window)) // BYTES_PER_ELEMENT
+    if isinstance(entry, SetEntry):
+        size = sum(map(len, entry.elements)) + sum([len(element) for element, _ in entry.adds])
+        return len(entry.elements) + size // BYTES_PER_ELEMENT
+    if isinstance(entry, (MapEntry, SortedSetEntry)):
+        size = scalars_bytes(list(chain.from_iterable(entry.items)))
+        size += sum([len(field) + _state_bytes(state) for field, state in entry.fields])
+        return len(entry.items) + size // BYTES_PER_ELEMENT
+    if isinstance(entry, SequenceEntry):
+        values = entry.state[2]
+        return 1 + len(entry.state[1]) // 4 + len(values) + scalars_bytes(values) // BYTES_PER_ELEMENT
+    return 1 + sum(map(weight, entry.children))
+
+
+def halves(entry: ValueEntry) -> tuple[ValueEntry, ValueEntry] | None:
+    """Two entries that say the same, where an entry has several elements or fields. O(elements)."""
+    if isinstance(entry, SetEntry) and len(entry.elements) > 1:
+        middle = len(entry.elements) // 2
+        first, second = entry.elements[:middle], entry.elements[middle:]
+        adds = sum(element < second[0] for element, _ in entry.adds)  # they are in the order of the elements
+        return SetEntry(entry.key, first, entry.adds[:adds]), SetEntry(entry.key, second, entry.adds[adds:])
+    if isinstance(entry, (MapEntry, SortedSetEntry)) and len(entry.items) > 1:
+        middle = len(entry.items) // 2
+        fields = sum(field < entry.items[middle][0] for field, _ in entry.fields)
+        shape = type(entry)
+        return (
+            shape(entry.key, entry.items[:middle], entry.fields[:fields]),
+            shape(entry.key, entry.items[middle:], entry.fields[fields:]),
+        )
+    return None
 
 
 ENTRY_KINDS: Final[dict[type, int]] = {

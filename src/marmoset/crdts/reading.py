@@ -38,6 +38,8 @@ from marmoset.codec.operations import (
 )
 from marmoset.crdts.addwins import SetWindow
 from marmoset.crdts.exports import (
+    BYTES_PER_ELEMENT,
+    PIECE_ELEMENTS,
     MapEntry,
     NestedMapEntry,
     RegisterState,
@@ -47,6 +49,9 @@ from marmoset.crdts.exports import (
     ValueEntry,
     export_register,
     export_value,
+    halves,
+    scalars_bytes,
+    weight,
     wire_scalar,
 )
 from marmoset.crdts.map import MapWindow
@@ -61,26 +66,23 @@ from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
 from marmoset.ids import Dot
 
-BYTES_PER_ELEMENT: Final = 256
-"""So many bytes of elements weigh as much as another element."""
+WEIGHT_MAX: Final = 2 * PIECE_ELEMENTS
+"""An entry that weighs more, as only one with long elements does, is cut, unless one element alone is as long."""
 
 Saved = tuple[dict[bytes, bytes | int] | dict[bytes, None], dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]]
 """A part of a set or map, and its entries of the window, as they stood."""
 
 
 def is_large(value: Value, step_elements: int) -> bool:
-    """Whether a value is more than one step should read. O(1), for a map that nests O(min(fields, step))."""
-    if isinstance(value, (SplitSet, SplitMap)):
-        return True
+    """Whether a value may be more than one step should read. O(1), for a short list O(length)."""
     if isinstance(value, SortedSet):
         return isinstance(value.scores, SplitMap)
     if isinstance(value, Sequence):
-        return len(value) + value.removed_count > step_elements
-    if isinstance(value, NestedMap):
-        if len(value) + len(value.slots.beside) > step_elements:
-            return True
-        return any(is_large(inner, step_elements) for _, _, inner, _ in value.slots.holdings())
-    return False
+        return (
+            len(value) + value.removed_count > step_elements
+            or scalars_bytes(list(value)) > BYTES_PER_ELEMENT * step_elements
+        )
+    return isinstance(value, (SplitSet, SplitMap, NestedMap))
 
 
 @final
@@ -215,7 +217,8 @@ class SequenceReading:
             self._images[chunk] = chunk_rows(chunk), chunk.values.copy()
 
     def take(self, budget: int) -> list[ValueEntry]:
-        """Some of the window or, behind that, some elements, by whole runs. O(budget + one chunk)."""
+        """Some of the window or, behind that, some elements, by whole runs where those are short. O(budget + one
+        chunk)."""
         insertions = list(islice(self._insertions, budget))
         removals = list(islice(self._removals, budget - len(insertions)))
         assignments = list(islice(self._assignments, max(0, budget - len(insertions) - len(removals))))
@@ -225,16 +228,33 @@ class SequenceReading:
         while budget > 0 and not self.is_done:
             if self._at == len(self._rows):
                 self._begin_chunk()
-            row = self._rows[self._at]
+            replica, seq, count, kind = self._rows[self._at]
+            if kind <= FRESH:
+                given, weighs = self._fitting(count, budget)
+                values += self._values[self._shown : self._shown + given]
+                self._shown += given
+                budget -= weighs
+                if given < count:
+                    rows.append((replica, seq, given, kind))
+                    self._rows[self._at] = (replica, seq + given, count - given, kind)
+                    continue
             self._at += 1
-            rows.append(row)
+            rows.append((replica, seq, count, kind))
             budget -= 1
-            if row[3] <= FRESH:
-                values += self._values[self._shown : self._shown + row[2]]
-                self._shown += row[2]
-                budget -= row[2]
         state: State = state_of(rows, values, insertions, removals, assignments)
         return [SequenceEntry(self.key, state, self.is_done)]
+
+    def _fitting(self, count: int, budget: int) -> tuple[int, int]:
+        """How many of the next `count` values to give, all of them unless they are long, and what those weigh.
+        O(count)."""
+        weighs = 0
+        for at in range(count):
+            value = self._values[self._shown + at]
+            if isinstance(value, bytes) and len(value) >= BYTES_PER_ELEMENT:
+                if at and at + weighs + len(value) // BYTES_PER_ELEMENT > budget:
+                    return at, at + weighs
+                weighs += len(value) // BYTES_PER_ELEMENT
+        return count, count + weighs
 
     def _begin_chunk(self) -> None:
         """Copy the next chunk, unless that was done when it changed: from here on it may change."""
@@ -296,7 +316,17 @@ class NestedReading:
 class SlotsReading:
     """Everything that some names hold, as it stood when this was made."""
 
-    __slots__ = ("_open", "_order", "_pending", "_ready", "_saved", "_step_elements", "names_taken", "slots")
+    __slots__ = (
+        "_open",
+        "_order",
+        "_pending",
+        "_ready",
+        "_saved",
+        "_step_elements",
+        "names_taken",
+        "slots",
+        "weight_taken",
+    )
 
     def __init__(self, slots: Slots, step_elements: int) -> None:
         self.slots = slots
@@ -309,6 +339,7 @@ class SlotsReading:
         self._ready: list[ValueEntry | Reading | NestedReading] = []
         """What is to be given next, last first, all of one name."""
         self.names_taken = 0
+        self.weight_taken = 0
         slots.readings += (self,)
 
     @property
@@ -371,9 +402,25 @@ class SlotsReading:
             else:
                 given = [first]
                 self._ready.pop()
-            entries += given
-            budget -= sum(map(weight, given))
+            for entry in given:
+                weighs = weight(entry)
+                if weighs > WEIGHT_MAX:
+                    entry = self._cut(entry)
+                    weighs = weight(entry)
+                entries.append(entry)
+                budget -= weighs
+                self.weight_taken += weighs
         return entries
+
+    def _cut(self, entry: ValueEntry) -> ValueEntry:
+        """The first part of an entry that brings too much; the rest is given next. O(elements)."""
+        while weight(entry) > WEIGHT_MAX:
+            parts = halves(entry)
+            if parts is None:
+                break
+            entry, rest = parts
+            self._ready.append(rest)
+        return entry
 
     def close(self) -> None:
         """Nothing is saved for this reading any more."""
@@ -384,17 +431,4 @@ class SlotsReading:
         self._open.clear()
 
 
-def weight(entry: ValueEntry) -> int:
-    """About how many elements an entry brings, long ones counted as several. O(elements)."""
-    if isinstance(entry, SetEntry):
-        return len(entry.elements) + sum(map(len, entry.elements)) // BYTES_PER_ELEMENT
-    if isinstance(entry, (MapEntry, SortedSetEntry)):
-        return len(entry.items)
-    if isinstance(entry, SequenceEntry):
-        return 1 + len(entry.state[1]) // 4 + len(entry.state[2])
-    if isinstance(entry, NestedMapEntry):
-        return 1 + sum(map(weight, entry.children))
-    return 1 + (len(entry.value) // BYTES_PER_ELEMENT if isinstance(entry.value, bytes) else 0)
-
-
-__all__ = ["KIND_MAP", "SequenceReading", "SlotsReading", "SplitReading", "is_large", "weight"]
+__all__ = ["KIND_MAP", "SequenceReading", "SlotsReading", "SplitReading", "is_large"]

@@ -55,7 +55,7 @@ from marmoset.node.unsound import end_unsound
 from marmoset.node.waiting import Waiting
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
 from marmoset.replication.expiry import remove_passed
-from marmoset.replication.replica import Replica
+from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 20
@@ -206,6 +206,7 @@ class Node:
         opened = Link(link, address, True, self._message_bytes_max(), self.time.monotonic_ms())
         if self.joining.handle_dialled(opened):
             opened.become(FILLING)
+            opened.messages.limit = self._snapshot_message_bytes_max()
         self._open(opened)
 
     def handle_dial_failed(self, address: str, why: str) -> None:
@@ -321,7 +322,13 @@ class Node:
         return max(1, round(delay_ms * self.rng.uniform(0.75, 1.25)))
 
     def _message_bytes_max(self) -> int:
-        return self.config.batch_bytes_max + (1 << 20)
+        """A batch has what one command or transaction may write, what was open before it, and its context."""
+        return self.config.batch_bytes_max + 2 * OPEN_BYTES_MAX
+
+    def _snapshot_message_bytes_max(self) -> int:
+        """The value of a register may be as large as a batch, and what is not stable beside it are its base and an
+        assignment of each member."""
+        return self._message_bytes_max() + (self.config.replicas_max + 1) * self.config.batch_bytes_max
 
     def dial(self, address: str) -> None:
         """Ask for a link."""
@@ -414,6 +421,7 @@ class Node:
         )
         stream.paused = link.paused
         link.stream = stream
+        link.messages.limit = self._message_bytes_max()
         link.become(LINKED)
         self.linked[link.peer] = link
         self.explaining.note(link.peer, "linked")

@@ -36,7 +36,7 @@ from marmoset.codec.messages import (
 from marmoset.codec.operations import Flush
 from marmoset.codec.wire import decode_operations
 from marmoset.crdts.exports import ENTRY_KINDS, AnyEntry, DeadlineEntry, Importer, decode_entries
-from marmoset.crdts.reading import SlotsReading, weight
+from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
 from marmoset.ids import ReplicaId
@@ -150,14 +150,13 @@ class SnapshotSource:
         """Read on in the shard that was begun; how much that was."""
         reading = self._reading
         assert reading is not None
-        names = reading.names_taken
-        given = reading.take(budget)
+        names, weighed = reading.names_taken, reading.weight_taken
+        entries += reading.take(budget)
         self.keys_sent += reading.names_taken - names
-        entries += given
         if reading.is_done:
             self.close()
             self._shard += 1
-        return sum(map(weight, given))
+        return reading.weight_taken - weighed
 
     def close(self) -> None:
         """Nothing is kept for this snapshot any more."""
