@@ -29,7 +29,7 @@ from marmoset.errors import PeerError
 from marmoset.keyspace import SHARDS, shard_of
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
-from tests.replication.group import catch_up, first_of_all, join, meet, messages, new_replica, rest, write
+from tests.replication.group import catch_up, fill, first_of_all, join, meet, messages, new_replica, rest, write
 
 
 def some_change(replica: Replica, rng: Random) -> None:
@@ -138,6 +138,21 @@ def test_gravestones_and_burials_under_way_come_with_a_snapshot() -> None:
     sink.begin(message)
     assert newcomer.roster.graves == a.roster.graves and newcomer.roster.buried == a.roster.buried
     assert newcomer.presumed_dead(4) and not newcomer.presumed_dead(3)
+
+
+def test_as_many_may_count_as_unknown_as_there_are_gravestones() -> None:
+    """Each crash leaves one for thirty days, and whoever could not be read of them could not join."""
+    a = first_of_all()
+    many = {r: 1 for r in range(100, 6100)}
+    a.roster.graves.update(many)
+    a.roster.graves_ms.update(many)
+    for r in many:
+        a.memory.record(Flush(), (r, 1))
+    a.memory.blind = a.roster.gone()
+    source, newcomer, sink, message = begin(a, 9)
+    sink.begin(message)
+    fill(source, sink)
+    assert newcomer.memory.blind == a.memory.blind and newcomer.memory.flushes == many
 
 
 def test_a_burial_that_has_taken_effect_has_for_the_newcomer_too() -> None:

@@ -19,6 +19,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Vector = Annotated[list[tuple[Id, Count]], msgspec.Meta(max_length=4096)]
 Ids = Annotated[list[Id], msgspec.Meta(max_length=4096)]
 
+GRAVES_MAX: Final = 1 << 20
+"""How many of those that are gone may be told of: each member that was lost within `grave_memory` is one."""
+
 ROLE_MEMBER: Final = 0
 ROLE_NEWCOMER: Final = 1
 
@@ -158,8 +161,8 @@ class SnapshotBegin(Message, tag=10, frozen=True):
     vector: Vector
     stamp: Count
     roster: Annotated[list[RosterRow], msgspec.Meta(max_length=4096)]
-    graves: Annotated[list[tuple[Id, Count, Count]], msgspec.Meta(max_length=1 << 20)]
-    resubmitted: Annotated[list[tuple[Id, Count, list[tuple[Seq, Seq]]]], msgspec.Meta(max_length=1 << 20)]
+    graves: Annotated[list[tuple[Id, Count, Count]], msgspec.Meta(max_length=GRAVES_MAX)]
+    resubmitted: Annotated[list[tuple[Id, Count, list[tuple[Seq, Seq]]]], msgspec.Meta(max_length=GRAVES_MAX)]
     contexts: Annotated[list[tuple[Id, Vector]], msgspec.Meta(max_length=4096)]
     known: Annotated[list[KnownRow], msgspec.Meta(max_length=4096)]
     shards: Count
@@ -187,8 +190,8 @@ class SnapshotChanges(Message, tag=13, frozen=True):
 
     ended: Dots
     grown: Dots
-    flushes: Vector
-    blind: Ids
+    flushes: Annotated[list[tuple[Id, Count]], msgspec.Meta(max_length=GRAVES_MAX)]
+    blind: Annotated[list[Id], msgspec.Meta(max_length=GRAVES_MAX)]
 
 
 class Waits(Message, tag=14, frozen=True):
