@@ -321,6 +321,19 @@ def test_a_newcomer_that_takes_long_and_says_so_is_waited_for() -> None:
     assert 50 in alone.node.replica.roster.present() and link not in alone.closed
 
 
+def test_a_newcomer_whose_predecessor_is_asked_holds_up_nobody_elses_snapshot() -> None:
+    alone = Alone(gossip_interval=3000)
+    alone.let_in(60, "n3")
+    for i in range(5000):
+        alone.node.replica.submit(Assign(b"%d" % i, b"v"))
+    alone.node.end_turn()
+    alone.hear(alone.link(), alone.newcomer(70, "n3"))
+    link = alone.link()
+    alone.hear(link, alone.newcomer(50))
+    alone.run(100)
+    assert any(isinstance(message, SnapshotEnd) for message in alone.said[link])
+
+
 def test_progress_from_somebody_who_is_not_filled_is_a_fault_of_the_peer() -> None:
     alone = Alone()
     link = alone.link()

@@ -161,6 +161,34 @@ def test_a_member_that_crashed_is_dialled_with_growing_pauses() -> None:
     assert len(set(pauses)) > 3, "with jitter"
 
 
+def test_a_member_that_answers_and_refuses_is_dialled_with_growing_pauses_too() -> None:
+    """Its burial takes no effect before the third is back, so that it is told *not yet* for as long as that is gone."""
+    group = Group(3)
+    buried, judge = sorted((1, 2), key=lambda number: group[number].replica.me)
+    group.hosts[2].crash()
+    group.run(3000)
+    group[judge].bury(f"n{buried}", force=True)
+    group.settle(judge)
+    before = len(group.events(f"n{buried}", "linked"))
+    group.run(60_000)
+    assert not group[judge].replica.presumed_dead(group[buried].replica.me)
+    assert 10 <= len(group.events(f"n{buried}", "linked")) - before <= 30
+
+
+def test_a_link_that_has_lasted_is_dialled_again_at_once_however_long_somebody_else_is_gone() -> None:
+    group = Group(3, reconnect_max=60_000)
+    group.hosts[2].crash()
+    group.run(300_000)
+    first, second = group[1], group[2]
+    for _ in range(5):
+        first.close(first.linked[second.replica.me])
+        first.end_turn()
+        group.settle(1)
+        group.run(1)
+        assert group.until(lambda: first.replica.me in second.linked and second.replica.me in first.linked) < 500
+        group.run(60_000)
+
+
 # -- backpressure
 
 

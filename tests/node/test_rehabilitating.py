@@ -180,7 +180,7 @@ def test_what_is_not_stable_yet_counts_too() -> None:
     group.network.heal()
     closely(group, lambda: group[3].state == "joining")
     group.do(2, Assign(b"s", b"theirs"))
-    group.until(lambda: group[3].state == "serving")
+    closely(group, lambda: group[3].state == "serving")
     assert not group[3].replica.is_at_rest, "nothing was folded here since"
     group.until(group.is_at_rest, 60_000)
     assert everywhere(group, b"s") == b"theirs" and reported(group[3]) == [("s", CHANGED)]

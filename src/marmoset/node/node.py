@@ -114,7 +114,8 @@ class Node:
         self.explaining = Explaining(self)
         self._timers: dict[int, str] = {}
         self._next_token = 1
-        self._armed: set[str] = set()
+        self._armed: dict[str, tuple[int, int]] = {}
+        """When a kind of timer is due, and its token."""
         self._roster_seen = -1
         self._link_lost = False
         """A member that was linked is to be dialled again."""
@@ -261,7 +262,8 @@ class Node:
         kind = self._timers.pop(token, None)
         if kind is None:
             return
-        self._armed.discard(kind)
+        if kind in self._armed and self._armed[kind][1] == token:
+            del self._armed[kind]
         if self.replica.unsound:
             return
         self.replica.commit()
@@ -302,13 +304,17 @@ class Node:
         self.effects.append(Notify(level, event, fields))
 
     def arm(self, kind: str, delay_ms: int) -> None:
-        """Have `handle_timer` called for a kind of timer, unless that is under way already."""
-        if kind not in self._armed:
-            self._arm(kind, delay_ms)
+        """Have `handle_timer` called for a kind of timer after a delay at the latest; one that is under way and due
+        later is overtaken. O(1)."""
+        armed = self._armed.get(kind)
+        if armed is not None:
+            if armed[0] <= self.time.monotonic_ms() + delay_ms:
+                return
+            del self._timers[armed[1]]
+        self._arm(kind, delay_ms)
 
     def _arm(self, kind: str, delay_ms: int) -> None:
-        self._armed.add(kind)
-        self.set_timer(kind, delay_ms)
+        self._armed[kind] = self.time.monotonic_ms() + delay_ms, self.set_timer(kind, delay_ms)
 
     def set_timer(self, kind: str, delay_ms: int) -> int:
         """Have `handle_timer` called for a kind of timer, beside others of that kind; its token."""
