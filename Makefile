@@ -81,13 +81,13 @@ bench-builds: $(COMPILED_READY) ## the compiled build beside the interpreted one
 bench-snapshot: $(READY) ## stalls of a node of 2,000,000 keys while another joins it and clients write; takes minutes and 4 GB
 	$(BIN)/python -m bench.snapshot_stalls $(ARGS)
 
-bench-merge: $(READY) ## two replicas of a list of a million elements edit it at 100,000 places each, and merge
-	$(BIN)/python -m bench.concurrent_edits $(ARGS)
+bench-merge: $(BENCH_READY) ## two replicas of a list of a million elements edit it at 100,000 places each, and merge
+	$(BENCH)/python -m bench.concurrent_edits $(ARGS)
 
-bench-traces: $(READY) ## real editing histories: make bench-traces DATA=FOLDER, beside pycrdt and loro
+bench-traces: $(BENCH_READY) ## real editing histories: make bench-traces DATA=FOLDER, beside pycrdt and loro
 	@test -n "$(DATA)" || { echo "Say where the .json.gz files of the histories are: make bench-traces DATA=FOLDER" >&2; exit 2; }
-	$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	$(BIN)/python -m bench.editing_traces --data "$(DATA)" $(ARGS)
+	$(BENCH)/$(PIP_INSTALL) -c constraints.txt pycrdt loro
+	$(BENCH)/python -m bench.editing_traces --data "$(DATA)" $(ARGS)
 
 SIM_PROFILES ?= calm lossy partitions churn slow clocks everything
 SIM_SECONDS ?= 30

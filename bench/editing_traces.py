@@ -1,19 +1,26 @@
-"""Real editing histories, one edit at a time, through the Python-level sequence and through other packages.
+"""Real editing histories, one edit at a time, through marmoset and through other packages; `make bench-traces`.
 
-    python -m bench.editing_traces --data DIRECTORY [--repeat 3] [--only marmoset] [--profile]
+    make bench-traces DATA=FOLDER
+    make bench-traces DATA=FOLDER ARGS="--repeat 5 --only marmoset --profile"
 
-DIRECTORY has the `.json.gz` files of the public collection `josephg/editing-traces`. Traces of one writer are replayed
-on one replica, and for marmoset also with a second member connected, which applies every operation and forgets it,
-as the first does, once some thousands are behind. The trace of two writers is replayed on two replicas, each of which
-has, before each edit, applied exactly what the edit's `parents` say. A list, `pycrdt` (a transaction an edit) and
-`loro` (a commit an edit) do the same where they are installed and can.
+FOLDER has the `.json.gz` files of the public collection `josephg/editing-traces`. Traces of one writer are replayed
+on one replica, each edit an assignment to a slice:
 
-Each cell of the table is measured in a process of its own, the best time of `--repeat` passes; memory is how much the
-resident size grew in the first pass, so it holds for the data structure and its garbage alike. Exit code 1 if a text of
-marmoset's is not the right one.
+- *marmoset*: the Python face, `db.sequence(...)[start:stop] = text`, of a node that is a group of one;
+- *structure*: what is below the key-value database alone: ids asked for, an operation applied, no key and no node;
+- *structure, 2 members*: the same with a second member, which applies every operation and forgets it, as the first
+  does, once some thousands are behind;
+- *list*: a plain Python list; *pycrdt* (a transaction an edit) and *loro* (a commit an edit) where they are installed.
 
-What the times leave out: reading the trace, and the network. In marmoset's rows every edit asks for neighbours or
-ranges of ids and applies an operation, which is what a local edit costs below the key-value database.
+The trace of two writers is replayed on two replicas (of marmoset, its structure), each of which has, before each edit,
+applied exactly what the edit's `parents` say.
+
+Each cell of the table is measured in a process of its own, the best of `--repeat` passes: seconds of the clock, and
+those of the processor, all threads, which a busy machine makes less uncertain and which the targets are about. Memory
+is how much the resident size grew in the first pass, so it holds for the data structure and its garbage alike. Exit
+code 1 if a text of marmoset's is not the right one. Reading the trace and opening the node are left out.
+
+Targets, for `automerge-paper`: *marmoset* faster than the list, in at most `LORO_MAX` times loro's time, and smaller.
 """
 
 import argparse
@@ -26,13 +33,17 @@ import pstats
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
+import marmoset
 from bench import results
 from bench.processes import resident_bytes
+from bench.results import Target
+from marmoset import build
 from marmoset.clocks import Context, LocalContext
 from marmoset.crdts import sequence as sequences
 from marmoset.crdts.sequence import Sequence, SequenceWindow
@@ -40,6 +51,10 @@ from marmoset.crdts.sequence import Sequence, SequenceWindow
 ONE_WRITER = ("automerge-paper", "sveltecomponent")
 TWO_WRITERS = ("friendsforever",)
 FOLD_EVERY = 4000
+FACE, STRUCTURE, FOLLOWED = "marmoset", "structure", "structure, 2 members"
+OURS = (FACE, STRUCTURE, FOLLOWED)
+TARGETS_FOR = "automerge-paper"
+LORO_MAX = 2.0
 
 Patch = tuple[int, int, str]
 
@@ -58,8 +73,31 @@ class Editor(Protocol):
         ...
 
 
+class FaceEditor:
+    """A node in this process, through the Python face."""
+
+    def __init__(self) -> None:
+        self.database = marmoset.open(name="editor", log_level="error")
+        self.letters = self.database.sequence("text")
+
+    def edit(self, patch: Patch) -> None:
+        """Apply a local edit."""
+        position, deleted, inserted = patch
+        self.letters[position : position + deleted] = inserted
+
+    def merge(self, change: Any) -> None:
+        """Apply an edit of the other replica."""
+        raise NotImplementedError
+
+    def text(self) -> str:
+        """The whole text, and the end of the node."""
+        text = "".join(self.letters)
+        self.database.close()
+        return text
+
+
 class MarmosetEditor:
-    """The Python-level sequence. `windowed` when there is a second member, so that operations are stable only later."""
+    """The structure alone. `windowed` when there is a second member, so that operations are stable only later."""
 
     def __init__(self, me: int, *, windowed: bool) -> None:
         self.me = me
@@ -209,7 +247,9 @@ def make_editor(name: str, me: int, shared: bool) -> Editor:
         return PycrdtEditor(me, shared=shared)
     if name == "loro":
         return LoroEditor(me, shared=shared)
-    return MarmosetEditor(me, windowed=shared or name != "marmoset")
+    if name == FACE:
+        return FaceEditor()
+    return MarmosetEditor(me, windowed=shared or name == FOLLOWED)
 
 
 def load(data: Path, trace: str) -> dict[str, Any]:
@@ -273,15 +313,15 @@ def measure(data: Path, trace: str, name: str, repeat: int, profile: bool) -> di
     patches: list[Patch] = [tuple(patch) for transaction in transactions for patch in transaction["patches"]]
     two = trace in TWO_WRITERS
     seen = version_vectors(transactions) if two else []
-    seconds, grown, editors = float("inf"), 0, []
+    seconds, busy, grown, right, equal = float("inf"), float("inf"), 0, True, True
     profiler = cProfile.Profile()
     for turn in range(repeat):
-        editors = [make_editor(name, me, two) for me in ((1, 2) if two or name == "marmoset, 2 members" else (1,))]
+        editors = [make_editor(name, me, two) for me in ((1, 2) if two or name == FOLLOWED else (1,))]
         gc.collect()
         before = resident_bytes(os.getpid())
         if profile:
             profiler.enable()
-        start = time.perf_counter()
+        start, start_busy = time.perf_counter(), time.process_time()
         if two:
             replay_two(transactions, seen, editors)
         elif len(editors) > 1:
@@ -290,30 +330,56 @@ def measure(data: Path, trace: str, name: str, repeat: int, profile: bool) -> di
         else:
             replay_one(patches, editors[0])
         seconds = min(seconds, time.perf_counter() - start)
+        busy = min(busy, time.process_time() - start_busy)
         profiler.disable()
         if turn == 0:
             gc.collect()
             grown = resident_bytes(os.getpid()) - before
+        texts = {editor.text() for editor in editors}
+        equal = equal and len(texts) == 1
+        right = right and texts == {content["endContent"]} and ends_at_rest(editors)
     if profile:
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(25)
-    texts = [editor.text() for editor in editors]
-    right = all(text == content["endContent"] for text in texts)
+    return {
+        "edits": len(patches),
+        "seconds": seconds,
+        "processor_seconds": busy,
+        "bytes": grown,
+        "right": right,
+        "equal": equal,
+    }
+
+
+def ends_at_rest(editors: list[Editor]) -> bool:
+    """Whether replicas of marmoset's structure, once everything is stable, keep nothing and have the same ids."""
+    ids = []
     for editor in editors:
         if isinstance(editor, MarmosetEditor) and editor.window is not None:
             editor.fold()
-            right = right and not editor.window and not editor.sequence.removed_count
-            first = editors[0]
-            assert isinstance(first, MarmosetEditor)
-            whole = len(editor.sequence)
-            right = right and editor.sequence.ranges(0, whole) == first.sequence.ranges(0, whole)
-    return {"edits": len(patches), "seconds": seconds, "bytes": grown, "right": right, "equal": len(set(texts)) == 1}
+            if editor.window or editor.sequence.removed_count:
+                return False
+            ids.append(editor.sequence.ranges(0, len(editor.sequence)))
+    return all(each == ids[0] for each in ids)
 
 
 def names_for(trace: str) -> list[str]:
     others = [name for name in ("pycrdt", "loro") if find_spec(name) is not None]
     if trace in TWO_WRITERS:
-        return ["marmoset", *others]
-    return ["marmoset", "marmoset, 2 members", "list", *others]
+        return [STRUCTURE, *others]
+    return [*OURS, "list", *others]
+
+
+def targets_of(rows: list[dict[str, Any]]) -> Iterator[Target]:
+    """The face beside the list and loro, as far as they were measured."""
+    of_trace = {row["through"]: row for row in rows if row["trace"] == TARGETS_FOR}
+    if FACE not in of_trace:
+        return
+    seconds, size = of_trace[FACE]["processor_seconds"], of_trace[FACE]["bytes"]
+    if "list" in of_trace:
+        yield Target("time beside a list", seconds / of_trace["list"]["processor_seconds"], 1.0)
+    if "loro" in of_trace:
+        yield Target("time beside loro", seconds / of_trace["loro"]["processor_seconds"], LORO_MAX)
+        yield Target("memory beside loro", size / of_trace["loro"]["bytes"], 1.0)
 
 
 def main() -> int:
@@ -329,8 +395,9 @@ def main() -> int:
         print(json.dumps(measure(arguments.data, trace, name, arguments.repeat, arguments.profile)))
         return 0
     versions = [f"{name} {metadata.version(name)}" for name in ("pycrdt", "loro") if find_spec(name) is not None]
-    print(f"Python {sys.version.split()[0]}, {', '.join(versions) or 'neither pycrdt nor loro installed'}")
-    print(f"{'trace':<18}{'through':<22}{'edits':>9}{'seconds':>10}{'µs/edit':>10}{'MB':>8}  text")
+    others = ", ".join(versions) or "neither pycrdt nor loro installed"
+    print(f"{build.kind()} build, Python {sys.version.split()[0]}, {others}")
+    print(f"{'trace':<18}{'through':<22}{'edits':>9}{'seconds':>10}{'processor':>11}{'µs/edit':>10}{'MB':>8}  text")
     failed, rows = False, []
     for trace in (*ONE_WRITER, *TWO_WRITERS):
         for name in names_for(trace):
@@ -349,18 +416,20 @@ def main() -> int:
             cell = subprocess.run([*command, "--cell", trace, name], stdout=subprocess.PIPE, check=False)
             if cell.returncode:
                 print(f"{trace:<18}{name:<22}  failed")
-                failed = failed or name.startswith("marmoset")
+                failed = failed or name in OURS
                 continue
             row = json.loads(cell.stdout)
             rows.append({"trace": trace, "through": name, **row})
             text = "right" if row["right"] else "equal on both, not the recorded one" if row["equal"] else "wrong"
             print(
-                f"{trace:<18}{name:<22}{row['edits']:>9,}{row['seconds']:>10.2f}"
-                f"{row['seconds'] / row['edits'] * 1e6:>10.2f}{row['bytes'] / 1e6:>8.1f}  {text}",
+                f"{trace:<18}{name:<22}{row['edits']:>9,}{row['seconds']:>10.2f}{row['processor_seconds']:>11.2f}"
+                f"{row['processor_seconds'] / row['edits'] * 1e6:>10.2f}{row['bytes'] / 1e6:>8.1f}  {text}",
                 flush=True,
             )
-            failed = failed or (name.startswith("marmoset") and not row["right"])
-    results.write("editing_traces", arguments, rows)
+            failed = failed or (name in OURS and not row["right"])
+    targets = list(targets_of(rows))
+    results.show_targets(targets)
+    results.write("editing_traces", arguments, rows, targets)
     return 1 if failed else 0
 
 

@@ -5,9 +5,11 @@
 
 from typing import Final, cast, final
 
-from marmoset.codec.operations import AnyOperation
+from marmoset.codec.operations import AnyOperation, Scalar, SequenceInsert, SequenceRemove
+from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
 from marmoset.errors import NotServingError, UsageError, WrongTypeError
+from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
 from marmoset.replication.replica import Replica
@@ -15,6 +17,9 @@ from marmoset.runtime import Runtime
 
 OVERHEAD_BYTES: Final = 32
 CLOSE_ABOVE_BYTES: Final = 1 << 20
+RANGE_BYTES: Final = 24
+VALUE_BYTES: Final = 8
+"""What a range of ids and a value take in a batch, at most, the value beside its bytes."""
 
 
 @final
@@ -64,6 +69,19 @@ class Access:
             NotServingError: the node takes no writes now.
             UsageError: the batch would be larger than `batch_bytes_max`. Outside of a batch nothing was changed.
         """
+        self._begin_write(size)
+        self._replica.submit(operation)
+        self._end_write()
+
+    def write_all(self, operations: list[AnyOperation], size: int) -> None:
+        """The same for operations that carry `size` bytes in all: they are in one batch, whoever asks for it."""
+        self._begin_write(size)
+        for operation in operations:
+            self._replica.submit(operation)
+        self._end_write()
+
+    def _begin_write(self, size: int) -> None:
+        """Admit a write of `size` bytes and make room for it in the open batch."""
         self.admit(True)
         size += OVERHEAD_BYTES
         if self.in_batch:
@@ -80,7 +98,9 @@ class Access:
         elif self._open_bytes + size > CLOSE_ABOVE_BYTES:
             self.close_batch()
         self._open_bytes += size
-        self._replica.submit(operation)
+
+    def _end_write(self) -> None:
+        """A batch may end here, and is sent at the next turn."""
         if not self.in_batch:
             self._replica.end_of_command()
         self._runtime.want_turn_from_thread()
@@ -93,6 +113,34 @@ class Access:
     def want_turn(self) -> None:
         """Have what the node wrote by itself sent at the next turn of the loop."""
         self._runtime.want_turn_from_thread()
+
+
+def splicing(
+    key: bytes, found: Sequence | None, start: int, stop: int, values: list[bytes]
+) -> tuple[list[AnyOperation], int]:
+    """Put values in the place of the elements from `start` up to but without `stop`: the operations that do it, and how
+    many bytes they carry. Elements that are not there are passed over. O(log n + runs that go + values).
+
+    The neighbours of what is inserted are those behind the removal, which has not been done yet.
+    """
+    operations: list[AnyOperation] = []
+    size = 0
+    left: Dot | None = None
+    right: Dot | None = None
+    if found is not None:
+        if start < stop:
+            ranges = found.ranges(start, stop)
+            operations.append(SequenceRemove(key, ranges))
+            size = RANGE_BYTES * len(ranges)
+            if values:
+                left = found.id_at(start - 1) if start else None
+                right = found.id_at(stop) if stop < len(found) else None
+        elif values:
+            left, right = found.neighbours(start)
+    if values:
+        size += sum(map(len, values)) + VALUE_BYTES * len(values)
+        operations.append(SequenceInsert(key, left, right, cast("list[Scalar]", values)))
+    return operations, size
 
 
 def encoded(value: object, encoding: str | None) -> bytes:

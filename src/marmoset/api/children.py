@@ -53,12 +53,18 @@ class ChildStore(Store[T]):
 
     def write(self, operation: AnyOperation, size: int) -> None:
         """Apply an operation inside the map; see `Store.write`."""
+        self._outer.write(self._inside(operation), size + len(self._field))
+
+    def write_all(self, operations: list[AnyOperation], size: int) -> None:
+        """Apply operations inside the map; see `Store.write_all`."""
+        inside: list[AnyOperation] = [self._inside(operation) for operation in operations]
+        self._outer.write_all(inside, size + len(self._field) * len(inside))
+
+    def _inside(self, operation: AnyOperation) -> Inside:
         if isinstance(operation, Inside):
-            inside = Inside(self._key, [self._field, *operation.path], operation.operation)
-        else:
-            assert isinstance(operation, ChildOperation)
-            inside = Inside(self._key, [self._field], operation)
-        self._outer.write(inside, size + len(self._field))
+            return Inside(self._key, [self._field, *operation.path], operation.operation)
+        assert isinstance(operation, ChildOperation)
+        return Inside(self._key, [self._field], operation)
 
     def reset(self, key: bytes) -> bool:
         """Remove the field; whether it was there."""

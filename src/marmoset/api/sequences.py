@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, MutableSequence
 from typing import cast, overload
 
+from marmoset.api.access import splicing
 from marmoset.api.base import View
 from marmoset.api.store import Given, T
-from marmoset.codec.operations import KIND_SEQUENCE, Scalar, SequenceAssign, SequenceInsert, SequenceRemove
+from marmoset.codec.operations import KIND_SEQUENCE, SequenceAssign
 from marmoset.crdts.sequence import Sequence
 
 
@@ -92,17 +93,20 @@ class SequenceView(View[T], MutableSequence[T]):
                 element, encoded = found.id_at(index), self._store.encode(cast("Given", value))
                 self._store.write(SequenceAssign(self._key, element, encoded), len(encoded))
             return
-        values = [self._store.encode(one) for one in cast("Iterable[Given]", value)]
+        encode = self._store.encode
+        values = [encode(one) for one in cast("Iterable[Given]", value)]
+        if index.step is None or index.step == 1:
+            with self._store.lock:
+                found = self._value()
+                start, stop, _ = index.indices(0 if found is None else len(found))
+                self._splice(found, start, stop, values)
+            return
         with self._store.batch():
             places = range(*index.indices(len(self)))
-            if places.step == 1:
-                self._remove(places.start, max(places.start, places.stop))
-                self._insert(places.start, values)
-            elif len(values) == len(places):
-                for place, one in zip(places, values, strict=True):
-                    self[place] = one
-            else:
+            if len(values) != len(places):
                 raise ValueError(f"{len(values)} values for an extended slice of {len(places)}")
+            for place, one in zip(places, values, strict=True):
+                self[place] = one
 
     def __delitem__(self, index: int | slice) -> None:
         self._store.check()
@@ -112,35 +116,30 @@ class SequenceView(View[T], MutableSequence[T]):
                 at = index + length if index < 0 else index
                 if not 0 <= at < length:
                     raise IndexError("sequence index out of range")
-                self._remove(at, at + 1)
+                self._splice(self._value(), at, at + 1, [])
                 return
             places = range(*index.indices(length))
             if places.step == 1:
-                self._remove(places.start, places.stop)
+                self._splice(self._value(), places.start, places.stop, [])
             else:
                 for place in sorted(places, reverse=True):
-                    self._remove(place, place + 1)
+                    self._splice(self._value(), place, place + 1, [])
 
-    def _remove(self, start: int, stop: int) -> None:
-        found = self._value()
-        if found is not None and start < stop:
-            ranges = found.ranges(start, stop)
-            self._store.write(SequenceRemove(self._key, ranges), 24 * len(ranges))
-
-    def _insert(self, index: int, values: list[bytes]) -> None:
-        found = self._value()
-        if values:
-            left, right = (None, None) if found is None else found.neighbours(index)
-            given: list[Scalar] = list(values)
-            self._store.write(SequenceInsert(self._key, left, right, given), sum(map(len, values)) + 8 * len(values))
+    def _splice(self, found: Sequence | None, start: int, stop: int, values: list[bytes]) -> None:
+        """Put values in the place of the elements from `start` up to but without `stop`, in one batch."""
+        operations, size = splicing(self._key, found, start, stop, values)
+        if operations:
+            self._store.write_all(operations, size)
 
     def insert(self, index: int, value: Given) -> None:
         """Insert before an index, as `list.insert` does. O(log n)."""
         self._store.check()
+        values = [self._store.encode(value)]
         with self._store.lock:
-            length = len(self)
+            found = self._value()
+            length = 0 if found is None else len(found)
             at = max(0, index + length) if index < 0 else min(index, length)
-            self._insert(at, [self._store.encode(value)])
+            self._splice(found, at, at, values)
 
     def append(self, value: Given) -> None:
         """Insert at the end. O(log n)."""
@@ -149,9 +148,12 @@ class SequenceView(View[T], MutableSequence[T]):
     def extend(self, values: Iterable[Given]) -> None:
         """Insert all at the end, side by side whatever others do. O(n)."""
         self._store.check()
-        encoded = [self._store.encode(value) for value in values]
+        encode = self._store.encode
+        encoded = [encode(value) for value in values]
         with self._store.lock:
-            self._insert(len(self), encoded)
+            found = self._value()
+            length = 0 if found is None else len(found)
+            self._splice(found, length, length, encoded)
 
     def pop(self, index: int = -1) -> T:
         """Remove and return an element; raises `IndexError` if it is not there. Two members may pop the same one."""

@@ -58,6 +58,12 @@ class Store(Generic[T]):
             raise UsageError(self.closed)
         self._access.write(operation, size)
 
+    def write_all(self, operations: list[AnyOperation], size: int) -> None:
+        """The same for some operations, `size` bytes in all: nobody sees one of them without the others."""
+        if self.closed:
+            raise UsageError(self.closed)
+        self._access.write_all(operations, size)
+
     def reset(self, key: bytes) -> bool:
         """Remove a key; whether it was there. O(1) for the caller."""
         self._admit_write()
