@@ -157,7 +157,8 @@ def test_sequence(shared: marmoset.Database[str], key: str) -> None:
     assert view == ("a", "b")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("nested", [False, True])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.one_of(
@@ -168,8 +169,11 @@ def test_sequence(shared: marmoset.Database[str], key: str) -> None:
         max_size=12,
     )
 )
-def test_a_sequence_does_what_a_list_does(shared: marmoset.Database[str], steps: list[tuple[str, Any, Any]]) -> None:
-    view, model = shared.sequence("hypothesis"), list[str]()
+def test_a_sequence_does_what_a_list_does(
+    shared: marmoset.Database[str], nested: bool, steps: list[tuple[str, Any, Any]]
+) -> None:
+    view = shared.map("of hypothesis").sequence("list") if nested else shared.sequence("hypothesis")
+    model: list[str] = []
     view.clear()
     for verb, where, what in steps:
         outcomes: list[object] = []
@@ -242,6 +246,10 @@ def test_two_nodes_and_a_conflict() -> None:
         until(lambda: b.set("online") == {"ada"} and a.map("profile") == {"city": "Turin"})
         until(lambda: a.counter("hits").value == b.counter("hits").value == 7)
         until(lambda: a.sequence("todo") == ["read", "write"])
+        for place, values in ((slice(1, 2), "abc"), (slice(0, 3), "d"), (slice(1, 1), "e"), (slice(0, 9), "fg")):
+            a.sequence("todo")[place] = values
+            b.sequence("todo")[place] = values
+        until(lambda: a.sequence("todo") == b.sequence("todo") and len(a.sequence("todo")) >= 2)
         until(lambda: all(db.status()["log_batches"] == 0 == db.status()["window_entries"] for db in (a, b)))
         assert [member["name"] for member in b.members()] == ["a", "b"]
     assert a.name == "a" and "closed" in repr(a)
@@ -286,6 +294,9 @@ def test_a_batch_that_raises_keeps_what_it_wrote_and_one_that_is_too_large_says_
         for _ in range(50):
             db.sequence("t").append("x" * 30_000)
         assert (db.counter("n").value, "big" in db, len(db.sequence("s")), len(db.sequence("t"))) == (1, False, 2, 50)
+        with pytest.raises(UsageError, match="nothing was written"):
+            db.sequence("s")[:] = ["x" * 70_000]
+        assert len(db.sequence("s")) == 2
 
 
 def test_many_threads() -> None:

@@ -3,9 +3,10 @@
 `Access` is what every read and write goes through, under the lock of the runtime; `store` says in what order.
 """
 
+from collections.abc import Iterable
 from typing import Final, cast, final
 
-from marmoset.codec.operations import AnyOperation, Scalar, SequenceInsert, SequenceRemove
+from marmoset.codec.operations import KIND_SEQUENCE, AnyOperation, Scalar, SequenceInsert, SequenceRemove
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
 from marmoset.errors import NotServingError, UsageError, WrongTypeError
@@ -80,6 +81,18 @@ class Access:
             self._replica.submit(operation)
         self._end_write()
 
+    def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
+        """Put values in the place of a slice of a sequence, in one batch. O(log n + runs that go + values).
+
+        Raises:
+            NotServingError, WrongTypeError, UsageError: as `value` and `write_all`.
+        """
+        found = self.value(key, KIND_SEQUENCE)
+        assert found is None or isinstance(found, Sequence)
+        operations, size = splicing(key, found, place, values)
+        if operations:
+            self.write_all(operations, size)
+
     def _begin_write(self, size: int) -> None:
         """Admit a write of `size` bytes and make room for it in the open batch."""
         self.admit(True)
@@ -115,32 +128,38 @@ class Access:
         self._runtime.want_turn_from_thread()
 
 
-def splicing(
-    key: bytes, found: Sequence | None, start: int, stop: int, values: list[bytes]
-) -> tuple[list[AnyOperation], int]:
-    """Put values in the place of the elements from `start` up to but without `stop`: the operations that do it, and how
-    many bytes they carry. Elements that are not there are passed over. O(log n + runs that go + values).
+def splicing(key: bytes, found: Sequence | None, place: slice, values: list[bytes]) -> tuple[list[AnyOperation], int]:
+    """Put values in the place of a slice of a sequence: the operations that do it, and how many bytes they carry.
 
-    The neighbours of what is inserted are those behind the removal, which has not been done yet.
+    The slice is taken as one without a step. What is inserted stands behind the removal, which has not been done yet,
+    so it names the elements beside that. O(log n + runs that go + values).
     """
     operations: list[AnyOperation] = []
     size = 0
     left: Dot | None = None
     right: Dot | None = None
     if found is not None:
+        length = len(found)
+        bounds: tuple[int, int, int] = place.indices(length)
+        start, stop = bounds[0], bounds[1]
         if start < stop:
             ranges = found.ranges(start, stop)
             operations.append(SequenceRemove(key, ranges))
             size = RANGE_BYTES * len(ranges)
             if values:
                 left = found.id_at(start - 1) if start else None
-                right = found.id_at(stop) if stop < len(found) else None
+                right = found.id_at(stop) if stop < length else None
         elif values:
             left, right = found.neighbours(start)
     if values:
         size += sum(map(len, values)) + VALUE_BYTES * len(values)
         operations.append(SequenceInsert(key, left, right, cast("list[Scalar]", values)))
     return operations, size
+
+
+def all_encoded(given: object, encoding: str | None) -> list[bytes]:
+    """Bytes of each of the values that a caller gives, as `encoded`; a text is as many as it has letters. O(length)."""
+    return [encoded(value, encoding) for value in cast("Iterable[object]", given)]
 
 
 def encoded(value: object, encoding: str | None) -> bytes:

@@ -8,9 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
+from marmoset.api.access import splicing
 from marmoset.api.store import Store, T
-from marmoset.codec.operations import KIND_MAP, NESTING_MAX, AnyOperation, ChildOperation, Inside, MapRemove
+from marmoset.codec.operations import (
+    KIND_MAP,
+    KIND_SEQUENCE,
+    NESTING_MAX,
+    AnyOperation,
+    ChildOperation,
+    Inside,
+    MapRemove,
+)
 from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
 from marmoset.errors import UsageError, WrongTypeError
@@ -59,6 +69,14 @@ class ChildStore(Store[T]):
         """Apply operations inside the map; see `Store.write_all`."""
         inside: list[AnyOperation] = [self._inside(operation) for operation in operations]
         self._outer.write_all(inside, size + len(self._field) * len(inside))
+
+    def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
+        """Put values in the place of a slice of the sequence in the field; see `Store.splice`."""
+        found = self.value(key, KIND_SEQUENCE)
+        assert found is None or isinstance(found, Sequence)
+        operations, size = splicing(b"", found, place, values)
+        if operations:
+            self.write_all(operations, size)
 
     def _inside(self, operation: AnyOperation) -> Inside:
         if isinstance(operation, Inside):

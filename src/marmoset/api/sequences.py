@@ -1,13 +1,17 @@
 """A sequence as a `MutableSequence` (floor 10)."""
 
+import sys
 from collections.abc import Iterable, Iterator, MutableSequence
-from typing import cast, overload
+from typing import Final, cast, overload
 
-from marmoset.api.access import splicing
+from marmoset.api.access import all_encoded
 from marmoset.api.base import View
 from marmoset.api.store import Given, T
 from marmoset.codec.operations import KIND_SEQUENCE, SequenceAssign
 from marmoset.crdts.sequence import Sequence
+
+END: Final = slice(sys.maxsize, None)
+"""The empty slice behind all elements, however many there are."""
 
 
 class SequenceView(View[T], MutableSequence[T]):
@@ -84,29 +88,27 @@ class SequenceView(View[T], MutableSequence[T]):
     def __setitem__(self, index: slice, value: Iterable[Given]) -> None: ...
     def __setitem__(self, index: int | slice, value: Given | Iterable[Given]) -> None:
         """Replace an element in its place, or a stretch of elements by others."""
-        self._store.check()
+        store = self._store
         if isinstance(index, int):
-            with self._store.lock:
+            store.check()
+            with store.lock:
                 found = self._value()
                 if found is None:
                     raise IndexError("sequence assignment index out of range")
-                element, encoded = found.id_at(index), self._store.encode(cast("Given", value))
-                self._store.write(SequenceAssign(self._key, element, encoded), len(encoded))
+                element, encoded = found.id_at(index), store.encode(cast("Given", value))
+                store.write(SequenceAssign(self._key, element, encoded), len(encoded))
             return
-        encode = self._store.encode
-        values = [encode(one) for one in cast("Iterable[Given]", value)]
+        values = all_encoded(value, store.encoding)
         if index.step is None or index.step == 1:
-            with self._store.lock:
-                found = self._value()
-                start, stop, _ = index.indices(0 if found is None else len(found))
-                self._splice(found, start, stop, values)
+            with store.lock:
+                store.splice(self._key, index, values)
             return
-        with self._store.batch():
+        with store.batch():
             places = range(*index.indices(len(self)))
             if len(values) != len(places):
                 raise ValueError(f"{len(values)} values for an extended slice of {len(places)}")
             for place, one in zip(places, values, strict=True):
-                self[place] = one
+                self[place] = cast("Given", one)
 
     def __delitem__(self, index: int | slice) -> None:
         self._store.check()
@@ -116,30 +118,18 @@ class SequenceView(View[T], MutableSequence[T]):
                 at = index + length if index < 0 else index
                 if not 0 <= at < length:
                     raise IndexError("sequence index out of range")
-                self._splice(self._value(), at, at + 1, [])
+                self._store.splice(self._key, slice(at, at + 1), [])
                 return
             places = range(*index.indices(length))
             if places.step == 1:
-                self._splice(self._value(), places.start, places.stop, [])
+                self._store.splice(self._key, slice(places.start, places.stop), [])
             else:
                 for place in sorted(places, reverse=True):
-                    self._splice(self._value(), place, place + 1, [])
-
-    def _splice(self, found: Sequence | None, start: int, stop: int, values: list[bytes]) -> None:
-        """Put values in the place of the elements from `start` up to but without `stop`, in one batch."""
-        operations, size = splicing(self._key, found, start, stop, values)
-        if operations:
-            self._store.write_all(operations, size)
+                    self._store.splice(self._key, slice(place, place + 1), [])
 
     def insert(self, index: int, value: Given) -> None:
         """Insert before an index, as `list.insert` does. O(log n)."""
-        self._store.check()
-        values = [self._store.encode(value)]
-        with self._store.lock:
-            found = self._value()
-            length = 0 if found is None else len(found)
-            at = max(0, index + length) if index < 0 else min(index, length)
-            self._splice(found, at, at, values)
+        self[index:index] = (value,)
 
     def append(self, value: Given) -> None:
         """Insert at the end. O(log n)."""
@@ -147,13 +137,7 @@ class SequenceView(View[T], MutableSequence[T]):
 
     def extend(self, values: Iterable[Given]) -> None:
         """Insert all at the end, side by side whatever others do. O(n)."""
-        self._store.check()
-        encode = self._store.encode
-        encoded = [encode(value) for value in values]
-        with self._store.lock:
-            found = self._value()
-            length = 0 if found is None else len(found)
-            self._splice(found, length, length, encoded)
+        self[END] = values
 
     def pop(self, index: int = -1) -> T:
         """Remove and return an element; raises `IndexError` if it is not there. Two members may pop the same one."""

@@ -64,6 +64,12 @@ class Store(Generic[T]):
             raise UsageError(self.closed)
         self._access.write_all(operations, size)
 
+    def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
+        """Put values in the place of a slice, taken without its step, of the sequence at a key; raises as `write`."""
+        if self.closed:
+            raise UsageError(self.closed)
+        self._access.splice(key, place, values)
+
     def reset(self, key: bytes) -> bool:
         """Remove a key; whether it was there. O(1) for the caller."""
         self._admit_write()

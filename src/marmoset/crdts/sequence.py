@@ -29,7 +29,7 @@ concurrent elements by their floors, so neither do two replicas that push and po
 from marmoset.clocks import Context
 from marmoset.codec.operations import Scalar
 from marmoset.crdts.sequence_order import find_place
-from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, Chunk, Run, size_before
+from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, Chunk, Run
 from marmoset.crdts.sequence_state import export_state, import_state
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import Range, SequenceWindow
@@ -78,7 +78,7 @@ def insert(
         if run is None:
             raise InternalError("the left neighbour of an insertion is missing", changed=False)
         chunk = run.chunk
-        k = chunk.runs.index(run)
+        k = chunk.find(run)
         inner = left[1] - run.seq + 1
         if inner < run.count:
             follower = (left[0], left[1] + 1)
@@ -174,7 +174,7 @@ def assign(
         window.assignments[element] = mine
     chunk = run.chunk
     sequence.changing(chunk)
-    chunk.values[size_before(chunk.shown, chunk.runs.index(run)) + element[1] - run.seq] = value
+    chunk.values[chunk.size_before(chunk.find(run)) + element[1] - run.seq] = value
 
 
 def reset(sequence: Sequence, window: SequenceWindow | None, dot: Dot, context: Context) -> None:
@@ -297,7 +297,8 @@ def _drop_beside(sequence: Sequence, replica: ReplicaId, seq: int, stop: int) ->
     """Look at the stretches in front of and behind some elements of one run, which are boundaries now."""
     run = sequence.find_run(replica, seq)
     assert run is not None
-    chunk, k = run.chunk, run.chunk.runs.index(run)
+    chunk = run.chunk
+    k = chunk.find(run)
     before: Run | None = None
     if run.seq == seq:
         if k:
@@ -327,7 +328,8 @@ def _drop_around(sequence: Sequence, run: Run) -> None:
     """Drop the stretch of a dead run if nothing keeps it. O(chunks of it), and its runs if it goes."""
     if run.names is not None:
         return
-    chunk, k = run.chunk, run.chunk.runs.index(run)
+    chunk = run.chunk
+    k = chunk.find(run)
     first = last = (chunk, k)
     while True:
         if k == 0:

@@ -22,7 +22,6 @@ from marmoset.crdts.sequence_runs import (
     Chunk,
     Run,
     runs_up_to,
-    size_before,
 )
 from marmoset.crdts.sequence_tree import SequenceTree
 from marmoset.errors import InternalError
@@ -64,7 +63,7 @@ class SequenceElements(SequenceTree):
             return left[1] < right[1]
         first, second = a.chunk, b.chunk
         if first is second:
-            return first.runs.index(a) < first.runs.index(b)
+            return first.find(a) < first.find(b)
         above, beside = first.block, second.block
         assert above is not None and beside is not None
         if above is beside:
@@ -113,7 +112,9 @@ class SequenceElements(SequenceTree):
             return
         self.changing(chunk)
         self._resize(chunk, count)
-        at = size_before(chunk.shown, k)
+        at = chunk.size_before(k)
+        if k:
+            chunk.changes_from(k - 1)
         if count == 1:
             chunk.values.insert(at, values[0])
         else:
@@ -200,11 +201,11 @@ class SequenceElements(SequenceTree):
         chunk = run.chunk
         self.changing(chunk)
         runs, shown = chunk.runs, chunk.shown
-        k = runs.index(run)
+        k = chunk.find(run)
         count = stop - seq
         if state > FRESH:
             if run.state <= FRESH:
-                at = size_before(shown, k) + seq - run.seq
+                at = chunk.size_before(k) + seq - run.seq
                 if count == 1:
                     del chunk.values[at]
                 else:
@@ -215,6 +216,7 @@ class SequenceElements(SequenceTree):
                 chunk.lower_floor(run.replica, seq)
             else:
                 chunk.lower_floor(STABLE_FLOOR, 0)
+        chunk.changes_from(max(k - 1, 0))
         if count < run.count:
             if self._shift(run, k, seq, stop, state):
                 return
@@ -266,6 +268,7 @@ class SequenceElements(SequenceTree):
         count = len(chunk.values)
         chunk.values = []
         chunk.shown = [0] * len(chunk.runs)
+        chunk.near = chunk.near_start = 0
         for run in chunk.runs:
             if run.state <= FRESH:
                 run.state = REMOVED if run.state == RESTING else FRESH_REMOVED
@@ -279,9 +282,10 @@ class SequenceElements(SequenceTree):
         """Forget some visible elements of a run altogether. O(log n + RUNS_MAX)."""
         chunk = run.chunk
         self.changing(chunk)
-        k = chunk.runs.index(run)
+        k = chunk.find(run)
         count = stop - seq
-        at = size_before(chunk.shown, k) + seq - run.seq
+        at = chunk.size_before(k) + seq - run.seq
+        chunk.changes_from(k)
         if count == 1:
             del chunk.values[at]
         else:

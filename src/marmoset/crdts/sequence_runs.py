@@ -14,6 +14,7 @@ Element states: what DESIGN.md section 5 asks of an element before it may be dro
 from typing import Final, final
 
 from marmoset.codec.operations import Scalar
+from marmoset.errors import InternalError
 from marmoset.ids import ReplicaId
 
 RESTING: Final = 0
@@ -106,13 +107,14 @@ class Run:
 class Chunk:
     """Runs side by side, and the values of their visible elements.
 
-    `shown[k]` is how many elements of `runs[k]` are visible. `idle` counts the runs that only await their
+    `shown[k]` is how many elements of `runs[k]` are visible. `near` is the run last looked for, behind `near_start`
+    values: edits come near each other, so a search begins there. `idle` counts the runs that only await their
     neighbourhood: a walk along dead elements passes a chunk that has no others. `floor` is for walks in search of
     removed elements that a context covers: replica → lowest seq of the removed elements whose insertion is unstable,
     or lower; `STABLE_FLOOR` stands in it when some are stable. None: not known.
     """
 
-    __slots__ = ("after", "before", "block", "floor", "idle", "runs", "shown", "values")
+    __slots__ = ("after", "before", "block", "floor", "idle", "near", "near_start", "runs", "shown", "values")
 
     def __init__(self) -> None:
         self.block: Block | None = None
@@ -122,7 +124,58 @@ class Chunk:
         self.shown: list[int] = []
         self.values: list[Scalar] = []
         self.idle = 0
+        self.near = 0
+        self.near_start = 0
         self.floor: dict[ReplicaId, int] | None = None
+
+    def run_at(self, offset: int) -> tuple[int, int]:
+        """The run that has the visible element at an offset that exists, and how far in. O(runs passed)."""
+        shown = self.shown
+        k, start = self.near, self.near_start
+        if offset < start:
+            if offset < start - offset:
+                k = start = 0
+            while offset < start:
+                k -= 1
+                start -= shown[k]
+        size = shown[k]
+        while offset - start >= size:
+            start += size
+            k += 1
+            size = shown[k]
+        self.near, self.near_start = k, start
+        return k, offset - start
+
+    def find(self, run: Run) -> int:
+        """Which of the runs one of them is. O(runs), O(1) for the one last looked for."""
+        runs = self.runs
+        k = self.near
+        if k < len(runs) and runs[k] is run:
+            return k
+        for i, each in enumerate(runs):
+            if each is run:
+                return i
+        raise InternalError("a run is not in its chunk")
+
+    def size_before(self, k: int) -> int:
+        """How many values are in front of run `k`. O(runs passed)."""
+        shown = self.shown
+        near, start = self.near, self.near_start
+        if k < near:
+            near = start = 0
+        while near < k:
+            start += shown[near]
+            near += 1
+        self.near, self.near_start = near, start
+        return start
+
+    def changes_from(self, k: int) -> None:
+        """Runs from `k` on are about to change, or how many of their elements are visible. O(1)."""
+        if self.near == k + 1:
+            self.near = k
+            self.near_start -= self.shown[k]
+        elif self.near > k:
+            self.near = self.near_start = 0
 
     def append(self, run: Run) -> None:
         """Put a run at the end; its values are the caller's to put. O(1)."""

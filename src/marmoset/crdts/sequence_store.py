@@ -9,7 +9,7 @@ from typing import final
 
 from marmoset.codec.operations import Scalar
 from marmoset.crdts.sequence_elements import SequenceElements
-from marmoset.crdts.sequence_runs import FRESH, Chunk, part_at, size_before
+from marmoset.crdts.sequence_runs import FRESH, Chunk, size_before
 from marmoset.ids import Dot
 
 
@@ -72,7 +72,7 @@ class Sequence(SequenceElements):
             IndexError: there is no such element.
         """
         chunk, offset = self._locate(self._index(index))
-        k, inner = part_at(chunk.shown, offset)
+        k, inner = chunk.run_at(offset)
         run = chunk.runs[k]
         return run.replica, run.seq + inner
 
@@ -88,7 +88,7 @@ class Sequence(SequenceElements):
         if index == 0:
             return None, (self.id_at(0) if length else None)
         chunk, offset = self._locate(index - 1)
-        k, inner = part_at(chunk.shown, offset)
+        k, inner = chunk.run_at(offset)
         run = chunk.runs[k]
         replica, seq = run.replica, run.seq + inner
         if inner + 1 < run.count:
@@ -118,7 +118,7 @@ class Sequence(SequenceElements):
             return found
         missing = stop - start
         chunk, offset = self._locate(start)
-        k, inner = part_at(chunk.shown, offset)
+        k, inner = chunk.run_at(offset)
         last: tuple[int, int, int] | None = None
         while True:
             shown = chunk.shown[k] - inner
@@ -148,7 +148,7 @@ class Sequence(SequenceElements):
         if run is None or run.state > FRESH:
             return None
         chunk = run.chunk
-        offset = size_before(chunk.shown, chunk.runs.index(run)) + dot[1] - run.seq
+        offset = chunk.size_before(chunk.find(run)) + dot[1] - run.seq
         if chunk is self._cursor and self._cursor_start >= 0:
             return self._cursor_start + offset
         self._flush()

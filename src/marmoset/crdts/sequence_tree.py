@@ -27,7 +27,6 @@ from marmoset.crdts.sequence_runs import (
     Run,
     part_at,
     runs_up_to,
-    size_before,
 )
 from marmoset.ids import ReplicaId
 
@@ -161,6 +160,7 @@ class SequenceTree:
         run.count = offset
         if run.names is not None:
             run.give_names(second, second.seq, second.seq + second.count)
+        chunk.changes_from(k)
         chunk.runs.insert(k + 1, second)
         if run.state <= FRESH:
             chunk.shown[k] = offset
@@ -181,6 +181,7 @@ class SequenceTree:
         self.changing(chunk)
         idle = run.is_idle() + second.is_idle()
         self._unregister(second)
+        chunk.changes_from(k)
         run.count += second.count
         run.take_names(second)
         del chunk.runs[k + 1]
@@ -195,6 +196,7 @@ class SequenceTree:
         for run in chunk.runs[k:end]:
             self._unregister(run)
             chunk.idle -= run.is_idle()
+        chunk.changes_from(k)
         del chunk.runs[k:end], chunk.shown[k:end]
         chunk.forget_floor()
 
@@ -219,7 +221,7 @@ class SequenceTree:
         self.changing(chunk)
         self._flush()
         new = Chunk()
-        at = size_before(chunk.shown, k)
+        at = chunk.size_before(k)
         new.runs, new.shown, new.values = chunk.runs[k:], chunk.shown[k:], chunk.values[at:]
         del chunk.runs[k:], chunk.shown[k:], chunk.values[at:]
         for run in new.runs:
@@ -382,6 +384,9 @@ class SequenceTree:
     def _check_chunk(self, chunk: Chunk) -> None:
         assert len(chunk.runs) <= RUNS_MAX and len(chunk.values) <= VALUES_MAX, "a chunk is too large"
         assert chunk.shown == [run.shown() for run in chunk.runs] and sum(chunk.shown) == len(chunk.values)
+        assert 0 <= chunk.near <= len(chunk.runs) and chunk.near_start == sum(chunk.shown[: chunk.near]), (
+            "near is wrong"
+        )
         assert chunk.idle == sum(run.is_idle() for run in chunk.runs), "idle runs are miscounted"
         if chunk.floor is not None:
             floor, chunk.floor = chunk.floor, None
