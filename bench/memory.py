@@ -11,13 +11,13 @@ what was freed before; what it leaves out is the allocator's own tables and half
 edits, counted in the same way. *Redis*: how much `used_memory` of INFO grows, which is what its allocator gave out,
 its roundings included; a list that was edited at random is pushed there as it came out.
 
-Shapes: string keys; one set; one hash; a list built by appending; a list edited at random (two insertions at random
-places of three edits, a removal the third). Keys, elements and values are 11 to 15 bytes long and no two are equal.
+Shapes: string keys; one set; one hash; a list built by appending; one whose elements were put in front one by one; a
+list edited at random (two insertions at random places of three edits, a removal the third). Keys, elements and values are 11 to 15 bytes long and no two are equal.
 
     make bench-memory                                                     a minute or two
     make bench-memory ARGS="--elements 700000 1000000 1400000"            full size, half an hour and 2 GB
 
-Targets: received at most `PLAIN_MAX` of the plain container (the appended list `APPENDED_MAX`), and at most
+Targets: received at most `PLAIN_MAX` of the plain container (lists built at an end `APPENDED_MAX`), and at most
 `REDIS_MAX` of Redis, in the mean of the sizes. Caveats: the values' own bytes are part of everything, so with longer
 ones all ratios come nearer to one. A Python set or dict keeps room to grow, up to half and more of its table, in
 steps; so do the parts in which a node keeps a large set, and Redis's table, in other steps: hence some sizes, within a
@@ -45,8 +45,9 @@ from marmoset.api import Database
 
 PLAIN_MAX: Final = 1.05
 APPENDED_MAX: Final = 1.10
-REDIS_MAX: Final = {"string keys": 1.7, "set": 1.3, "list, appended": 2.5}
 APPENDED: Final = "list, appended"
+IN_FRONT: Final = "list, in front"
+REDIS_MAX: Final = {"string keys": 1.7, "set": 1.3, APPENDED: 2.5, IN_FRONT: 2.5}
 BATCH: Final = 500
 ROUNDING: Final = 16
 REST_S: Final = 300.0
@@ -99,6 +100,12 @@ SHAPES: Final = {
     "hash": Shape(dict, assign, lambda db, n: assign(db.map(KEY), n), b"HSET"),
     APPENDED: Shape(
         list, lambda made, n: made.append(element(n)), lambda db, n: db.sequence(KEY).append(element(n)), b"RPUSH"
+    ),
+    IN_FRONT: Shape(
+        list,
+        lambda made, n: made.insert(0, element(n)),
+        lambda db, n: db.sequence(KEY).insert(0, element(n)),
+        b"RPUSH",
     ),
     "list, edited": Shape(list, edit_at_random, lambda db, n: edit_at_random(db.sequence(KEY), n), b"RPUSH"),
 }
@@ -226,7 +233,9 @@ def targets_of(rows: list[dict[str, Any]]) -> Iterator[Target]:
     for name in SHAPES:
         of_shape = [row for row in rows if row["shape"] == name]
         beside_plain = statistics.mean(row["received"] / row["plain"] for row in of_shape)
-        yield Target(f"{name}, received, beside plain", beside_plain, APPENDED_MAX if name == APPENDED else PLAIN_MAX)
+        yield Target(
+            f"{name}, received, beside plain", beside_plain, APPENDED_MAX if name in (APPENDED, IN_FRONT) else PLAIN_MAX
+        )
         beside_redis = [row["received"] / row["redis"] for row in of_shape if row["redis"]]
         if beside_redis and name in REDIS_MAX:
             yield Target(f"{name}, received, beside Redis", statistics.mean(beside_redis), REDIS_MAX[name])

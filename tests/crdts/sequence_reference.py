@@ -180,8 +180,7 @@ class Replica:
         self.unfolded.remove(o)
 
     def ids(self) -> list[Dot]:
-        ranges = self.sequence.ranges(0, len(self.sequence))
-        return [(r, s + i) for r, s, n in ranges for i in range(n)]
+        return [self.sequence.id_at(i) for i in range(len(self.sequence))]
 
     def check(self) -> None:
         self.sequence._check()
@@ -247,6 +246,19 @@ class Cluster:
             ranges = sequence.ranges(start, start + 1 + (y % 3 if verb < 8 else 0))
             replica.apply(Operation(dot, context, replica.stamp, "remove", ranges=tuple(ranges)))
 
+    def push_in_front(self, replica: Replica, x: int, y: int) -> None:
+        """Insert some values one by one, each in front of the one before: at the front of all, or of some element."""
+        at = 0 if x % 3 else x % (len(replica.sequence) + 1)
+        for _ in range(2 + y % 5):
+            self.counter += 1
+            left, right = replica.sequence.neighbours(at)
+            dot = (replica.me, replica.seen[replica.me] + 1)
+            replica.stamp += 1
+            replica.apply(
+                Operation(dot, dict(replica.seen), replica.stamp, "insert", left, right, values=(self.counter,))
+            )
+            assert replica.ids()[at] == dot, "inserted elsewhere"
+
     def exchange(self, source: Replica, target: Replica, limit: int | None = None) -> None:
         missing = [o for o in source.log if o.dot[1] > target.seen[o.dot[0]]]
         for o in missing[:limit]:
@@ -270,8 +282,10 @@ class Cluster:
                 foldable = replica.foldable()
                 if foldable:
                     replica.fold(foldable[x % len(foldable)])
-        else:
+        elif kind < 40:
             replica.round_trip()
+        else:
+            self.push_in_front(replica, x, y)
         replica.check()
 
     def settle(self) -> int:
@@ -301,6 +315,7 @@ def play(seed: int, steps: int) -> int:
     cluster = Cluster(rng.randint(2, 4), backwards=rng.random() < 0.5)
     writes, folds, trips = rng.choice([0.3, 0.5, 0.7]), rng.choice([0.05, 0.2, 0.4]), rng.choice([0.0, 0.05])
     verbs = rng.choice([range(20), range(4, 20), range(5, 20), range(20)])
+    pushes = rng.choice([0.0, 0.1])
     for _ in range(steps):
         roll = rng.random()
         if roll < writes:
@@ -311,5 +326,7 @@ def play(seed: int, steps: int) -> int:
             kind = rng.randint(36, 38)
         else:
             kind = rng.randint(20, 35)
+        if rng.random() < pushes:
+            kind = 40
         cluster.step(kind, rng.getrandbits(16), rng.getrandbits(16), rng.getrandbits(16))
     return cluster.settle()

@@ -42,7 +42,7 @@ def test_random_histories_show_what_is_specified(sizes: None, block: int) -> Non
     count=st.integers(2, 3),
     backwards=st.booleans(),
     steps=st.lists(
-        st.tuples(st.integers(0, 39), st.integers(0, 3), st.integers(0, 255), st.integers(0, 255)), max_size=60
+        st.tuples(st.integers(0, 43), st.integers(0, 3), st.integers(0, 255), st.integers(0, 255)), max_size=60
     ),
 )
 def test_histories_show_what_is_specified(count: int, backwards: bool, steps: list[tuple[int, int, int, int]]) -> None:
@@ -242,11 +242,17 @@ def _calls(
 
 def test_one_member_is_a_plain_list(sizes: None) -> None:
     rng = random.Random(5)
-    sequence, plain, seq = Sequence(), list[int](), 1
+    sequence, plain, seq, fell = Sequence(), list[int](), 1, False
     for step in range(3000):
         at = rng.randint(0, len(plain))
         roll = rng.random()
-        if roll < 0.5 or not plain:
+        if roll < 0.05:  # one by one, each in front of the one before
+            for value in range(step * 10000, step * 10000 + rng.choice([2, 5, 40, 300])):
+                left, right = sequence.neighbours(at)
+                sequences.insert(sequence, None, (1, seq), LocalContext(), left, right, [value])
+                plain.insert(at, value)
+                seq += 1
+        elif roll < 0.5 or not plain:
             values = list(range(step * 10000, step * 10000 + rng.choice([1, 1, 1, 2, 5, 30])))
             left, right = sequence.neighbours(at)
             sequences.insert(sequence, None, (1, seq), LocalContext(), left, right, list(values))
@@ -263,6 +269,7 @@ def test_one_member_is_a_plain_list(sizes: None) -> None:
             plain[at] = -step
             seq += 1
         assert len(sequence) == len(plain) and sequence.removed_count == 0
+        fell = fell or any(run.falling and run.count > 20 for run in sequence.runs())
         if plain:
             at = rng.randrange(len(plain))
             assert sequence[at] == plain[at] and sequence[at - len(plain)] == plain[at]
@@ -271,9 +278,33 @@ def test_one_member_is_a_plain_list(sizes: None) -> None:
             assert list(sequence) == plain
             assert sequence.slice(at, at + 50) == plain[at : at + 50]
             sequence._check()
+    assert fell or sequence_runs.BUCKET_SEQS < 20, "nothing was pushed in front"
     sequences.reset(sequence, None, (1, seq), LocalContext())
     assert list(sequence) == [] and not sequence.buckets
     sequence._check()
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("at_front", [False, True])
+def test_what_is_pushed_one_by_one_ends_in_few_runs_and_chunks(windowed: bool, at_front: bool) -> None:
+    """At either end, in a group of one and, once it is stable, in a larger one; replicas and snapshots agree."""
+    sequence, window, count = Sequence(), SequenceWindow() if windowed else None, 3000
+    for seq in range(1, count + 1):
+        left, right = sequence.neighbours(0 if at_front else len(sequence))
+        sequences.insert(sequence, window, (7, seq), LocalContext(), left, right, [seq])
+    for seq in range(1, count + 1):
+        if window is not None:
+            sequences.fold_insert(sequence, window, (7, seq), 1)
+    sequence._check()
+    ids = [(7, seq) for seq in range(1, count + 1)]
+    assert [sequence.id_at(i) for i in range(count)] == (ids[::-1] if at_front else ids)
+    chunks = [chunk for block in sequence.blocks for chunk in block.chunks]
+    assert len(list(sequence.runs())) <= 2 * (count // sequence_runs.BUCKET_SEQS + len(chunks))
+    assert len(chunks) <= count // (sequence_runs.VALUES_MAX // 16)
+    assert sequences.export_state(sequence, window)[1] == [0, 1, -count if at_front else count, 0]
+    again, _ = sequences.import_state(sequences.export_state(sequence, window))
+    assert [again.id_at(i) for i in range(count)] == [sequence.id_at(i) for i in range(count)]
+    again._check()
 
 
 def test_reading() -> None:

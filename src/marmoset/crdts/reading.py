@@ -228,18 +228,19 @@ class SequenceReading:
         while budget > 0 and not self.is_done:
             if self._at == len(self._rows):
                 self._begin_chunk()
-            replica, seq, count, kind = self._rows[self._at]
-            if kind <= FRESH:
+            row = self._rows[self._at]
+            count = abs(row[2])
+            if row[3] <= FRESH:
                 given, weighs = self._fitting(count, budget)
                 values += self._values[self._shown : self._shown + given]
                 self._shown += given
                 budget -= weighs
                 if given < count:
-                    rows.append((replica, seq, given, kind))
-                    self._rows[self._at] = (replica, seq + given, count - given, kind)
+                    row, self._rows[self._at] = _parted(row, given)
+                    rows.append(row)
                     continue
             self._at += 1
-            rows.append((replica, seq, count, kind))
+            rows.append(row)
             budget -= 1
         state: State = state_of(rows, values, insertions, removals, assignments)
         return [SequenceEntry(self.key, state, self.is_done)]
@@ -267,6 +268,15 @@ class SequenceReading:
     def close(self) -> None:
         """Nothing is saved for this reading any more."""
         self.sequence.readings = tuple(other for other in self.sequence.readings if other is not self)
+
+
+def _parted(row: RunRow, given: int) -> tuple[RunRow, RunRow]:
+    """The first ids of a run and the others: those of a run that falls are the highest."""
+    replica, seq, count, kind = row
+    if count > 0:
+        return (replica, seq, given, kind), (replica, seq + given, count - given, kind)
+    rest = -count - given
+    return (replica, seq + rest, -given if given > 1 else 1, kind), (replica, seq, -rest if rest > 1 else 1, kind)
 
 
 PIECE_RANGES: Final = 256

@@ -79,19 +79,19 @@ def insert(
             raise InternalError("the left neighbour of an insertion is missing", changed=False)
         chunk = run.chunk
         k = chunk.find(run)
-        inner = left[1] - run.seq + 1
+        inner = run.offset_of(left[1], left[1] + 1) + 1
         if inner < run.count:
-            follower = (left[0], left[1] + 1)
+            follower = (left[0], run.seq_at(inner))
         else:
             k += 1
             inner = 0
     if not inner:
         if k < len(chunk.runs):
             run = chunk.runs[k]
-            follower = (run.replica, run.seq)
+            follower = (run.replica, run.seq_at(0))
         elif chunk.after is not None:
             run = chunk.after.runs[0]
-            follower = (run.replica, run.seq)
+            follower = (run.replica, run.seq_at(0))
     state = RESTING if window is None else FRESH
     if follower == right:
         if inner:
@@ -174,7 +174,7 @@ def assign(
         window.assignments[element] = mine
     chunk = run.chunk
     sequence.changing(chunk)
-    chunk.values[chunk.size_before(chunk.find(run)) + element[1] - run.seq] = value
+    chunk.values[chunk.size_before(chunk.find(run)) + run.offset_of(element[1], element[1] + 1)] = value
 
 
 def reset(sequence: Sequence, window: SequenceWindow | None, dot: Dot, context: Context) -> None:
@@ -299,14 +299,15 @@ def _drop_beside(sequence: Sequence, replica: ReplicaId, seq: int, stop: int) ->
     assert run is not None
     chunk = run.chunk
     k = chunk.find(run)
+    offset = run.offset_of(seq, stop)
     before: Run | None = None
-    if run.seq == seq:
+    if offset == 0:
         if k:
             before = chunk.runs[k - 1]
         elif chunk.before is not None:
             before = chunk.before.runs[-1]
     behind: Run | None = None
-    if run.seq + run.count == stop:
+    if offset + stop - seq == run.count:
         if k + 1 < len(chunk.runs):
             behind = chunk.runs[k + 1]
         elif chunk.after is not None:

@@ -60,7 +60,7 @@ class SequenceElements(SequenceTree):
         if a is None or b is None:
             raise InternalError("an element that is named was dropped")
         if a is b:
-            return left[1] < right[1]
+            return (left[1] < right[1]) != a.falling
         first, second = a.chunk, b.chunk
         if first is second:
             return first.find(a) < first.find(b)
@@ -119,7 +119,13 @@ class SequenceElements(SequenceTree):
             chunk.values.insert(at, values[0])
         else:
             chunk.values[at:at] = values
-        if k and runs[k - 1].joins(replica, seq, state):
+        if count == 1 and k < len(runs) and runs[k].follows(replica, seq, state):
+            runs[k].falling = True
+            runs[k].count += 1
+            chunk.shown[k] += 1
+            count = 0
+        elif k and runs[k - 1].joins(replica, seq, state):
+            runs[k - 1].falling = False
             taken = min(count, BUCKET_SEQS - (seq & (BUCKET_SEQS - 1)))
             runs[k - 1].count += taken
             chunk.shown[k - 1] += taken
@@ -154,9 +160,9 @@ class SequenceElements(SequenceTree):
             self._unlink(chunk)
 
     def load(self, pieces: list[tuple[ReplicaId, int, int, int]], values: list[Scalar]) -> None:
-        """Put elements at the end: (replica, first seq, count, state) from left to right, and the visible values.
+        """Put elements at the end: (replica, lowest seq, count, state) from left to right, and the visible values.
 
-        O(values + pieces).
+        A negative count is that of a falling run. O(values + pieces).
         """
         if pieces:
             self._flush()
@@ -164,7 +170,7 @@ class SequenceElements(SequenceTree):
             last = self.blocks[-1].chunks[-1]
             self._link(self._make_chunks(pieces, values), last)
             self._length += len(values)
-            self.removed_count += sum([count for _, _, count, state in pieces if state > FRESH])
+            self.removed_count += sum([abs(count) for _, _, count, state in pieces if state > FRESH])
             if not last.runs:
                 self._unlink(last)
 
@@ -174,18 +180,23 @@ class SequenceElements(SequenceTree):
         fresh = [chunk]
         at = size = 0
         for replica, first, total, state in pieces:
-            seq, stop = first, first + total
+            seq, stop = first, first + abs(total)
             while seq < stop:
                 if size >= VALUES_MAX // 2 or len(chunk.runs) >= RUNS_MAX // 2:
                     chunk.values = values[at : at + size]
                     at += size
                     chunk, size = Chunk(), 0
                     fresh.append(chunk)
-                count = min(stop - seq, BUCKET_SEQS - (seq & (BUCKET_SEQS - 1)))
-                run = Run(chunk, replica, seq, count, state)
+                if total > 0:
+                    count = min(stop - seq, BUCKET_SEQS - (seq & (BUCKET_SEQS - 1)))
+                    run = Run(chunk, replica, seq, count, state)
+                    seq += count
+                else:
+                    count = min(stop - seq, ((stop - 1) & (BUCKET_SEQS - 1)) + 1)
+                    stop -= count
+                    run = Run(chunk, replica, stop, count, state, True)
                 chunk.append(run)
                 self._register(run)
-                seq += count
                 if state <= FRESH:
                     size += count
         chunk.values = values[at : at + size]
@@ -205,7 +216,7 @@ class SequenceElements(SequenceTree):
         count = stop - seq
         if state > FRESH:
             if run.state <= FRESH:
-                at = chunk.size_before(k) + seq - run.seq
+                at = chunk.size_before(k) + run.offset_of(seq, stop)
                 if count == 1:
                     del chunk.values[at]
                 else:
@@ -220,10 +231,11 @@ class SequenceElements(SequenceTree):
         if count < run.count:
             if self._shift(run, k, seq, stop, state):
                 return
-            if stop < run.seq + run.count:
-                self.split_run(run, k, stop - run.seq)
-            if seq > run.seq:
-                run = self.split_run(run, k, seq - run.seq)
+            offset = run.offset_of(seq, stop)
+            if offset + count < run.count:
+                self.split_run(run, k, offset + count)
+            if offset:
+                run = self.split_run(run, k, offset)
                 k += 1
         run.state = state
         shown[k] = run.shown()
@@ -232,18 +244,23 @@ class SequenceElements(SequenceTree):
         self.join_runs(chunk, k - 1)
         if len(runs) > RUNS_MAX:
             self.settle(chunk)
+        elif state == RESTING:
+            self.merge_small(chunk)  # elements that were pushed in front one by one have become one run
 
     def _shift(self, run: Run, k: int, seq: int, stop: int, state: int) -> bool:
         """Move the boundary to the run before or behind, if that can take the elements. O(min(names, elements))."""
         chunk, count = run.chunk, stop - seq
+        if run.falling:
+            return False
         if seq == run.seq and k and chunk.runs[k - 1].joins(run.replica, seq, state):
             there = k - 1
             other = chunk.runs[there]
+            other.falling = False
             run.seq += count
         elif stop == run.seq + run.count and k + 1 < len(chunk.runs):
             there = k + 1
             other = chunk.runs[there]
-            if other.replica != run.replica or other.seq != stop or other.state != state:
+            if other.replica != run.replica or other.seq != stop or other.state != state or other.falling:
                 return False
             if stop & (BUCKET_SEQS - 1) == 0:
                 return False
@@ -284,7 +301,8 @@ class SequenceElements(SequenceTree):
         self.changing(chunk)
         k = chunk.find(run)
         count = stop - seq
-        at = chunk.size_before(k) + seq - run.seq
+        offset = run.offset_of(seq, stop)
+        at = chunk.size_before(k) + offset
         chunk.changes_from(k)
         if count == 1:
             del chunk.values[at]
@@ -298,12 +316,11 @@ class SequenceElements(SequenceTree):
             else:
                 self._unlink(chunk)
             return
-        middle = False
-        if seq == run.seq:
-            run.seq = stop
-        elif stop < run.seq + run.count:
-            self.split_run(run, k, stop - run.seq)
-            middle = True
+        middle = offset > 0 and offset + count < run.count
+        if middle:
+            self.split_run(run, k, offset + count)
+        if (offset == 0) != run.falling:  # it loses its lowest ids
+            run.seq += count
         run.count -= count
         chunk.shown[k] = run.count
         if middle:

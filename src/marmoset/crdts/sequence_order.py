@@ -83,7 +83,7 @@ def _find_bound(
             chunk, k, inner = after, 0, 0
             continue
         run = chunk.runs[k]
-        first = (run.replica, run.seq + inner)
+        first = (run.replica, run.seq_at(inner))
         if first == right:
             return (chunk, k), right
         if run.state >= REMOVED or (run.state == FRESH_REMOVED and context.covers(first)):

@@ -1,9 +1,12 @@
 """The parts of a sequence's structure: runs, chunks and blocks (floor 3).
 
 A *run* is a longest piece of elements with consecutive ids of one replica that stand side by side in one state; it has
-no values. A *chunk* has some runs and, in one Python list, the values of those of its elements that are visible. A
-*block* has some chunks, and a sequence some blocks: a tree of fixed height whose every step is a C operation on a short
-list, which beats deeper trees in Python up to many millions of elements (measured; see `bench/editing_traces.py`).
+no values. The ids rise from left to right, or, where every insertion is stable, fall: so stand elements that were
+pushed in front one by one. No element can belong to a run of either kind, so there is one way to divide a sequence.
+
+A *chunk* has some runs and, in one Python list, the values of those of its elements that are visible. A *block* has
+some chunks, and a sequence some blocks: a tree of fixed height whose every step is a C operation on a short list, which
+beats deeper trees in Python up to many millions of elements (measured; see `bench/editing_traces.py`).
 
 A run never crosses a multiple of `BUCKET_SEQS` in its ids. So the runs of one *bucket* of ids, a short sorted list in a
 dict, lead from an id to its run, and a run leads to its chunk.
@@ -41,17 +44,21 @@ CHUNKS_MAX: Final = 64
 class Run:
     """Elements `(replica, seq) … (replica, seq + count - 1)`, side by side, in one state.
 
+    They stand in that order, or in the opposite one where it is `falling`; of one element alone that says nothing.
     `names` counts, for those of its elements that unstable insertions name as a neighbour, how many do.
     """
 
-    __slots__ = ("chunk", "count", "names", "replica", "seq", "state")
+    __slots__ = ("chunk", "count", "falling", "names", "replica", "seq", "state")
 
-    def __init__(self, chunk: "Chunk", replica: ReplicaId, seq: int, count: int, state: int) -> None:
+    def __init__(
+        self, chunk: "Chunk", replica: ReplicaId, seq: int, count: int, state: int, falling: bool = False
+    ) -> None:
         self.chunk = chunk
         self.replica = replica
         self.seq = seq
         self.count = count
         self.state = state
+        self.falling = falling
         self.names: dict[int, int] | None = None
 
     def shown(self) -> int:
@@ -62,13 +69,34 @@ class Run:
         """Whether nothing but its neighbourhood keeps it from being dropped. O(1)."""
         return self.state == DEAD and self.names is None
 
+    def seq_at(self, offset: int) -> int:
+        """The seq of one of its elements, counted from the left. O(1)."""
+        return self.seq + self.count - 1 - offset if self.falling else self.seq + offset
+
+    def offset_of(self, seq: int, stop: int) -> int:
+        """How many of its elements stand in front of `seq` up to but without `stop`, which are its own. O(1)."""
+        return self.seq + self.count - stop if self.falling else seq - self.seq
+
     def joins(self, replica: ReplicaId, seq: int, state: int) -> bool:
-        """Whether an element that follows it could belong to it. O(1)."""
+        """Whether an element that follows it could belong to it, as a rising run. O(1)."""
         return (
             self.replica == replica
             and self.seq + self.count == seq
             and self.state == state
             and seq & (BUCKET_SEQS - 1) != 0
+            and (not self.falling or self.count == 1)
+        )
+
+    def follows(self, replica: ReplicaId, seq: int, state: int) -> bool:
+        """Whether an element in front of it could belong to it, as a falling run. O(1)."""
+        return (
+            self.replica == replica
+            and self.seq + self.count == seq
+            and self.state == state
+            and seq & (BUCKET_SEQS - 1) != 0
+            and (self.falling or self.count == 1)
+            and state != FRESH
+            and state != FRESH_REMOVED
         )
 
     def take_names(self, other: "Run") -> None:

@@ -1,9 +1,9 @@
 """Sequences in snapshots: a sequence and its window as plain lists, and back (floor 3).
 
 The state is `[replicas, runs, values, insertions, removals, assignments]`: ids are indexes into the sorted `replicas`;
-`runs` is (replica, first seq, count, state) again and again in one flat list, from left to right, each as long as it
-can be; `values` are the visible ones; the rest is the window, each part sorted by dot. Equal content gives equal
-state, however it came about: cuts of runs at buckets and chunks do not show.
+`runs` is (replica, lowest seq, count, state) again and again in one flat list, from left to right, each as long as it
+can be, the count negative where ids fall; `values` are the visible ones; the rest is the window, each part sorted by
+dot. Equal content gives equal state, however it came about: cuts of runs at buckets and chunks do not show.
 
 A large sequence comes in several states (`crdts.reading`): the window first, then the elements from left to right, so
 that each run can be checked as it comes. A removal of many ranges may come in several pieces.
@@ -25,7 +25,7 @@ from marmoset.ids import Dot, ReplicaId, is_replica_id
 
 State = list[Any]
 RunRow = tuple[ReplicaId, int, int, int]
-"""Replica, first seq, count, state."""
+"""Replica, lowest seq, count, state; the count is negative where ids fall from left to right."""
 Insertion = tuple[Dot, tuple[int, Dot | None, Dot | None]]
 Removal = tuple[Dot, list[Range]]
 Assignment = tuple[Dot, tuple[int, ReplicaId, int]]
@@ -40,7 +40,10 @@ _RUN_FIELDS: Final = 4
 
 def chunk_rows(chunk: Chunk) -> list[RunRow]:
     """The runs of a chunk. O(runs)."""
-    return [(run.replica, run.seq, run.count, run.state) for run in chunk.runs]
+    return [
+        (run.replica, run.seq, -run.count if run.falling and run.count > 1 else run.count, run.state)
+        for run in chunk.runs
+    ]
 
 
 def export_state(sequence: Sequence, window: SequenceWindow | None) -> State:
@@ -62,8 +65,11 @@ def state_of(
     runs: list[list[int]] = []
     last: list[int] | None = None
     for replica, seq, count, kind in rows:
-        if last is not None and last[1] + last[2] == seq and last[0] == replica and last[3] == kind:
+        together = last is not None and last[0] == replica and last[3] == kind
+        if together and last is not None and last[2] > 0 and count > 0 and last[1] + last[2] == seq:
             last[2] += count
+        elif together and last is not None and _falls(kind, last[2], count) and seq + abs(count) == last[1]:
+            last[1], last[2] = seq, -abs(last[2]) - abs(count)
         else:
             last = [replica, seq, count, kind]
             runs.append(last)
@@ -92,6 +98,11 @@ def state_of(
         ],
         [[named(dot), stamp, [number[r], seq]] for dot, (stamp, r, seq) in sorted(assignments)],
     ]
+
+
+def _falls(kind: int, *counts: int) -> bool:
+    """Whether some runs of a state may be one whose ids fall."""
+    return kind not in (FRESH, FRESH_REMOVED) and all(count == 1 or count < 0 for count in counts)
 
 
 def import_state(state: Any) -> tuple[Sequence, SequenceWindow]:
@@ -257,20 +268,21 @@ class SequenceLoading:
         rows: list[RunRow] = []
         visible = removed = 0
         for number, seq, count, kind in zip(*[iter(runs)] * _RUN_FIELDS, strict=True):
-            _need(0 <= number < len(replicas) and 0 < seq and 0 < count and seq + count <= SEQ_END)
-            _need(RESTING <= kind <= DEAD)
+            size = abs(count)
+            _need(0 <= number < len(replicas) and 0 < seq and 0 < size and seq + size <= SEQ_END)
+            _need(RESTING <= kind <= DEAD and (count > 0 or (size > 1 and _falls(kind))))
             if kind > FRESH:
-                removed += count
+                removed += size
             else:
-                visible += count
+                visible += size
             rows.append((replicas[number], seq, count, kind))
         _need(visible == len(values) and sequence.removed_count + removed <= REMOVED_MAX)
-        _need(all(a[0] != b[0] or a[1] + a[2] <= b[1] for a, b in pairwise(sorted(rows))))
+        _need(all(a[0] != b[0] or a[1] + abs(a[2]) <= b[1] for a, b in pairwise(sorted(rows))))
         if sequence.buckets:
-            _need(all(sequence.next_run(replica, seq, seq + count) is None for replica, seq, count, _ in rows))
+            _need(all(sequence.next_run(replica, seq, seq + abs(count)) is None for replica, seq, count, _ in rows))
         sequence.load(rows, values)
-        for row in rows:
-            self._check_row(*row)
+        for replica, seq, count, kind in rows:
+            self._check_row(replica, seq, abs(count), kind)
         if self.window.insertions:
             for row in rows:
                 if row[3] in (FRESH, FRESH_REMOVED):

@@ -74,7 +74,7 @@ class Sequence(SequenceElements):
         chunk, offset = self._locate(self._index(index))
         k, inner = chunk.run_at(offset)
         run = chunk.runs[k]
-        return run.replica, run.seq + inner
+        return run.replica, run.seq_at(inner)
 
     def neighbours(self, index: int) -> tuple[Dot | None, Dot | None]:
         """The ids between which an insertion before `index` goes (`len` is the end); None is an end. O(log n).
@@ -90,9 +90,9 @@ class Sequence(SequenceElements):
         chunk, offset = self._locate(index - 1)
         k, inner = chunk.run_at(offset)
         run = chunk.runs[k]
-        replica, seq = run.replica, run.seq + inner
+        replica, seq = run.replica, run.seq_at(inner)
         if inner + 1 < run.count:
-            return (replica, seq), (replica, seq + 1)
+            return (replica, seq), (replica, run.seq_at(inner + 1))
         if index == length:
             return (replica, seq), None
         if offset + 1 == len(chunk.values):
@@ -105,12 +105,13 @@ class Sequence(SequenceElements):
         while not chunk.shown[k]:
             k += 1
         run = chunk.runs[k]
-        return (replica, seq), (run.replica, run.seq)
+        return (replica, seq), (run.replica, run.seq_at(0))
 
     def ranges(self, start: int, stop: int) -> list[tuple[int, int, int]]:
         """The ids of the elements from `start` up to but without `stop`, as (replica, first seq, count).
 
-        Both ends are cut to what is there. O(log n + runs between them).
+        The order is that of the elements, but for those of one range. Both ends are cut to what is there. O(log n +
+        runs between them).
         """
         start, stop = max(start, 0), min(stop, self._length)
         found: list[tuple[int, int, int]] = []
@@ -125,7 +126,7 @@ class Sequence(SequenceElements):
             if shown > 0:
                 run = chunk.runs[k]
                 count = min(shown, missing)
-                seq = run.seq + inner
+                seq = run.seq_at(inner + count - 1) if run.falling else run.seq + inner
                 if last is not None and last[0] == run.replica and last[1] + last[2] == seq:
                     last = (last[0], last[1], last[2] + count)
                     found[-1] = last
@@ -148,7 +149,7 @@ class Sequence(SequenceElements):
         if run is None or run.state > FRESH:
             return None
         chunk = run.chunk
-        offset = chunk.size_before(chunk.find(run)) + dot[1] - run.seq
+        offset = chunk.size_before(chunk.find(run)) + run.offset_of(dot[1], dot[1] + 1)
         if chunk is self._cursor and self._cursor_start >= 0:
             return self._cursor_start + offset
         self._flush()

@@ -20,6 +20,7 @@ from marmoset.crdts.sequence_runs import (
     BUCKET_BITS,
     CHUNKS_MAX,
     FRESH,
+    FRESH_REMOVED,
     RUNS_MAX,
     VALUES_MAX,
     Block,
@@ -156,7 +157,12 @@ class SequenceTree:
         chunk = run.chunk
         self.changing(chunk)
         idle = run.is_idle()
-        second = Run(chunk, run.replica, run.seq + offset, run.count - offset, run.state)
+        rest = run.count - offset
+        if run.falling:
+            second = Run(chunk, run.replica, run.seq, rest, run.state, True)
+            run.seq += rest
+        else:
+            second = Run(chunk, run.replica, run.seq + offset, rest, run.state)
         run.count = offset
         if run.names is not None:
             run.give_names(second, second.seq, second.seq + second.count)
@@ -176,12 +182,18 @@ class SequenceTree:
         if k < 0 or k + 1 >= len(chunk.runs):
             return False
         run, second = chunk.runs[k], chunk.runs[k + 1]
-        if not run.joins(second.replica, second.seq, second.state):
-            return False
+        falling = second.follows(run.replica, run.seq, run.state) and (run.falling or run.count == 1)
+        if not falling:
+            rising = run.joins(second.replica, second.seq, second.state)
+            if not rising or (second.falling and second.count > 1):
+                return False
         self.changing(chunk)
         idle = run.is_idle() + second.is_idle()
         self._unregister(second)
         chunk.changes_from(k)
+        run.falling = falling
+        if falling:
+            run.seq = second.seq
         run.count += second.count
         run.take_names(second)
         del chunk.runs[k + 1]
@@ -203,6 +215,10 @@ class SequenceTree:
     def _tidy(self, chunk: Chunk, k: int) -> None:
         """Join what has come to stand side by side in front of run `k`, and unite chunks that have become small."""
         self.join_runs(chunk, k - 1)
+        self.merge_small(chunk)
+
+    def merge_small(self, chunk: Chunk) -> None:
+        """Unite a chunk with the next or previous one if it has become small. O(1), or O(RUNS_MAX + VALUES_MAX)."""
         if len(chunk.runs) < RUNS_MAX // 8 and len(chunk.values) < VALUES_MAX // 8:
             self._merge(chunk)
 
@@ -396,6 +412,8 @@ class SequenceTree:
             assert run.chunk is chunk and run.count > 0
             assert run.seq >> BUCKET_BITS == (run.seq + run.count - 1) >> BUCKET_BITS, "a run crosses buckets"
             assert self.find_run(run.replica, run.seq) is run, "a run cannot be found by its ids"
+            fresh = run.state in (FRESH, FRESH_REMOVED)
+            assert not (fresh and run.falling and run.count > 1), "an unstable run falls"
             if run.names is not None:
                 assert run.names and all(run.seq <= seq < run.seq + run.count for seq in run.names)
                 assert all(count > 0 for count in run.names.values())

@@ -102,9 +102,10 @@ def _anchor(old: Sequence | None, new: Sequence, left: Dot, renamed: Renamed) ->
     run = None if old is None else old.find_run(left[0], left[1])
     if run is None:
         return None
-    chunk, k, last = run.chunk, run.chunk.runs.index(run), left[1]
+    chunk, k = run.chunk, run.chunk.find(run)
+    first, last = (left[1], run.seq + run.count - 1) if run.falling else (run.seq, left[1])
     while True:
-        found = _last_shown(new, run.replica, run.seq, last, renamed)
+        found = _shown(new, run.replica, first, last, renamed, falling=run.falling)
         if found is not None:
             return found
         while k == 0:
@@ -114,15 +115,25 @@ def _anchor(old: Sequence | None, new: Sequence, left: Dot, renamed: Renamed) ->
             k = len(chunk.runs)
         k -= 1
         run = chunk.runs[k]
-        last = run.seq + run.count - 1
+        first, last = run.seq, run.seq + run.count - 1
 
 
-def _last_shown(new: Sequence, replica: ReplicaId, first: int, last: int, renamed: Renamed) -> Dot | None:
-    """The last element of a range of old ids that the new sequence shows."""
-    for origin, seq, count in reversed(renamed.ranges(replica, first, last - first + 1)):
-        found = _last_of(new, origin, seq, seq + count)
+def _shown(new: Sequence, replica: ReplicaId, first: int, last: int, renamed: Renamed, *, falling: bool) -> Dot | None:
+    """Of a range of old ids the rightmost element that the new sequence shows: the last one, or where ids fall from
+    left to right the first."""
+    ranges = renamed.ranges(replica, first, last - first + 1)
+    for origin, seq, count in ranges if falling else reversed(ranges):
+        found = (_first_of if falling else _last_of)(new, origin, seq, seq + count)
         if found is not None:
             return found
+    return None
+
+
+def _first_of(new: Sequence, replica: ReplicaId, seq: int, stop: int) -> Dot | None:
+    while (run := new.next_run(replica, seq, stop)) is not None:
+        if run.state <= FRESH:
+            return replica, max(seq, run.seq)
+        seq = min(stop, run.seq + run.count)
     return None
 
 
