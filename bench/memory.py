@@ -12,7 +12,8 @@ edits, counted in the same way. *Redis*: how much `used_memory` of INFO grows, w
 its roundings included; a list that was edited at random is pushed there as it came out.
 
 Shapes: string keys; one set; one hash; a list built by appending; one whose elements were put in front one by one; a
-list edited at random (two insertions at random places of three edits, a removal the third). Keys, elements and values are 11 to 15 bytes long and no two are equal.
+list edited at random (two insertions at random places of three edits, a removal the third). Keys, elements and values
+are 11 to 15 bytes long and no two are equal.
 
     make bench-memory                                                     a minute or two
     make bench-memory ARGS="--elements 700000 1000000 1400000"            full size, half an hour and 2 GB

@@ -16,7 +16,7 @@ from marmoset.errors import InternalError
 from marmoset.ids import Dot
 from tests.crdts.sequence_reference import Cluster, play
 
-SMALL = {"BUCKET_BITS": 2, "BUCKET_SEQS": 4, "RUNS_MAX": 4, "VALUES_MAX": 6, "CHUNKS_MAX": 4}
+SMALL = {"BUCKET_BITS": 2, "BUCKET_SEQS": 4, "RUNS_MAX": 4, "VALUES_MAX": 6, "CHUNKS_MAX": 4, "PACK_MIN": 2}
 
 
 @pytest.fixture(params=["real sizes", pytest.param("small sizes", marks=pytest.mark.interpreted)])
@@ -242,7 +242,7 @@ def _calls(
 
 def test_one_member_is_a_plain_list(sizes: None) -> None:
     rng = random.Random(5)
-    sequence, plain, seq, fell = Sequence(), list[int](), 1, False
+    sequence, plain, seq, fell = Sequence(), list[bytes | int](), 1, False
     for step in range(3000):
         at = rng.randint(0, len(plain))
         roll = rng.random()
@@ -253,7 +253,9 @@ def test_one_member_is_a_plain_list(sizes: None) -> None:
                 plain.insert(at, value)
                 seq += 1
         elif roll < 0.5 or not plain:
-            values = list(range(step * 10000, step * 10000 + rng.choice([1, 1, 1, 2, 5, 30])))
+            values: list[bytes | int] = [
+                b"%d" % i for i in range(step * 10000, step * 10000 + rng.choice([1, 1, 1, 2, 5, 30]))
+            ]
             left, right = sequence.neighbours(at)
             sequences.insert(sequence, None, (1, seq), LocalContext(), left, right, list(values))
             plain[at:at] = values

@@ -84,7 +84,7 @@ def test_embedded_measures_the_python_face_beside_redis_py(tmp_path: Path) -> No
 def test_memory_measures_every_shape(tmp_path: Path) -> None:
     measured, said = run("memory", tmp_path, "--elements", "300")
     shapes = {row["shape"]: row for row in measured}
-    assert set(shapes) == {"string keys", "set", "hash", "list, appended", "list, edited"}
+    assert set(shapes) == {"string keys", "set", "hash", "list, appended", "list, in front", "list, edited"}
     for row in shapes.values():
         assert row["elements"] == 300 and row["plain"] > 32 and row["received"] > 32 and row["redis"] is not None
     assert "targets" in said

@@ -77,10 +77,14 @@ def _sequence(sequence: Sequence, samples: int) -> int:
         samples,
     )
     whole = getsizeof(sequence) + sum(getsizeof(block) + getsizeof(block.chunks) for block in sequence.blocks)
-    return whole + buckets + _scaled((_chunk(chunk, samples) for chunk in chunks), len(chunks), samples)
+    for alike in ([c for c in chunks if c.packed is None], [c for c in chunks if c.packed is not None]):
+        whole += _scaled((_chunk(chunk, samples) for chunk in alike), len(alike), samples)
+    return whole + buckets
 
 
 def _chunk(chunk: Chunk, samples: int) -> int:
     lists = getsizeof(chunk) + getsizeof(chunk.values) + getsizeof(chunk.runs) + getsizeof(chunk.shown)
     runs = _scaled((getsizeof(run) + SEQ_BYTES for run in chunk.runs), len(chunk.runs), samples)
+    if chunk.packed is not None:
+        return lists + runs + getsizeof(chunk.packed) + getsizeof(chunk.packed.text) + getsizeof(chunk.packed.ends)
     return lists + runs + _scaled(map(getsizeof, chunk.values), len(chunk.values), samples)

@@ -214,7 +214,7 @@ class SequenceReading:
     def before_chunk(self, chunk: Chunk) -> None:
         """Save a chunk that is about to change, unless it was taken. O(chunk)."""
         if chunk in self._pending and chunk not in self._images:
-            self._images[chunk] = chunk_rows(chunk), chunk.values.copy()
+            self._images[chunk] = chunk_rows(chunk), chunk.slice(0, chunk.size())
 
     def take(self, budget: int) -> list[ValueEntry]:
         """Some of the window or, behind that, some elements, by whole runs where those are short. O(budget + one
@@ -262,7 +262,7 @@ class SequenceReading:
         chunk = next(self._chunks)
         self._pending.discard(chunk)
         image = self._images.pop(chunk, None)
-        self._rows, self._values = image if image is not None else (chunk_rows(chunk), chunk.values.copy())
+        self._rows, self._values = image if image is not None else (chunk_rows(chunk), chunk.slice(0, chunk.size()))
         self._at = self._shown = 0
 
     def close(self) -> None:

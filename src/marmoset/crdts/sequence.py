@@ -174,7 +174,7 @@ def assign(
         window.assignments[element] = mine
     chunk = run.chunk
     sequence.changing(chunk)
-    chunk.values[chunk.size_before(chunk.find(run)) + run.offset_of(element[1], element[1] + 1)] = value
+    chunk.open()[chunk.size_before(chunk.find(run)) + run.offset_of(element[1], element[1] + 1)] = value
 
 
 def reset(sequence: Sequence, window: SequenceWindow | None, dot: Dot, context: Context) -> None:

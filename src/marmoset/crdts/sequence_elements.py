@@ -116,9 +116,9 @@ class SequenceElements(SequenceTree):
         if k:
             chunk.changes_from(k - 1)
         if count == 1:
-            chunk.values.insert(at, values[0])
+            chunk.open().insert(at, values[0])
         else:
-            chunk.values[at:at] = values
+            chunk.open()[at:at] = values
         if count == 1 and k < len(runs) and runs[k].follows(replica, seq, state):
             runs[k].falling = True
             runs[k].count += 1
@@ -140,7 +140,7 @@ class SequenceElements(SequenceTree):
             k += 1
             seq += taken
             count -= taken
-        if len(runs) > RUNS_MAX or len(chunk.values) > VALUES_MAX:
+        if len(runs) > RUNS_MAX or chunk.size() > VALUES_MAX:
             self.settle(chunk)
 
     def _insert_many(
@@ -184,6 +184,7 @@ class SequenceElements(SequenceTree):
             while seq < stop:
                 if size >= VALUES_MAX // 2 or len(chunk.runs) >= RUNS_MAX // 2:
                     chunk.values = values[at : at + size]
+                    chunk.pack()
                     at += size
                     chunk, size = Chunk(), 0
                     fresh.append(chunk)
@@ -200,6 +201,7 @@ class SequenceElements(SequenceTree):
                 if state <= FRESH:
                     size += count
         chunk.values = values[at : at + size]
+        chunk.pack()
         return fresh
 
     # -- changing state
@@ -218,9 +220,9 @@ class SequenceElements(SequenceTree):
             if run.state <= FRESH:
                 at = chunk.size_before(k) + run.offset_of(seq, stop)
                 if count == 1:
-                    del chunk.values[at]
+                    del chunk.open()[at]
                 else:
-                    del chunk.values[at : at + count]
+                    del chunk.open()[at : at + count]
                 self._resize(chunk, -count)
                 self.removed_count += count
             if state == FRESH_REMOVED:
@@ -282,8 +284,9 @@ class SequenceElements(SequenceTree):
     def hide_chunk(self, chunk: Chunk) -> None:
         """Make every visible element of a chunk a removed one. O(RUNS_MAX + CHUNKS_MAX)."""
         self.changing(chunk)
-        count = len(chunk.values)
+        count = chunk.size()
         chunk.values = []
+        chunk.packed = None
         chunk.shown = [0] * len(chunk.runs)
         chunk.near = chunk.near_start = 0
         for run in chunk.runs:
@@ -305,9 +308,9 @@ class SequenceElements(SequenceTree):
         at = chunk.size_before(k) + offset
         chunk.changes_from(k)
         if count == 1:
-            del chunk.values[at]
+            del chunk.open()[at]
         else:
-            del chunk.values[at : at + count]
+            del chunk.open()[at : at + count]
         self._resize(chunk, -count)
         if count == run.count:
             self._take_runs(chunk, k, k + 1)

@@ -4,9 +4,11 @@ A *run* is a longest piece of elements with consecutive ids of one replica that 
 no values. The ids rise from left to right, or, where every insertion is stable, fall: so stand elements that were
 pushed in front one by one. No element can belong to a run of either kind, so there is one way to divide a sequence.
 
-A *chunk* has some runs and, in one Python list, the values of those of its elements that are visible. A *block* has
-some chunks, and a sequence some blocks: a tree of fixed height whose every step is a C operation on a short list, which
-beats deeper trees in Python up to many millions of elements (measured; see `bench/editing_traces.py`).
+A *chunk* has some runs and, in one Python list, the values of those of its elements that are visible. When a chunk is
+cut, the part that is not being edited has its values packed into one object (`packed`) until it is: each such step is
+paid for by the insertions that led to the cut. A *block* has some chunks, and a sequence some blocks: a tree of fixed
+height whose every step is a C operation on a short list, which beats deeper trees in Python up to many millions of
+elements (measured; see `bench/editing_traces.py`).
 
 A run never crosses a multiple of `BUCKET_SEQS` in its ids. So the runs of one *bucket* of ids, a short sorted list in a
 dict, lead from an id to its run, and a run leads to its chunk.
@@ -17,6 +19,7 @@ Element states: what DESIGN.md section 5 asks of an element before it may be dro
 from typing import Final, final
 
 from marmoset.codec.operations import Scalar
+from marmoset.crdts.packed import Packed, packed
 from marmoset.errors import InternalError
 from marmoset.ids import ReplicaId
 
@@ -38,6 +41,8 @@ STABLE_FLOOR: Final = 0
 RUNS_MAX: Final = 64
 VALUES_MAX: Final = 1024
 CHUNKS_MAX: Final = 64
+PACK_MIN: Final = VALUES_MAX // 8
+"""Fewer values are not packed: such chunks are soon united with others."""
 
 
 @final
@@ -136,13 +141,14 @@ class Chunk:
     """Runs side by side, and the values of their visible elements.
 
     `shown[k]` is how many elements of `runs[k]` are visible. `near` is the run last looked for, behind `near_start`
-    values: edits come near each other, so a search begins there. `idle` counts the runs that only await their
+    values: edits come near each other, so a search begins there. `values` is for who changes them, and empty while they
+    are `packed`; others go through the methods. `idle` counts the runs that only await their
     neighbourhood: a walk along dead elements passes a chunk that has no others. `floor` is for walks in search of
     removed elements that a context covers: replica → lowest seq of the removed elements whose insertion is unstable,
     or lower; `STABLE_FLOOR` stands in it when some are stable. None: not known.
     """
 
-    __slots__ = ("after", "before", "block", "floor", "idle", "near", "near_start", "runs", "shown", "values")
+    __slots__ = ("after", "before", "block", "floor", "idle", "near", "near_start", "packed", "runs", "shown", "values")
 
     def __init__(self) -> None:
         self.block: Block | None = None
@@ -151,10 +157,35 @@ class Chunk:
         self.runs: list[Run] = []
         self.shown: list[int] = []
         self.values: list[Scalar] = []
+        self.packed: Packed | None = None
         self.idle = 0
         self.near = 0
         self.near_start = 0
         self.floor: dict[ReplicaId, int] | None = None
+
+    def size(self) -> int:
+        """How many values there are. O(1)."""
+        return len(self.values) if self.packed is None else self.packed.size()
+
+    def slice(self, start: int, stop: int) -> list[Scalar]:
+        """The values from `start` up to but without `stop`, or to the end, as a list of its own. O(result)."""
+        if self.packed is None:
+            return self.values[start:stop]
+        return self.packed.slice(start, min(stop, self.packed.size()))
+
+    def open(self) -> list[Scalar]:
+        """The list of values, to be changed. O(1), or O(values) where they were packed."""
+        if self.packed is not None:
+            self.values = self.packed.slice(0, self.packed.size())
+            self.packed = None
+        return self.values
+
+    def pack(self) -> None:
+        """Keep the values packed, if that pays and they can be. O(values)."""
+        if len(self.values) >= PACK_MIN:
+            self.packed = packed(self.values)
+            if self.packed is not None:
+                self.values = []
 
     def run_at(self, offset: int) -> tuple[int, int]:
         """The run that has the visible element at an offset that exists, and how far in. O(runs passed)."""

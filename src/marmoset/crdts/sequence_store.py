@@ -39,7 +39,7 @@ class Sequence(SequenceElements):
     def __iter__(self) -> Iterator[Scalar]:
         for block in self.blocks:
             for chunk in block.chunks:
-                yield from chunk.values
+                yield from chunk.values if chunk.packed is None else chunk.slice(0, chunk.size())
 
     def __getitem__(self, index: int) -> Scalar:
         """The value at an index; a negative one counts from the end. O(log n).
@@ -48,7 +48,7 @@ class Sequence(SequenceElements):
             IndexError: there is no such element.
         """
         chunk, offset = self._locate(self._index(index))
-        return chunk.values[offset]
+        return chunk.values[offset] if chunk.packed is None else chunk.slice(offset, offset + 1)[0]
 
     def slice(self, start: int, stop: int) -> list[Scalar]:
         """The values from `start` up to but without `stop`; both are cut to what is there. O(log n + result)."""
@@ -57,12 +57,12 @@ class Sequence(SequenceElements):
             return []
         found: Chunk | None
         found, offset = self._locate(start)
-        values = found.values[offset : offset + stop - start]
+        values = found.slice(offset, offset + stop - start)
         while len(values) < stop - start:
             found = found.after
             assert found is not None
             missing = stop - start - len(values)
-            values += found.values if len(found.values) <= missing else found.values[:missing]
+            values += found.slice(0, missing)
         return values
 
     def id_at(self, index: int) -> Dot:
@@ -95,9 +95,9 @@ class Sequence(SequenceElements):
             return (replica, seq), (replica, run.seq_at(inner + 1))
         if index == length:
             return (replica, seq), None
-        if offset + 1 == len(chunk.values):
+        if offset + 1 == chunk.size():
             after = chunk.after
-            while after is not None and not after.values:
+            while after is not None and not after.size():
                 after = after.after
             assert after is not None
             chunk, k = after, -1

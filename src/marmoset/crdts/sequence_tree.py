@@ -98,7 +98,7 @@ class SequenceTree:
     def _locate(self, index: int) -> tuple[Chunk, int]:
         """Chunk and offset of the visible element at an index that exists; the cursor goes there. O(log n)."""
         start = self._cursor_start
-        if 0 <= start <= index < start + len(self._cursor.values):
+        if 0 <= start <= index < start + self._cursor.size():
             return self._cursor, index - start
         self._flush()
         rest = index
@@ -219,27 +219,28 @@ class SequenceTree:
 
     def merge_small(self, chunk: Chunk) -> None:
         """Unite a chunk with the next or previous one if it has become small. O(1), or O(RUNS_MAX + VALUES_MAX)."""
-        if len(chunk.runs) < RUNS_MAX // 8 and len(chunk.values) < VALUES_MAX // 8:
+        if len(chunk.runs) < RUNS_MAX // 8 and chunk.size() < VALUES_MAX // 8:
             self._merge(chunk)
 
     # -- chunks and blocks
 
     def settle(self, chunk: Chunk) -> None:
         """Split a chunk that has too much. O(RUNS_MAX + VALUES_MAX + CHUNKS_MAX)."""
-        while len(chunk.runs) > RUNS_MAX or len(chunk.values) > VALUES_MAX:
+        while len(chunk.runs) > RUNS_MAX or chunk.size() > VALUES_MAX:
             k = len(chunk.runs) // 2
-            if len(chunk.values) > VALUES_MAX:
+            if chunk.size() > VALUES_MAX:
                 k = min(max(1, part_at(chunk.shown, VALUES_MAX // 2)[0]), len(chunk.runs) - 1)
             self.settle(self._cut(chunk, k))
 
     def _cut(self, chunk: Chunk, k: int) -> Chunk:
-        """Move the runs from `k` on to a new chunk behind: that chunk."""
+        """Move the runs from `k` on to a new chunk behind: that chunk. The one that is not being edited is packed."""
         self.changing(chunk)
         self._flush()
         new = Chunk()
-        at = chunk.size_before(k)
-        new.runs, new.shown, new.values = chunk.runs[k:], chunk.shown[k:], chunk.values[at:]
-        del chunk.runs[k:], chunk.shown[k:], chunk.values[at:]
+        resting = chunk if chunk.near >= k else new
+        at, values = chunk.size_before(k), chunk.open()
+        new.runs, new.shown, new.values = chunk.runs[k:], chunk.shown[k:], values[at:]
+        del chunk.runs[k:], chunk.shown[k:], values[at:]
         for run in new.runs:
             run.chunk = new
         if chunk.idle:
@@ -250,6 +251,7 @@ class SequenceTree:
         assert block is not None
         block.sizes[block.chunks.index(chunk)] -= len(new.values)
         self.sizes[self.blocks.index(block)] -= len(new.values)
+        resting.pack()
         self._link([new], chunk)
         return new
 
@@ -261,7 +263,7 @@ class SequenceTree:
         i = 0 if target is None else block.chunks.index(target) + 1
         after = self.blocks[0].chunks[0] if target is None else target.after
         block.chunks[i:i] = fresh
-        block.sizes[i:i] = [len(chunk.values) for chunk in fresh]
+        block.sizes[i:i] = [chunk.size() for chunk in fresh]
         before = target
         for chunk in fresh:
             chunk.block = block
@@ -273,7 +275,7 @@ class SequenceTree:
         if after is not None:
             after.before = fresh[-1]
         b = self.blocks.index(block)
-        self.sizes[b] += sum([len(chunk.values) for chunk in fresh])
+        self.sizes[b] += sum([chunk.size() for chunk in fresh])
         if len(block.chunks) > CHUNKS_MAX:
             self._split_block(b)
 
@@ -299,7 +301,7 @@ class SequenceTree:
                 continue
             if len(left.runs) + len(right.runs) > RUNS_MAX // 2:
                 continue
-            if len(left.values) + len(right.values) > VALUES_MAX // 2:
+            if left.size() + right.size() > VALUES_MAX // 2:
                 continue
             self.changing(left)
             self.changing(right)
@@ -309,7 +311,7 @@ class SequenceTree:
             joint = len(left.runs) - 1
             left.runs += right.runs
             left.shown += right.shown
-            left.values += right.values
+            left.open().extend(right.slice(0, right.size()))
             left.idle += right.idle
             left.forget_floor()
             block = left.block
@@ -317,9 +319,10 @@ class SequenceTree:
             i = block.chunks.index(left)
             block.sizes[i] += block.sizes[i + 1]
             block.sizes[i + 1] = 0
-            right.runs, right.shown, right.values = [], [], []
+            right.runs, right.shown, right.values, right.packed = [], [], [], None
             self._unlink(right)
             self.join_runs(left, joint)
+            left.pack()
             return
 
     def _unlink(self, chunk: Chunk) -> None:
@@ -374,12 +377,12 @@ class SequenceTree:
         self._flush()
         chunks = [chunk for block in self.blocks for chunk in block.chunks]
         assert self._cursor in chunks
-        start = sum(len(chunk.values) for chunk in chunks[: chunks.index(self._cursor)])
+        start = sum(chunk.size() for chunk in chunks[: chunks.index(self._cursor)])
         assert self._cursor_start in (-1, start), "the cursor is elsewhere"
         assert len(self.blocks) == len(self.sizes)
         for block, size in zip(self.blocks, self.sizes, strict=True):
             assert sum(block.sizes) == size and 0 < len(block.chunks) <= CHUNKS_MAX
-            assert block.sizes == [len(chunk.values) for chunk in block.chunks], "a size is wrong"
+            assert block.sizes == [chunk.size() for chunk in block.chunks], "a size is wrong"
             assert all(chunk.block is block for chunk in block.chunks)
             if block.floor is not None:
                 for chunk in block.chunks:
@@ -391,15 +394,16 @@ class SequenceTree:
             assert chunk.runs or len(chunks) == 1, "an empty chunk is kept"
             self._check_chunk(chunk)
         runs = list(self.runs())
-        assert sum(len(chunk.values) for chunk in chunks) == self._length
+        assert sum(chunk.size() for chunk in chunks) == self._length
         assert sum(run.count - run.shown() for run in runs) == self.removed_count
         assert sum(map(len, self.buckets.values())) == len(runs), "a run that is gone is still listed"
         for bucket in self.buckets.values():
             assert all(a.seq + a.count <= b.seq for a, b in pairwise(bucket)), "an id occurs twice"
 
     def _check_chunk(self, chunk: Chunk) -> None:
-        assert len(chunk.runs) <= RUNS_MAX and len(chunk.values) <= VALUES_MAX, "a chunk is too large"
-        assert chunk.shown == [run.shown() for run in chunk.runs] and sum(chunk.shown) == len(chunk.values)
+        assert len(chunk.runs) <= RUNS_MAX and chunk.size() <= VALUES_MAX, "a chunk is too large"
+        assert chunk.shown == [run.shown() for run in chunk.runs] and sum(chunk.shown) == chunk.size()
+        assert chunk.packed is None or not chunk.values, "values are kept twice"
         assert 0 <= chunk.near <= len(chunk.runs) and chunk.near_start == sum(chunk.shown[: chunk.near]), (
             "near is wrong"
         )

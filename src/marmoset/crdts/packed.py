@@ -1,0 +1,61 @@
+"""Short values packed into one bytes object (floor 3), as in Redis's listpacks: those of a chunk that nobody edits.
+
+A `bytes` of Python has a header of 33 bytes, a place in a list takes 8 more, and allocations are rounded up; packed, a
+value takes its length and two bytes for its end. Any value is read in O(its length); to change one, all are unpacked.
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Any, Final, cast, final
+
+from marmoset.codec.operations import Scalar
+
+TEXT_BYTES_MAX: Final = 0xFFFF
+"""All values together: their ends are numbers of two bytes."""
+_pack: Final[Callable[..., bytes]] = struct.pack
+_accumulate: Final[Callable[[Iterable[int]], Any]] = accumulate
+
+
+@final
+class Packed:
+    """Some values: `text` is all of them one behind the other, `ends` where each ends in it, two bytes each."""
+
+    __slots__ = ("ends", "text")
+
+    def __init__(self, text: bytes, ends: bytes) -> None:
+        self.text = text
+        self.ends = ends
+
+    def size(self) -> int:
+        """How many values there are. O(1)."""
+        return len(self.ends) >> 1
+
+    def slice(self, start: int, stop: int) -> list[Scalar]:
+        """The values from `start` up to but without `stop`, both of which exist. O(result)."""
+        text, ends = self.text, self.ends
+        begin = ends[2 * start - 2] | ends[2 * start - 1] << 8 if start else 0
+        values: list[Scalar] = []
+        for at in range(2 * start, 2 * stop, 2):
+            end = ends[at] | ends[at + 1] << 8
+            values.append(text[begin:end])
+            begin = end
+        return values
+
+
+def packed(values: list[Scalar]) -> Packed | None:
+    """The same values in one piece; None where they cannot be, or are too long for it to pay. O(values).
+
+    >>> made = packed([b"a", b"", b"bcd"])
+    >>> made.size(), made.slice(1, 3), packed([b"a", 5])
+    (3, [b'', b'bcd'], None)
+    """
+    size = 0
+    for value in values:
+        if not isinstance(value, bytes):
+            return None
+        size += len(value)
+    if size > TEXT_BYTES_MAX:
+        return None
+    ends = _pack(f"<{len(values)}H", *_accumulate(map(len, cast("list[bytes]", values))))
+    return Packed(b"".join(cast("list[bytes]", values)), ends)
