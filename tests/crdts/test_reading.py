@@ -31,6 +31,7 @@ from marmoset.crdts.exports import (
     export_value,
 )
 from marmoset.crdts.reading import WEIGHT_MAX, SlotsReading, is_large
+from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.split import SplitSet
 from marmoset.keyspace import Keyspace, shard_of
@@ -242,6 +243,34 @@ def test_long_elements_are_given_a_few_at_a_time(operations: list[AnyOperation],
             keyspace.effect(Reset(b"k"), (1, seq + 1), 1, context(seq))
         entries += given
     assert content(put_together(entries)) == before
+
+
+def test_a_run_of_falling_ids_is_given_in_parts() -> None:
+    """What was pushed in front one by one: the first of them in the list has the highest id."""
+    keyspace = in_a_group()
+    slots = keyspace.shards[shard_of(b"k")]
+    pushes = [
+        SequenceInsert(b"k", None, (1, seq - 1) if seq > 1 else None, [b"%d" % seq + b"x" * LONG])
+        for seq in range(1, 41)
+    ]
+    for seq, push in enumerate(pushes, 1):
+        keyspace.effect(push, (1, seq), seq, context(seq - 1))
+    for seq, push in enumerate(pushes, 1):
+        keyspace.fold(push, (1, seq))
+    value = keyspace.get(b"k")
+    assert isinstance(value, Sequence)
+    value._check()
+    before, shown = content(slots), list(value)
+    assert [each[:2] for each in shown[:2]] == [b"40", b"39"]
+    reading = SlotsReading(slots, 512)
+    entries: list[ValueEntry] = []
+    while not reading.is_done:
+        entries += reading.take(512)
+    assert len(entries) > 4
+    together = put_together(entries)
+    assert content(together) == before
+    restored = together.values[b"k"]
+    assert isinstance(restored, Sequence) and list(restored) == shown
 
 
 def test_a_map_that_comes_to_nest_is_given_as_it_stood() -> None:
