@@ -3,7 +3,7 @@
 #   make test ARGS="-k sequence"    arguments for pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-compiled compiled check format clean sim sim-membership sim-mutants fuzz
+.PHONY: help demo test test-compiled compiled guard check format clean sim sim-membership sim-mutants fuzz
 .PHONY: bench bench-builds bench-catchup bench-embedded bench-growth bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-start bench-traces
 SHELL := /bin/sh
 
@@ -77,6 +77,9 @@ bench-start: $(BENCH_READY) ## how long an import, an opening and a start of a n
 
 bench-builds: $(COMPILED_READY) ## the compiled build beside the interpreted one: commands in process, and the simulator
 	$(COMPILED)/python -m bench.builds $(ARGS)
+
+guard: $(COMPILED_READY) ## instructions for each operation beside those that are pinned; needs valgrind; ARGS="--pin" pins
+	$(COMPILED)/python -m bench.guard $(ARGS)
 
 bench-snapshot: $(READY) ## stalls of a node of 2,000,000 keys while another joins it and clients write; takes minutes and 4 GB
 	$(BIN)/python -m bench.snapshot_stalls $(ARGS)

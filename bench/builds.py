@@ -55,12 +55,12 @@ class Time:
         return 1_700_000_000_000
 
 
-def chunks(pattern: bytes, count: int, depth: int) -> list[bytes]:
-    """`count` requests as a client sends them, `depth` in a chunk."""
+def chunks(pattern: bytes, count: int, depth: int, keys: int = KEYS) -> list[bytes]:
+    """`count` requests as a client sends them, `depth` in a chunk, their numbers below `keys`."""
     rng, places = Random(1), pattern.count(b"%d")
     requests: list[bytes] = []
     for _ in range(count):
-        words = (pattern % tuple(rng.randrange(KEYS) for _ in range(places))).split(b" ")
+        words = (pattern % tuple(rng.randrange(keys) for _ in range(places))).split(b" ")
         requests.append(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
     return [b"".join(requests[at : at + depth]) for at in range(0, count, depth)]
 

@@ -1,0 +1,68 @@
+"""The regression guard: what is counted is attributed, compared and pinned as it says."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import guard, guarded
+from bench.guard import AS_PINNED, GONE, LESS, MORE, NEW, Row, compare, conclusion, per_operation
+
+
+def rows(pinned: dict[str, float], counted: dict[str, float]) -> list[Row]:
+    return compare(pinned, counted)
+
+
+def test_instructions_are_those_between_the_marks_of_a_stretch() -> None:
+    totals = [1_000_000, 500, 77, 300, 9, 700, 123_456]
+    assert per_operation(totals, [("SET", 10), ("GET", 100), ("SET", 20)]) == {"SET": 1200 / 30, "GET": 3.0}
+
+
+def test_a_mark_too_many_is_noticed() -> None:
+    with pytest.raises(AssertionError):
+        per_operation([1, 2, 3, 4], [("SET", 10)])
+
+
+def test_only_more_than_the_tolerance_fails() -> None:
+    pinned = {"SET": 1000.0, "GET": 1000.0, "INCR": 1000.0}
+    assert conclusion("here", True, rows(pinned, {"SET": 1099.0, "GET": 901.0, "INCR": 1000.0}), 10)[1] == 0
+    said, code = conclusion("here", True, rows(pinned, {"SET": 1101.0, "GET": 500.0, "INCR": 1000.0}), 10)
+    assert code == 1 and "SET" in said and "GET" not in said and "--pin" in said
+
+
+def test_what_became_much_better_is_to_be_pinned_anew() -> None:
+    said, code = conclusion("here", True, rows({"SET": 1000.0}, {"SET": 800.0}), 10)
+    assert code == 0 and "SET" in said and "--pin" in said
+    said, code = conclusion("here", True, rows({"SET": 1000.0}, {"SET": 950.0}), 10)
+    assert code == 0 and "--pin" not in said
+
+
+def test_every_operation_is_pinned_and_counted() -> None:
+    found = rows({"SET": 1.0, "GET": 1.0}, {"SET": 1.0, "INCR": 1.0})
+    assert [(row.name, row.verdict(10)) for row in found] == [("SET", AS_PINNED), ("INCR", NEW), ("GET", GONE)]
+    said, code = conclusion("here", True, found, 10)
+    assert code == 1 and "INCR" in said and "GET" in said
+
+
+def test_verdicts() -> None:
+    assert Row("SET", 100, 120).verdict(10) == MORE
+    assert Row("SET", 100, 80).verdict(10) == LESS
+    assert Row("SET", 100, 109).verdict(10) == AS_PINNED
+    assert Row("SET", 100, 120).percent == pytest.approx(20)
+
+
+def test_where_nothing_is_pinned_nothing_fails_and_that_is_said() -> None:
+    said, code = conclusion("elsewhere", False, rows({}, {"SET": 1.0}), 10)
+    assert code == 0 and "NOTHING IS COMPARED" in said and "elsewhere" in said
+
+
+def test_the_pins_have_every_operation_that_is_guarded() -> None:
+    pins = guard.read_pins(guard.PINS)
+    counted = {name for name, _ in guarded.run(64)}
+    assert pins and counted >= {"SET", "GET", "INCR", "SADD", "SISMEMBER", "HSET", "LPUSH", "ZADD"}
+    for where, pinned in pins.items():
+        assert set(pinned) == counted, where
+        assert all(each > 0 for each in pinned.values())
+
+
+def test_no_pins_are_no_fault(tmp_path: Path) -> None:
+    assert guard.read_pins(tmp_path / "none.json") == {}
