@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from bench import guard, guarded
-from bench.guard import AS_PINNED, GONE, LESS, MORE, NEW, Row, compare, conclusion, per_operation
+from bench.guard import AS_PINNED, GONE, LESS, MORE, NEW, Pins, Row, compare, conclusion, per_operation
+from bench.guarded import PLAIN
 
 
 def rows(pinned: dict[str, float], counted: dict[str, float]) -> list[Row]:
@@ -24,22 +25,22 @@ def test_a_mark_too_many_is_noticed() -> None:
 
 def test_only_more_than_the_tolerance_fails() -> None:
     pinned = {"SET": 1000.0, "GET": 1000.0, "INCR": 1000.0}
-    assert conclusion("here", True, rows(pinned, {"SET": 1099.0, "GET": 901.0, "INCR": 1000.0}), 10)[1] == 0
-    said, code = conclusion("here", True, rows(pinned, {"SET": 1101.0, "GET": 500.0, "INCR": 1000.0}), 10)
+    assert conclusion(rows(pinned, {"SET": 1099.0, "GET": 901.0, "INCR": 1000.0}), 10)[1] == 0
+    said, code = conclusion(rows(pinned, {"SET": 1101.0, "GET": 500.0, "INCR": 1000.0}), 10)
     assert code == 1 and "SET" in said and "GET" not in said and "--pin" in said
 
 
 def test_what_became_much_better_is_to_be_pinned_anew() -> None:
-    said, code = conclusion("here", True, rows({"SET": 1000.0}, {"SET": 800.0}), 10)
+    said, code = conclusion(rows({"SET": 1000.0}, {"SET": 800.0}), 10)
     assert code == 0 and "SET" in said and "--pin" in said
-    said, code = conclusion("here", True, rows({"SET": 1000.0}, {"SET": 950.0}), 10)
+    said, code = conclusion(rows({"SET": 1000.0}, {"SET": 950.0}), 10)
     assert code == 0 and "--pin" not in said
 
 
 def test_every_operation_is_pinned_and_counted() -> None:
     found = rows({"SET": 1.0, "GET": 1.0}, {"SET": 1.0, "INCR": 1.0})
     assert [(row.name, row.verdict(10)) for row in found] == [("SET", AS_PINNED), ("INCR", NEW), ("GET", GONE)]
-    said, code = conclusion("here", True, found, 10)
+    said, code = conclusion(found, 10)
     assert code == 1 and "INCR" in said and "GET" in said
 
 
@@ -50,19 +51,28 @@ def test_verdicts() -> None:
     assert Row("SET", 100, 120).percent == pytest.approx(20)
 
 
-def test_where_nothing_is_pinned_nothing_fails_and_that_is_said() -> None:
-    said, code = conclusion("elsewhere", False, rows({}, {"SET": 1.0}), 10)
-    assert code == 0 and "NOTHING IS COMPARED" in said and "elsewhere" in said
+def test_pins_are_scaled_by_what_plain_python_takes() -> None:
+    pins = Pins("here", {"SET": 1000.0, PLAIN: 100.0})
+    assert pins.scaled({"SET": 1.0, PLAIN: 120.0}) == {"SET": pytest.approx(1200)}
+    assert [row.name for row in compare(pins.scaled({PLAIN: 100.0}), {"SET": 1.0, PLAIN: 100.0})] == ["SET"]
+
+
+def test_elsewhere_the_tolerance_is_wider() -> None:
+    pins = Pins("here", {})
+    assert pins.tolerance("here", 10) == 10
+    assert pins.tolerance("elsewhere", 10) == 20
 
 
 def test_the_pins_have_every_operation_that_is_guarded() -> None:
     pins = guard.read_pins(guard.PINS)
     counted = {name for name, _ in guarded.run(64)}
-    assert pins and counted >= {"SET", "GET", "INCR", "SADD", "SISMEMBER", "HSET", "LPUSH", "ZADD"}
-    for where, pinned in pins.items():
-        assert set(pinned) == counted, where
-        assert all(each > 0 for each in pinned.values())
+    assert counted >= {"SET", "GET", "INCR", "SADD", "SISMEMBER", "HSET", "LPUSH", "ZADD"}
+    assert set(pins.instructions) == counted
+    assert pins.environment and all(each > 0 for each in pins.instructions.values())
 
 
-def test_no_pins_are_no_fault(tmp_path: Path) -> None:
-    assert guard.read_pins(tmp_path / "none.json") == {}
+def test_what_is_pinned_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "pins.json"
+    assert guard.read_pins(path) == Pins("", {})
+    guard.write_pins(path, Pins("here", {"SET": 1000, PLAIN: 10}))
+    assert guard.read_pins(path) == Pins("here", {"SET": 1000, PLAIN: 10})

@@ -85,7 +85,9 @@ BANNED_WHOLE: Final = frozenset({"time", "random"})
 ALLOWED_OF_WHOLE: Final = frozenset({"random.Random", "time.struct_time"})
 
 # Tests that have no module of their own beside them.
-UNMIRRORED: Final = frozenset({"e2e", "conftest.py", "test_style_tool.py", "test_examples.py", "test_package.py"})
+UNMIRRORED: Final = frozenset(
+    {"e2e", "conftest.py", "test_style_tool.py", "test_examples.py", "test_guard.py", "test_package.py"}
+)
 
 # Tests of a whole package: `tests/crdts/test_histories.py`.
 OF_A_PACKAGE: Final = frozenset({"histories"})

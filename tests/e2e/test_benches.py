@@ -143,6 +143,7 @@ def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
         "editing_traces",
         "embedded",
         "growth",
+        "guard",
         "latency",
         "memory",
         "redis_benchmark",
