@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import marmoset
 from marmoset import MarmosetError, UsageError
-from marmoset.api import NotServingError, WrongTypeError
+from marmoset.api import NotServingError, OutOfMemoryError, WrongTypeError
 from marmoset.runtime import listen, port_of
 
 QUICK: dict[str, Any] = {
@@ -446,3 +446,45 @@ def test_a_database_that_was_presumed_dead_comes_back_by_itself_and_its_views_st
             third.replay("nothing")
         with third.batch(), pytest.raises(UsageError, match="batch"):
             third.replay()
+
+
+def test_past_maxmemory_writes_are_refused_and_what_takes_away_is_not() -> None:
+    with marmoset.open(name="full", maxmemory="64kb", gossip_interval="10ms") as db:
+        elements, fields, letters = db.set("set"), db.map("map"), db.sequence("list")
+        elements.add("a")
+        fields["f"] = "1"
+        fields.set("nested").add("a")
+        letters.extend("abc")
+        db.register("large").value = "x" * 70_000
+        until(lambda: int(db.status()["used_memory"]) > 65536)
+        for write in (
+            lambda: elements.add("b"),
+            lambda: fields.__setitem__("g", "1"),
+            lambda: fields.set("nested").add("b"),
+            lambda: letters.append("d"),
+            lambda: db.counter("hits").increment(),
+        ):
+            with pytest.raises(OutOfMemoryError, match="maxmemory allows 65536; nothing was written") as refusal:
+                write()
+            assert not refusal.value.changed
+        assert elements == {"a"} and list(letters) == ["a", "b", "c"] and "hits" not in db
+        elements.discard("a")
+        fields.set("nested").discard("a")
+        del letters[0]
+        del fields["f"]
+        with pytest.raises(OutOfMemoryError, match="nothing was written"), db.batch():
+            elements.add("b")
+        db.register("large").delete()
+        until(lambda: int(db.status()["used_memory"]) < 65536)
+        elements.add("b")
+        assert elements == {"b"}
+
+
+def test_a_batch_says_what_of_it_was_written_before_the_memory_was_used_up() -> None:
+    with marmoset.open(name="full", maxmemory="64kb") as db, db.batch():
+        db.set("set").add("a")
+        db._runtime.node.memory_limit.is_full = True
+        with pytest.raises(OutOfMemoryError, match="so far stays") as refusal:
+            db.set("set").add("b")
+        assert refusal.value.changed
+        assert db.set("set") == {"a"}

@@ -354,6 +354,19 @@ class Config:
         high=10 * SECOND,
         outside="clients time out (longer)",
     )
+    maxmemory: int = _option(
+        SIZE,
+        0,
+        "bytes that keys and values may take, tables included; past it `maxmemory_policy` applies; 0 is no limit",
+        high=1024 * GIB,
+    )
+    maxmemory_policy: str = _option(
+        TEXT,
+        "noeviction",
+        "what a node does past `maxmemory`: `noeviction` refuses writes that take memory; `evict-replicated` also "
+        "removes keys, drawn at random, from all members",
+        choices=("noeviction", "evict-replicated"),
+    )
     batch_bytes_max: int = _option(
         SIZE,
         64 * MIB,

@@ -28,6 +28,10 @@ class NotServingError(MarmosetError):
     """The node does not take this now: it has left, was presumed dead, or its clock is wrong; nothing was changed."""
 
 
+class OutOfMemoryError(MarmosetError):
+    """The keys take more than `maxmemory`, and the write may take more; `changed` says whether a part was written."""
+
+
 class PeerError(MarmosetError):
     """Another node sent something that no correct node sends; the link is closed and nothing of it is kept."""
 

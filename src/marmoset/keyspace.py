@@ -32,6 +32,7 @@ from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
 from marmoset.crdts.types import Value, Window
+from marmoset.crdts.usage import Usage
 from marmoset.ids import Dot
 
 SHARDS: Final = 1024
@@ -69,6 +70,7 @@ class Keyspace:
         "snapshot_vectors",
         "split_above",
         "tracking",
+        "usage",
         "watchers",
     )
 
@@ -91,6 +93,8 @@ class Keyspace:
             self.garbage.put_table(slots.values)
             self.garbage.put_table(slots.windows)
         self.shards = [Slots(self.split_above, self.garbage) for _ in range(SHARDS)]
+        self.usage = Usage(self.shards)
+        """About how much memory all keys take."""
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
         self.deadlines = Deadlines(SHARDS)
         self.now_ms = 0
@@ -223,6 +227,13 @@ class Keyspace:
         unstable = 0 if window is None else window_footprint(window)
         return share + getsizeof(key) + footprint(value, samples) + unstable
 
+    def take_out(self, key: bytes, samples: int) -> int:
+        """Before a key is removed by ourselves: about how many bytes that frees, and no longer counts in `usage`.
+        O(samples + parts of its value)."""
+        size = self.footprint(key, samples) or 0
+        self.usage.removed(shard_of(key), size)
+        return size
+
     # -- watching
 
     def watch(self, key: bytes, watch: Watch) -> None:
@@ -334,6 +345,7 @@ class Keyspace:
     def _check(self) -> None:
         """Every invariant of the keyspace and of all that it holds; for tests and the simulator. O(n)."""
         self.deadlines._check()
+        self.usage._check()
         for shard, slots in enumerate(self.shards):
             if slots.is_untouched:
                 continue

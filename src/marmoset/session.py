@@ -88,6 +88,7 @@ class Session:
         "_fault",
         "_last_seq",
         "_lookup",
+        "_memory_limit",
         "_parser",
         "_queued_bytes",
         "_watch",
@@ -113,6 +114,7 @@ class Session:
 
     def __init__(self, node: Node, clients: Clients, number: int, peer: str) -> None:
         self.database = clients.database(node)
+        self._memory_limit = node.memory_limit
         self.clients = clients
         self.number = number
         self.peer = peer
@@ -245,6 +247,8 @@ class Session:
             refusal = database.node.refusal(is_write)
             if refusal is not None:
                 return self._refuse(refusal, command)
+        if is_write and self._memory_limit.is_full and command.may_grow:
+            return self._refuse(errors.OUT_OF_MEMORY, command)
         self.last_command = command
         if self.queue is not None and command.is_queued:
             return self._enqueue(command, args)
@@ -336,6 +340,8 @@ class Session:
         refusal = database.node.refusal(True)
         if refusal is not None:
             raise CommandError(errors.exec_aborted(refusal))
+        if self._memory_limit.is_full and any(command.may_grow for command, _ in queue):
+            raise CommandError(errors.exec_aborted(errors.OUT_OF_MEMORY))
         if size > OWN_BATCH_BYTES:
             database.replica.cut()
         database.written_bytes = size

@@ -11,7 +11,7 @@ lock, in the calling thread. A write is applied before the call returns, and goe
 the background loop. See `Database` for what a concurrent writer can do to you.
 """
 
-from marmoset.api.database import Database, NotServingError, WrongTypeError, aopen, open
+from marmoset.api.database import Database, NotServingError, OutOfMemoryError, WrongTypeError, aopen, open
 from marmoset.api.maps import MapView
 from marmoset.api.registers import CounterView, RegisterView
 from marmoset.api.sequences import SequenceView
@@ -22,6 +22,7 @@ __all__ = [
     "Database",
     "MapView",
     "NotServingError",
+    "OutOfMemoryError",
     "RegisterView",
     "SequenceView",
     "SetView",

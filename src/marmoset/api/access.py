@@ -6,10 +6,23 @@
 from collections.abc import Iterable
 from typing import Final, cast, final
 
-from marmoset.codec.operations import KIND_SEQUENCE, AnyOperation, Scalar, SequenceInsert, SequenceRemove
+from marmoset.codec.operations import (
+    KIND_SEQUENCE,
+    AnyOperation,
+    Expire,
+    Flush,
+    Inside,
+    MapRemove,
+    Reset,
+    Scalar,
+    ScoreRemove,
+    SequenceInsert,
+    SequenceRemove,
+    SetRemove,
+)
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
-from marmoset.errors import NotServingError, UsageError, WrongTypeError
+from marmoset.errors import NotServingError, OutOfMemoryError, UsageError, WrongTypeError
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
@@ -21,17 +34,20 @@ CLOSE_ABOVE_BYTES: Final = 1 << 20
 RANGE_BYTES: Final = 24
 VALUE_BYTES: Final = 8
 """What a range of ids and a value take in a batch, at most, the value beside its bytes."""
+_REMOVING: Final = (Reset, SetRemove, MapRemove, ScoreRemove, SequenceRemove, Expire, Flush)
+"""Operations that take no more memory, and are done past `maxmemory`, too."""
 
 
 @final
 class Access:
     """Reads and writes of one program on one node."""
 
-    __slots__ = ("_limit", "_node", "_open_bytes", "_replica", "_runtime", "in_batch")
+    __slots__ = ("_limit", "_memory_limit", "_node", "_open_bytes", "_replica", "_runtime", "in_batch")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._node: Node = runtime.node
+        self._memory_limit = runtime.node.memory_limit
         self._replica: Replica = runtime.node.replica
         self._limit: int = runtime.node.config.batch_bytes_max
         self._open_bytes = 0  # written since a batch was closed from here; the loop may have closed one since
@@ -68,18 +84,25 @@ class Access:
 
         Raises:
             NotServingError: the node takes no writes now.
+            OutOfMemoryError: keys take more than `maxmemory`, and this may take more. It was not done.
             UsageError: the batch would be larger than `batch_bytes_max`. Outside of a batch nothing was changed.
         """
-        self._begin_write(size)
+        self.admit(True)
+        if self._memory_limit.is_full and may_grow(operation):
+            self.refuse_growth()
+        taken = self._make_room(size)
         self._replica.submit(operation)
-        self._end_write()
+        self._end_write(taken)
 
     def write_all(self, operations: list[AnyOperation], size: int) -> None:
         """The same for operations that carry `size` bytes in all: they are in one batch, whoever asks for it."""
-        self._begin_write(size)
+        self.admit(True)
+        if self._memory_limit.is_full and any(may_grow(operation) for operation in operations):
+            self.refuse_growth()
+        taken = self._make_room(size)
         for operation in operations:
             self._replica.submit(operation)
-        self._end_write()
+        self._end_write(taken)
 
     def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
         """Put values in the place of a slice of a sequence, in one batch. O(log n + runs that go + values).
@@ -93,9 +116,8 @@ class Access:
         if operations:
             self.write_all(operations, size)
 
-    def _begin_write(self, size: int) -> None:
-        """Admit a write of `size` bytes and make room for it in the open batch."""
-        self.admit(True)
+    def _make_room(self, size: int) -> int:
+        """Make room for a write of `size` bytes in the open batch; how many it takes there."""
         size += OVERHEAD_BYTES
         if self.in_batch:
             if self._open_bytes + size > self._limit:
@@ -111,12 +133,26 @@ class Access:
         elif self._open_bytes + size > CLOSE_ABOVE_BYTES:
             self.close_batch()
         self._open_bytes += size
+        return size
 
-    def _end_write(self) -> None:
+    def _end_write(self, size: int) -> None:
         """A batch may end here, and is sent at the next turn."""
-        if not self.in_batch:
-            self._replica.end_of_command()
+        if self.in_batch:
+            self._replica.keyspace.usage.written_bytes += size
+        else:
+            self._replica.end_of_command(size)
         self._runtime.want_turn_from_thread()
+
+    def refuse_growth(self) -> None:
+        """Raise `OutOfMemoryError` past `maxmemory`. O(1)."""
+        limit = self._memory_limit
+        if limit.is_full:
+            in_part = self.in_batch and self._open_bytes > 0
+            done = "what the batch has written so far stays" if in_part else "nothing was written"
+            raise OutOfMemoryError(
+                f"keys take {limit.used_bytes} bytes, where maxmemory allows {self._node.config.maxmemory}; {done}",
+                changed=in_part,
+            )
 
     def close_batch(self) -> None:
         """Close the open batch between two writes. The next write asks for the turn that sends both."""
@@ -160,6 +196,11 @@ def splicing(key: bytes, found: Sequence | None, place: slice, values: list[byte
 def all_encoded(given: object, encoding: str | None) -> list[bytes]:
     """Bytes of each of the values that a caller gives, as `encoded`; a text is as many as it has letters. O(length)."""
     return [encoded(value, encoding) for value in cast("Iterable[object]", given)]
+
+
+def may_grow(operation: AnyOperation) -> bool:
+    """Whether what is kept may take more memory for an operation. O(1)."""
+    return not isinstance(operation.operation if isinstance(operation, Inside) else operation, _REMOVING)
 
 
 def encoded(value: object, encoding: str | None) -> bytes:

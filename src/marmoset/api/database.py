@@ -22,9 +22,9 @@ from marmoset.api.registers import CounterView, RegisterView
 from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
 from marmoset.api.store import Given, Store, T
-from marmoset.errors import NotServingError, UsageError, WrongTypeError
+from marmoset.errors import NotServingError, OutOfMemoryError, UsageError, WrongTypeError
 
-__all__ = ["Database", "NotServingError", "WrongTypeError", "aopen", "open"]
+__all__ = ["Database", "NotServingError", "OutOfMemoryError", "WrongTypeError", "aopen", "open"]
 
 OPEN_WAIT_S: Final = 30.0
 
@@ -36,7 +36,8 @@ class Database(Generic[T]):
     be given as `str`, `bytes` or `int` in either case; an int is stored as its decimal text.
 
     Methods raise `WrongTypeError` for a key that holds another type, `NotServingError` when the node takes no reads or
-    writes now, `UsageError` after `close`.
+    writes now, `OutOfMemoryError` when a write may take more memory and the keys take more than `maxmemory`,
+    `UsageError` after `close`.
     """
 
     def __init__(self, background: Background, encoding: str | None) -> None:
@@ -148,6 +149,7 @@ class Database(Generic[T]):
         Raises:
             UsageError: an id is not in the report; nothing was changed.
             NotServingError: the node takes no writes now.
+            OutOfMemoryError: the keys take more than `maxmemory`; nothing was changed.
         """
         with self._store.writing():
             return self._runtime.node.rehabilitating.replay(list(ids))

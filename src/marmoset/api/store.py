@@ -102,6 +102,7 @@ class Store(Generic[T]):
             if self._access.in_batch:
                 raise UsageError("this is not possible inside of a batch; nothing was changed")
             self._admit_write()
+            self._access.refuse_growth()
             try:
                 yield
             finally:

@@ -147,7 +147,7 @@ MARMOSET = container(
             "O(keys)", "The keys by id: which one seals, how many links use it. RELOAD reads the file again."),
     command("report [count]", report, -2, "loading", KEYLESS,
             "O(rows)", "What this node wrote, was then presumed dead, and could not submit: 1000 rows, or `count`."),
-    command("replay ALL|id [id ...]", replay, -3, "write no_multi", KEYLESS,
+    command("replay ALL|id [id ...]", replay, -3, "write denyoom no_multi", KEYLESS,
             "O(rows)", "Submits operations of the report after all, never twice; ALL does 1000 at a time."),
     command("dismiss ALL|id [id ...]", dismiss, -3, "loading", KEYLESS,
             "O(rows)", "Takes operations out of the report."),

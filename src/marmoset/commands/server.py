@@ -39,15 +39,39 @@ def _sections(session: "Session") -> dict[str, Section]:
             "uptime_in_days": node.uptime_ms() // 86_400_000,
         },
         "Clients": {"connected_clients": len(session.clients.all()), "maxclients": node.config.maxclients},
+        "Memory": _memory(status),
         "Persistence": {"loading": int(node.state in ("waiting", "joining"))},
         "Stats": {
             "total_connections_received": session.clients.total,
             "total_commands_processed": session.clients.commands + session.commands,
+            "evicted_keys": status["evicted_keys"],
         },
         "Replication": {"role": "master", "connected_slaves": 0},
         "Marmoset": {name: value for name, value in status.items() if name not in ("keys", "version")},
         "Keyspace": _keyspace(status),
     }
+
+
+def _memory(status: Section) -> Section:
+    """What keys and values take; of the process only the system knows. The log is not part of it."""
+    used, limit = int(status["used_memory"]), int(status["maxmemory"])
+    return {
+        "used_memory": used,
+        "used_memory_human": size_in_words(used),
+        "used_memory_dataset": used,
+        "maxmemory": limit,
+        "maxmemory_human": size_in_words(limit),
+        "maxmemory_policy": status["maxmemory_policy"],
+        "mem_not_counted_for_evict": status["log_bytes"],
+    }
+
+
+def size_in_words(size: int) -> str:
+    """Bytes as Redis's INFO shows them: `512B`, `1.50K`, `2.00G`. O(1)."""
+    for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
+        if size >= 1 << 10 * power:
+            return f"{size / (1 << 10 * power):.2f}{unit}"
+    return f"{size}B"
 
 
 def _keyspace(status: Section) -> Section:
@@ -208,6 +232,7 @@ def config_get(session: "Session", args: list[bytes]) -> Reply:
     config: Config = session.database.config
     settings = {name: _shown(getattr(config, name)) for name in sorted(Config.__dataclass_fields__)}
     settings.update({"save": b"", "appendonly": b"no", "databases": b"1"})
+    settings["maxmemory-policy"] = settings["maxmemory_policy"]  # as Redis spells it
     found: dict[bytes, Reply] = {}
     for pattern in args[2:]:
         name = pattern.lower().decode("utf-8", "replace")

@@ -47,6 +47,8 @@ class Command:
     """As error texts and CLIENT LIST name it: `client|list`."""
     is_write: bool = field(init=False)
     """Whether it changes keys."""
+    may_grow: bool = field(init=False)
+    """Whether it may take more memory, and is refused past `maxmemory`."""
     is_served_always: bool = field(init=False)
     """Whether it is answered before the node is a member."""
     is_queued: bool = field(init=False)
@@ -56,6 +58,7 @@ class Command:
     def __post_init__(self) -> None:
         flags = self.flags.split()
         object.__setattr__(self, "is_write", "write" in flags)
+        object.__setattr__(self, "may_grow", "denyoom" in flags)
         object.__setattr__(self, "is_served_always", "loading" in flags)
         object.__setattr__(self, "is_queued", "noqueue" not in flags)
         object.__setattr__(self, "is_refused_in_multi", "no_multi" in flags)

@@ -46,6 +46,7 @@ from marmoset.node.leaving import Leaving
 from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
 from marmoset.node.liveness import Liveness
 from marmoset.node.meeting import Meeting
+from marmoset.node.memory_limit import MemoryLimit
 from marmoset.node.refusals import refusal
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
@@ -103,6 +104,7 @@ class Node:
         self.meeting = Meeting(self)
         self.leaving = Leaving(self)
         self.budget = LogBudget(self)
+        self.memory_limit = MemoryLimit(self)
         self.dialling = Dialling(self)
         self.joining = Joining(self)
         self.bootstrapping = Bootstrapping(self)
@@ -154,6 +156,7 @@ class Node:
     def become_replica(self) -> None:
         """Take a fresh id and begin from nothing."""
         self.replica.begin(new_replica_id(self.rng))
+        self.memory_limit.begin()
         self.membership = self.liveness.begin()
         self.meeting.clock_offsets.clear()
         self.wall_clock = WallClock(self.config.clock_skew_max)  # nothing was stamped under this id yet
@@ -286,6 +289,8 @@ class Node:
             self.rehabilitating.handle_timer()
         elif kind == "wait":
             self.waiting.handle_timer()
+        elif kind == "memory":
+            self.memory_limit.handle_timer()
         self._settle()
 
     def end_turn(self) -> None:
@@ -477,6 +482,7 @@ class Node:
         self.dialling.close_silent()
         self.meeting.handle_interval()
         self.budget.handle_interval()
+        self.memory_limit.handle_interval()
         self.burying.handle_interval()
         self.rehabilitating.handle_interval()
         self.replica.forget_graves(self.wall_ms() - self.config.grave_memory)
@@ -513,6 +519,8 @@ class Node:
         if self.waiting.is_asking:
             self.waiting.ask()
         self.waiting.check()
+        if self.replica.keyspace.usage.written_bytes >= self.memory_limit.look_at:
+            self.memory_limit.look()
         if self.replica.stability_changed:
             if self.replica.keyspace.tracking and self.is_member():
                 self.arm("fold", self.streaming.fold_delay_ms)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 COUNTERS: Final = (
     "burials_automatic",
     "datagrams_refused",
+    "evicted_keys",
     "frames_bad",
     "handshakes_failed",
     "internal_errors",
@@ -49,6 +50,7 @@ def status(node: "Node") -> dict[str, str | int]:
         "log_batches": len(log),
         "log_bytes": log.size_bytes,
         **node.budget.status(),
+        **node.memory_limit.status(),
         "folding_batches": replica.folding_batches,
         "window_entries": keyspace.window_entries + keyspace.deadlines.entries,
         "keys_with_deadline": keyspace.deadlines.count,

@@ -239,9 +239,7 @@ class Replica:
 
     def end_of_command(self, size_bytes: int = 0) -> None:
         """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1).
-
-        `size_bytes` is what the command may have added to the batch, or 0 where nobody measured it.
-        """
+        `size_bytes` is what the command may have added to the batch, or 0 where nobody measured it."""
         self._open_bytes += size_bytes
         if len(self._open) >= self.batch_operations_max or self._open_bytes >= OPEN_BYTES_MAX:
             self.cut()
@@ -251,11 +249,10 @@ class Replica:
         self._cut = self.commit() or self._cut
 
     def commit(self) -> bool:
-        """Close the open batch: log it, for the streams to take. O(batch + replicas).
-
-        False when nothing was done since the last time, neither in this batch nor in one that was cut before it.
-        """
+        """Close the open batch: log it, for the streams to take; False when nothing was done since the last time,
+        neither in this batch nor in one that was cut before it. O(batch + replicas)."""
         was_cut, self._cut = self._cut, False
+        self.keyspace.usage.written_bytes += self._open_bytes
         self._open_bytes = 0
         if not self._applied_local:
             return was_cut
@@ -369,6 +366,7 @@ class Replica:
         self.clock.merge(batch.stamp)
         self.seen[origin] = last
         self.log.append(LogEntry(origin, batch.first, last, batch.stamp, operations, framed))
+        self.keyspace.usage.written_bytes += len(framed)
         self._effect_roster(operations, origin, batch.first, after)
         self.contexts[origin] = after
         self.state += 1

@@ -47,6 +47,7 @@ DISCARD_WITHOUT_MULTI: Final = "ERR DISCARD without MULTI"
 WATCH_INSIDE_MULTI: Final = "ERR WATCH inside MULTI is not allowed"
 INVALID_EXPIRY: Final = "ERR invalid expire time in 'set' command"
 EXEC_ABORT: Final = "EXECABORT Transaction discarded because of previous errors."
+OUT_OF_MEMORY: Final = "OOM command not allowed when used memory > 'maxmemory'."
 NO_PROTOCOL: Final = "NOPROTO unsupported protocol version"
 NO_PASSWORD: Final = (
     "ERR AUTH <password> called without any password configured for the default user. "

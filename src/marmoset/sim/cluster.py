@@ -50,6 +50,8 @@ class Cluster:
             frame_bytes_max=knobs.frame_bytes_max,
             link_buffer_max=knobs.link_buffer_max,
             log_budget=knobs.log_budget,
+            maxmemory=knobs.maxmemory,
+            maxmemory_policy="evict-replicated" if knobs.evicts else "noeviction",
             batch_operations_max=knobs.batch_operations_max,
             split_above=knobs.split_above,
             presumed_dead_quorum=knobs.quorum,

@@ -152,10 +152,11 @@ class Witness:
     """Beside one node, from its start to its end."""
 
     def __init__(
-        self, history: History, replica: Replica, name: str, is_resubmitting: Callable[[], bool] = lambda: False
+        self, history: History, replica: Replica, name: str, may_reset: Callable[[], bool] = lambda: False
     ) -> None:
-        self.is_resubmitting = is_resubmitting
-        """Whether the node is submitting what it wrote in a former life."""
+        self.may_reset = may_reset
+        """Whether the node may reset keys without a command or a deadline: it is submitting what it wrote in a former
+        life, or evicting."""
         self.history = history
         self.replica = replica
         self.name = name
@@ -180,7 +181,7 @@ class Witness:
         if self._shared is None:
             self._shared = dict(self.vector)
         record = Record(operation, dot, stamp, self._shared)
-        if isinstance(operation, Reset) and not self.in_command and not self.is_resubmitting():
+        if isinstance(operation, Reset) and not self.in_command and not self.may_reset():
             ends = deadlines_of(self.history.known_to(self.vector, [operation.key]))
             if operation.key not in ends:
                 raise Breach(f"{self.name} removes {operation.key!r}, which has no deadline")

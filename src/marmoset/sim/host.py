@@ -125,7 +125,11 @@ class Host:
         self.node = Node(self.config, self.time, Random(self.rng.getrandbits(64)))
         self.prepare(self.node)
         node = self.node
-        self.witness = Witness(self.history, node.replica, self.name, lambda: node.state == "rehabilitating")
+
+        def may_reset() -> bool:
+            return node.state == "rehabilitating" or node.memory_limit.is_removing
+
+        self.witness = Witness(self.history, node.replica, self.name, may_reset)
         self.node.start()
         self.settle()
 

@@ -18,7 +18,7 @@ from marmoset.codec.operations import Join, SequenceInsert
 from marmoset.crdts import addwins, reading, register, sequence, types
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.ids import Dot, ReplicaId
-from marmoset.node import leaving, meeting, node
+from marmoset.node import leaving, meeting, memory_limit, node
 from marmoset.replication import expiry, oplog, replica, roster, snapshot, stability
 from marmoset.session import Session
 from marmoset.sim.hunting import Mutant, Patch, hunt
@@ -302,6 +302,16 @@ def _reset_takes_everything() -> list[Patch]:
     return [(types, "reset", lambda value, window, dot, context: reset(value, window, dot, LocalContext()))]
 
 
+def _evicted_here_alone() -> list[Patch]:
+    """What is too much goes here, and stays with the others."""
+
+    def submit(self: Any, operation: Any) -> None:
+        keyspace = self._node.replica.keyspace
+        keyspace.effect(operation, (self._node.replica.me, 1 << 60), 1 << 60, LocalContext())
+
+    return [(memory_limit.MemoryLimit, "_remove", submit)]
+
+
 def _reset_subtracts() -> list[Patch]:
     """A reset of a counter subtracts what it had observed and keeps the rest of the total."""
 
@@ -399,6 +409,14 @@ COMINGS_AND_GOINGS: Final[dict[str, object]] = {**JOINS, "gossip_interval_ms": 2
 """Members are forgotten while others, who seldom write, have not heard of their last writes."""
 
 MUTANTS: Final = (
+    Mutant(
+        "evicted here alone",
+        "5",
+        "what is too much for one is removed there, and kept by the others",
+        _evicted_here_alone,
+        "calm",
+        knobs={"maxmemory": 3000, "evicts": True},
+    ),
     Mutant(
         "knowledge before arrival", "3.4", "a vector that may overtake the stream is counted", _knowledge_before_arrival
     ),

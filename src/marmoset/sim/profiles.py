@@ -91,6 +91,8 @@ PROFILES: Final[dict[str, Profile]] = {
 
 SEALED_SHARE: Final = 0.1
 """How many runs encrypt their links."""
+LIMITED_SHARE: Final = 0.2
+"""How many runs have nodes that hold little, half of which evict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,9 @@ class Knobs:
     submit_operations: int
     sealed: bool
     """Whether links are encrypted; drawn apart from the other knobs."""
+    maxmemory: int
+    evicts: bool
+    """How much the nodes hold, 0 for any amount, and whether they evict what is more; drawn apart, too."""
     presumed_dead_after_ms: int
     budget_grace_ms: int
     bootstrap_expect: int
@@ -138,9 +143,15 @@ class Knobs:
     weights: dict[str, int] = field(default_factory=dict)
 
     @property
+    def keeps_counters(self) -> bool:
+        """Whether no key goes but by commands on it."""
+        return not self.flush_share and not self.evicts
+
+    @property
     def keeps_a_majority(self) -> bool:
-        """Whether a majority is always in touch and buries by itself, so that no log stays full."""
-        return self.presumed_dead_after_ms < HOUR_MS and set(self.weights) <= set(_CHURN)
+        """Whether a majority is always in touch and buries by itself, so that no log stays full, and memory neither."""
+        has_room = self.evicts or not self.maxmemory
+        return has_room and self.presumed_dead_after_ms < HOUR_MS and set(self.weights) <= set(_CHURN)
 
     @property
     def may_bury_the_living(self) -> bool:
@@ -153,6 +164,8 @@ class Knobs:
 def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
     """The knobs of a run."""
     rng = Random(f"knobs {seed} {profile} {nodes} {steps}")
+    limits = Random(f"limits {seed} {profile}")
+    is_limited = limits.random() < LIMITED_SHARE
     chosen = PROFILES[profile]
     lossy = chosen.lossy and (profile == "lossy" or rng.random() < 0.5)
     late = chosen.late and rng.random() < 0.7
@@ -205,6 +218,8 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         rehabilitation_memory=rng.choice([1500, 64 << 20, 64 << 20]),
         submit_operations=rng.choice([1, 5, 500]),
         sealed=nodes < 20 and Random(f"sealed {seed} {profile}").random() < SEALED_SHARE,
+        maxmemory=limits.choice([10_000, 30_000]) if is_limited else 0,
+        evicts=is_limited and limits.random() < 0.5,
         presumed_dead_after_ms=rng.choice([3000, 6000, 12_000]) * scale if chosen.buries and nodes > 2 else HOUR_MS,
         bootstrap_expect=rng.choice([0, nodes // 2 + 1, nodes]) if nodes < 20 else 0,
         budget_grace_ms=rng.choice([1000, 2500]) * scale if chosen.buries and nodes > 2 else HOUR_MS,

@@ -147,6 +147,7 @@ class Simulation:
                 replica = host.node.replica
                 counts["folds"] += replica.counters["batches_folded"]
                 counts["forgotten"] += replica.counters["forgotten"]
+                counts["evictions"] += host.node.counters["evicted_keys"]
         return dict(counts)
 
     # -- phases

@@ -1,0 +1,105 @@
+"""How much memory all keys take together (floor 3): an estimate that costs a write nothing.
+
+Every shard is *measured* from time to time: its table, its keys and what they hold, of collections some elements
+(`footprint`). Between two measurements of a shard the number of its keys is known at every moment, since a dict knows
+its length; keys that came or went since are taken to be of the mean size of small ones. What grows or shrinks in place
+meanwhile is seen by the next measurement: who asks for those decides how old they may get.
+
+A key of `LARGE_BYTES` or more counts for itself and not for the mean: one list of a gigabyte says nothing of the next
+key. What stands beside a key in a conflict counts; windows and the log do not, since they go with stability. Bytes are
+those of Python's allocator before it rounds up (`sys.getsizeof`).
+
+Costs: `measure` O(keys of a shard), in compiled code some 0.1 µs for a string and 1 to 3 µs for a collection; `total`
+O(shards), some 10 µs.
+"""
+
+from collections.abc import Sequence
+from sys import getsizeof
+from typing import Final, final
+
+from marmoset.crdts.footprint import footprint
+from marmoset.crdts.slots import Slots
+
+SAMPLES: Final = 5
+"""How many elements of a collection are looked at."""
+LARGE_BYTES: Final = 4096
+KEY_BYTES: Final = 128
+"""What a small key is taken for before any was measured."""
+EMPTY_BYTES: Final = getsizeof(b"")
+
+
+@final
+class Usage:
+    """What was measured of each of some shards."""
+
+    __slots__ = ("_large_bytes", "_large_keys", "_next", "_shards", "_small_bytes", "_small_keys", "written_bytes")
+
+    def __init__(self, shards: Sequence[Slots]) -> None:
+        self._shards = shards
+        self._small_bytes = [0] * len(shards)  # tables included
+        self._small_keys = [0] * len(shards)
+        self._large_bytes = [0] * len(shards)
+        self._large_keys = [0] * len(shards)
+        self._next = 0
+        self.written_bytes = 0
+        """About how many bytes of operations were applied, our own and others'; counted batch by batch."""
+
+    def total(self) -> int:
+        """About how many bytes all keys take now. O(shards)."""
+        measured = grown = small_bytes = small_keys = 0
+        for at, slots in enumerate(self._shards):
+            keys = len(slots.values)
+            small_bytes += self._small_bytes[at]
+            small_keys += self._small_keys[at]
+            if keys:  # of an emptied shard nothing is left
+                measured += self._small_bytes[at] + self._large_bytes[at]
+                grown += keys - self._small_keys[at] - self._large_keys[at]
+        return max(0, measured + grown * (small_bytes // small_keys if small_keys else KEY_BYTES))
+
+    def measure(self, budget: int) -> bool:
+        """Measure some shards, going on where the last call ended: as many as have about `budget` keys; whether the
+        last of all was among them. O(keys of these shards)."""
+        while budget > 0:
+            slots = self._shards[self._next]
+            self._measure(self._next, slots)
+            budget -= 1 + len(slots.values)
+            self._next += 1
+            if self._next == len(self._shards):
+                self._next = 0
+                return True
+        return False
+
+    def _measure(self, at: int, slots: Slots) -> None:
+        small_bytes = large_bytes = small_keys = large_keys = 0
+        for key, value in slots.values.items():
+            if isinstance(value, bytes):
+                size = len(key) + len(value) + 2 * EMPTY_BYTES
+            else:
+                size = getsizeof(key) + footprint(value, SAMPLES)
+            if size < LARGE_BYTES:
+                small_bytes += size
+                small_keys += 1
+            else:
+                large_bytes += size
+                large_keys += 1
+        for held in slots.beside.values():
+            for holding in held.values():
+                if holding.value is not None:
+                    large_bytes += footprint(holding.value, SAMPLES)
+        self._small_bytes[at] = small_bytes + getsizeof(slots.values) if small_keys + large_keys else 0
+        self._small_keys[at] = small_keys
+        self._large_bytes[at] = large_bytes
+        self._large_keys[at] = large_keys
+
+    def _check(self) -> None:
+        numbers = [*self._small_bytes, *self._small_keys, *self._large_bytes, *self._large_keys]
+        assert min(numbers) >= 0, "less than nothing was measured"
+
+    def removed(self, at: int, size: int) -> None:
+        """A key of so many bytes is about to be removed from a shard: take it out of what was measured. O(1)."""
+        if size < LARGE_BYTES:
+            self._small_bytes[at] = max(0, self._small_bytes[at] - size)
+            self._small_keys[at] = max(0, self._small_keys[at] - 1)
+        else:
+            self._large_bytes[at] = max(0, self._large_bytes[at] - size)
+            self._large_keys[at] = max(0, self._large_keys[at] - 1)
