@@ -8,6 +8,7 @@ from marmoset.codec.messages import Batch, CaughtUp, Direct, KnownRow, Refuse, R
 from marmoset.codec.operations import (
     Assign,
     Bury,
+    Expire,
     Flush,
     Increment,
     Join,
@@ -240,6 +241,34 @@ def test_the_largest_write_behind_what_was_open_crosses_in_one_message() -> None
     assert host.command(session, request(b"APPEND", b"k", b"z"), 500) == b":%d\r\n" % (limit - 48)
     group.until(group.is_at_rest)
     assert all(isinstance(value, bytes) and len(value) == limit - 48 for value in group.values())
+
+
+@pytest.mark.parametrize("event", ["packet", "resumed", "closed"])
+def test_a_report_never_says_a_clock_that_what_is_open_is_stamped_before(event: str) -> None:
+    """Whatever happens within a turn: a key would be removed by its deadline before a PERSIST in time has come."""
+    alone = Alone()
+    other, link = alone.link(), alone.let_in(50)
+    node = alone.node
+    alone.said[link].clear()
+    node.handle_paused(link)
+    node.replica.submit(Expire(b"k", 0))
+    alone.time.now += 5
+    alone.time.wall += 5
+    node.streaming.report_to_all()
+    if event == "resumed":
+        node.handle_resumed(link)
+    else:
+        node.links[link].pause(False)
+        node.handle_packet("127.0.0.1:50", b"junk") if event == "packet" else node.handle_closed(other)
+    alone.take()
+    node.end_turn()
+    alone.take()
+    promised, said = 0, alone.said[link]
+    assert {type(message) for message in said} >= {Report, Batch}
+    for message in said:
+        if isinstance(message, Report):
+            promised = message.own.clock
+        assert not isinstance(message, Batch) or message.stamp > promised
 
 
 def test_what_is_held_is_asked_for_anew_when_it_waits_too_long() -> None:

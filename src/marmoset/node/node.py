@@ -503,10 +503,12 @@ class Node:
     # -- after every event
 
     def _settle(self) -> None:
-        """Carry out what follows from the new state: the roster's changes, what is to be sent, what is to be folded."""
+        """Carry out what follows from the new state: the roster's changes, what is to be sent, what is to be folded.
+        Clients may be in the middle of a turn: a report, with its clock, is to stand behind what they wrote."""
         if self.replica.unsound:
             end_unsound(self)
             return
+        self.replica.commit()
         if self.replica.roster_version != self._roster_seen:
             self._roster_seen = self.replica.roster_version
             self._roster_changed()
