@@ -261,7 +261,7 @@ def test_a_run_of_falling_ids_is_given_in_parts() -> None:
     assert isinstance(value, Sequence)
     value._check()
     before, shown = content(slots), list(value)
-    assert [each[:2] for each in shown[:2]] == [b"40", b"39"]
+    assert [each[:2] for each in shown[:2] if isinstance(each, bytes)] == [b"40", b"39"]
     reading = SlotsReading(slots, 512)
     entries: list[ValueEntry] = []
     while not reading.is_done:
