@@ -169,6 +169,29 @@ def test_measuring_goes_in_slices() -> None:
     assert (3000 + SHARDS) // 150 < slices <= (3000 + SHARDS) // 100 + 1
 
 
+def test_a_shard_of_many_keys_is_measured_in_pieces() -> None:
+    written = Written()
+    keys = [key for key in (b"key:%d" % number for number in range(400_000)) if shard_of(key) == 3]
+    for key in keys:
+        written.do(Assign(key, b"v"))
+    usage, slices = written.keyspace.usage, 1
+    while not usage.measure(50):
+        written.do(Reset(keys[slices]))  # what was measured already goes, and others move up
+        written.do(Assign(b"key:%d" % slices, b"v"))
+        slices += 1
+    assert slices > len(keys) // 50
+    assert 0.9 < usage.total() / written.measured() < 1.1
+
+
+def test_what_only_remembers_removals_does_not_count() -> None:
+    """It cannot be evicted: if it counted, evicting would not end."""
+    written = Written(tracking=True)
+    written.do(SequenceInsert(b"list", None, None, [b"value:%d" % number for number in range(1000)]))
+    written.do(Reset(b"list"))
+    assert b"list" in written.keyspace.shards[shard_of(b"list")].beside
+    assert written.measured() == 0
+
+
 def test_what_is_taken_out_is_not_counted_any_more() -> None:
     written, rng = Written(), Random(1)
     for number in range(2000):

@@ -6,44 +6,61 @@ of the garbage collector included; objects that are shared, small numbers say, a
 """
 
 from collections.abc import Iterable
-from itertools import islice
+from itertools import islice, repeat
 from sys import getsizeof
 from typing import Any, Final
 
+from marmoset.codec.operations import Scalar
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
-from marmoset.crdts.sequence_runs import Chunk
+from marmoset.crdts.sequence_runs import Chunk, Run
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
 
+EMPTY_BYTES: Final = getsizeof(b"")
 SEQ_BYTES: Final = 16
 """Of the first seq of a run: an object in interpreted code, nothing in compiled code; in between."""
 ORDER_BYTES: Final = 20
 """What the order of a sorted set takes for each member."""
 ENTRY_BYTES: Final = 256
 """About what a fact in a window takes: its dot, its place in a table, and its part of the window."""
+PARTS: Final = 64
+"""How many parts of a collection that is split are looked at, if not all."""
+_sizeof: Final = getsizeof  # compiled code looks names of other modules up at every use
+
+# What is measured goes through `map`, not through generator expressions: compiled code makes lists of those, and would
+# look at everything before some of it is taken.
 
 
 def footprint(value: Value, samples: int) -> int:
-    """About how many bytes a value takes. O(samples + parts of a collection that is split).
+    """About how many bytes a value takes. O(samples + chunks of a sequence).
 
     `samples` elements of each collection are looked at, 0 stands for all.
     """
-    if isinstance(value, (bytes, int)):
-        return getsizeof(value)
-    if isinstance(value, (set, SplitSet)):
-        return _table(value) + _scaled(map(getsizeof, value), len(value), samples)
-    if isinstance(value, (dict, SplitMap)):
-        return _table(value) + _scaled(map(_pair, value.items()), len(value), samples)
+    if isinstance(value, bytes) or isinstance(value, int):
+        return scalar_footprint(value)
+    if isinstance(value, set):
+        return _sizeof(value) + _scaled(map(_sizeof, value), len(value), samples)
+    if isinstance(value, dict):
+        return _sizeof(value) + _scaled(map(_pair, value.items()), len(value), samples)
+    if isinstance(value, SplitSet):
+        return _split(value, samples) + _scaled(map(_sizeof, value), len(value), samples)
+    if isinstance(value, SplitMap):
+        return _split(value, samples) + _scaled(map(_pair, value.items()), len(value), samples)
     if isinstance(value, SortedSet):  # the order has its own table and a double for each member; members are shared
-        return getsizeof(value) + footprint(value.scores, samples) + ORDER_BYTES * len(value)
+        return _sizeof(value) + footprint(value.scores, samples) + ORDER_BYTES * len(value)
     if isinstance(value, Sequence):
         return _sequence(value, samples)
     assert isinstance(value, NestedMap)
     slots = value.slots
-    fields = (getsizeof(name) + footprint(held, samples) for name, held in slots.values.items())
-    return getsizeof(value) + getsizeof(slots) + getsizeof(slots.values) + _scaled(fields, len(value), samples)
+    fields = map(_field, slots.values.items(), repeat(samples))
+    return _sizeof(value) + _sizeof(slots) + _sizeof(slots.values) + _scaled(fields, len(value), samples)
+
+
+def scalar_footprint(value: Scalar) -> int:
+    """How many bytes a plain text or number takes. O(1)."""
+    return EMPTY_BYTES + len(value) if isinstance(value, bytes) else _sizeof(value)
 
 
 def window_footprint(window: Window) -> int:
@@ -52,14 +69,19 @@ def window_footprint(window: Window) -> int:
 
 
 def _pair(item: tuple[bytes, Any]) -> int:
-    return getsizeof(item[0]) + getsizeof(item[1])
+    return EMPTY_BYTES + len(item[0]) + scalar_footprint(item[1])
 
 
-def _table(value: set[bytes] | dict[bytes, Any] | SplitSet | SplitMap) -> int:
-    """A collection without its elements."""
-    if isinstance(value, (set, dict)):
-        return getsizeof(value)
-    return getsizeof(value) + getsizeof(value.parts) + sum(map(getsizeof, value.parts))
+def _field(item: tuple[bytes, Value], samples: int) -> int:
+    return EMPTY_BYTES + len(item[0]) + footprint(item[1], samples)
+
+
+def _split(value: SplitSet | SplitMap, samples: int) -> int:
+    """A collection in parts without its elements; parts at even distances, since those that are split differ."""
+    parts = value.parts
+    step = len(parts) // PARTS + 1 if samples else 1
+    looked = parts[::step]
+    return _sizeof(value) + _sizeof(parts) + sum(map(_sizeof, looked)) * len(parts) // len(looked)
 
 
 def _scaled(sizes: Iterable[int], count: int, samples: int) -> int:
@@ -71,20 +93,26 @@ def _scaled(sizes: Iterable[int], count: int, samples: int) -> int:
 
 def _sequence(sequence: Sequence, samples: int) -> int:
     chunks = [chunk for block in sequence.blocks for chunk in block.chunks]
-    buckets = getsizeof(sequence.buckets) + _scaled(
-        (getsizeof(key) + sum(map(getsizeof, key)) + getsizeof(bucket) for key, bucket in sequence.buckets.items()),
-        len(sequence.buckets),
-        samples,
-    )
-    whole = getsizeof(sequence) + sum(getsizeof(block) + getsizeof(block.chunks) for block in sequence.blocks)
+    whole = _sizeof(sequence) + sum([_sizeof(block) + _sizeof(block.chunks) for block in sequence.blocks])
+    whole += _sizeof(sequence.buckets) + _scaled(map(_bucket, sequence.buckets.items()), len(sequence.buckets), samples)
     for alike in ([c for c in chunks if c.packed is None], [c for c in chunks if c.packed is not None]):
-        whole += _scaled((_chunk(chunk, samples) for chunk in alike), len(alike), samples)
-    return whole + buckets
+        whole += _scaled(map(_chunk, alike, repeat(samples)), len(alike), samples)
+    return whole
+
+
+def _bucket(item: tuple[tuple[int, int], list[Run]]) -> int:
+    key, bucket = item
+    return _sizeof(key) + _sizeof(key[0]) + _sizeof(key[1]) + _sizeof(bucket)
 
 
 def _chunk(chunk: Chunk, samples: int) -> int:
-    lists = getsizeof(chunk) + getsizeof(chunk.values) + getsizeof(chunk.runs) + getsizeof(chunk.shown)
-    runs = _scaled((getsizeof(run) + SEQ_BYTES for run in chunk.runs), len(chunk.runs), samples)
-    if chunk.packed is not None:
-        return lists + runs + getsizeof(chunk.packed) + getsizeof(chunk.packed.text) + getsizeof(chunk.packed.ends)
-    return lists + runs + _scaled(map(getsizeof, chunk.values), len(chunk.values), samples)
+    lists = _sizeof(chunk) + _sizeof(chunk.values) + _sizeof(chunk.runs) + _sizeof(chunk.shown)
+    runs = _scaled(map(_run, chunk.runs), len(chunk.runs), samples)
+    packed = chunk.packed
+    if packed is not None:
+        return lists + runs + _sizeof(packed) + _sizeof(packed.text) + _sizeof(packed.ends)
+    return lists + runs + _scaled(map(_sizeof, chunk.values), len(chunk.values), samples)
+
+
+def _run(run: Run) -> int:
+    return _sizeof(run) + SEQ_BYTES
