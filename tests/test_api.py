@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import marmoset
 from marmoset import MarmosetError, UsageError
 from marmoset.api import NotServingError, OutOfMemoryError, WrongTypeError
+from marmoset.codec.wire import encode_operations
 from marmoset.runtime import listen, port_of
 
 QUICK: dict[str, Any] = {
@@ -297,6 +298,39 @@ def test_a_batch_that_raises_keeps_what_it_wrote_and_one_that_is_too_large_says_
         with pytest.raises(UsageError, match="nothing was written"):
             db.sequence("s")[:] = ["x" * 70_000]
         assert len(db.sequence("s")) == 2
+
+
+def test_what_writes_are_said_to_take_is_no_less_than_what_they_take() -> None:
+    """A batch that is larger than it was said to be can be received by nobody, nor what is behind it."""
+    with marmoset.open(name="a", **QUICK) as db:
+        access, replica = db._store._access, db._runtime.node.replica
+        long, nested = "k" * 1000, db.map("m").map("n" * 300).map("n")
+        writes: list[Callable[[], object]] = [
+            lambda: db.register(long).set("x"),
+            lambda: db.counter(long + "n").increment(1 << 60),
+            lambda: db.set("s").update(["a"] * 10_000),
+            lambda: db.set("s").discard("a"),
+            lambda: db.map("m").update({str(i): i for i in range(10_000)}),
+            lambda: db.map("m").increment("c"),
+            lambda: db.map("m").pop("7"),
+            lambda: db.sequence("l").extend("abc" * 1000),
+            lambda: db.sequence("l").insert(50, "z"),
+            lambda: db.sequence("l").__setitem__(7, "x"),
+            lambda: db.sequence("l").__delitem__(slice(3, 90)),
+            lambda: nested.update({str(i): i for i in range(100)}),
+            lambda: nested.set("s").add("x"),
+            lambda: nested.sequence("l").append("y"),
+            lambda: db.delete(long),
+        ]
+        with db.batch():
+            replica.keyspace.tracking = True
+            for at, write in enumerate(writes):
+                count, said = len(replica._open), access._open_bytes
+                write()
+                takes = len(bytes(encode_operations(replica._open[count:])))
+                assert takes <= access._open_bytes - said, at
+            replica.keyspace.tracking = False
+            replica._open.clear()
 
 
 def test_many_threads() -> None:

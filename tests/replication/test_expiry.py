@@ -4,6 +4,7 @@ from random import Random
 
 from marmoset.codec.operations import Assign, Expire, SetAdd
 from marmoset.replication.expiry import observe_time, remove_passed
+from marmoset.replication.replica import OPEN_BYTES_MAX
 from tests.replication.laboratory import ALL_KINDS, Laboratory, Subject
 
 
@@ -53,6 +54,21 @@ def test_the_setter_removes_the_key_once_all_clocks_have_passed_and_nobody_else_
     lab.exchange(here, there, whole=True)
     assert len(there.replica.keyspace) == 0
     assert there.replica.keyspace.deadlines.count == 0
+
+
+def test_the_removal_of_many_long_keys_is_cut_into_batches() -> None:
+    lab, here, there = pair()
+    keys = [b"%d" % i + b"k" * (OPEN_BYTES_MAX // 4) for i in range(20)]
+    for key in keys:
+        write(here, Assign(key, b"v"), Expire(key, lab.wall_ms + 100))
+    lab.exchange(here, there, whole=True)
+    lab.wall_ms += 1000
+    lab.exchange(there, here, whole=True)
+    before = here.replica.log.next_index
+    assert remove_passed(here.replica, 100) == len(keys)
+    here.replica.commit()
+    batches = [entry for entry in here.replica.log.entries.values() if entry.index >= before]
+    assert all(len(entry.framed) < 2 * OPEN_BYTES_MAX for entry in batches) and len(batches) > 2
 
 
 def test_a_write_to_what_has_passed_begins_with_nothing() -> None:

@@ -12,6 +12,7 @@ from marmoset.codec.operations import (
     Expire,
     Flush,
     Inside,
+    KeyOperation,
     MapRemove,
     Reset,
     Scalar,
@@ -20,6 +21,7 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetRemove,
 )
+from marmoset.commands.database import PER_RANGE_BYTES, request_bytes
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
 from marmoset.errors import NotServingError, OutOfMemoryError, UsageError, WrongTypeError
@@ -29,11 +31,9 @@ from marmoset.node import Node
 from marmoset.replication.replica import Replica
 from marmoset.runtime import Runtime
 
-OVERHEAD_BYTES: Final = 32
+OVERHEAD_BYTES: Final = 64
+"""What an operation takes in a batch beside its key and what it carries, at most."""
 CLOSE_ABOVE_BYTES: Final = 1 << 20
-RANGE_BYTES: Final = 24
-VALUE_BYTES: Final = 8
-"""What a range of ids and a value take in a batch, at most, the value beside its bytes."""
 _REMOVING: Final = (Reset, SetRemove, MapRemove, ScoreRemove, SequenceRemove, Expire, Flush)
 """Operations that take no more memory, and are done past `maxmemory`, too."""
 
@@ -80,7 +80,8 @@ class Access:
         return found
 
     def write(self, operation: AnyOperation, size: int) -> None:
-        """Apply an operation that carries `size` bytes, and have it sent at the next turn of the loop.
+        """Apply an operation that carries at most `size` bytes in a batch beside its key (`request_bytes`), and
+        have it sent at the next turn of the loop.
 
         Raises:
             NotServingError: the node takes no writes now.
@@ -90,7 +91,7 @@ class Access:
         self.admit(True)
         if self._memory_limit.is_full and may_grow(operation):
             self.refuse_growth()
-        taken = self._make_room(size)
+        taken = self._make_room(size + _head_bytes(operation))
         self._replica.submit(operation)
         self._end_write(taken)
 
@@ -99,7 +100,7 @@ class Access:
         self.admit(True)
         if self._memory_limit.is_full and any(may_grow(operation) for operation in operations):
             self.refuse_growth()
-        taken = self._make_room(size)
+        taken = self._make_room(size + sum(map(_head_bytes, operations)))
         for operation in operations:
             self._replica.submit(operation)
         self._end_write(taken)
@@ -117,8 +118,7 @@ class Access:
             self.write_all(operations, size)
 
     def _make_room(self, size: int) -> int:
-        """Make room for a write of `size` bytes in the open batch; how many it takes there."""
-        size += OVERHEAD_BYTES
+        """Make room for a write that takes `size` bytes in the open batch; the same."""
         if self.in_batch:
             if self._open_bytes + size > self._limit:
                 done = "what the batch has written so far stays" if self._open_bytes else "nothing was written"
@@ -181,14 +181,14 @@ def splicing(key: bytes, found: Sequence | None, place: slice, values: list[byte
         if start < stop:
             ranges = found.ranges(start, stop)
             operations.append(SequenceRemove(key, ranges))
-            size = RANGE_BYTES * len(ranges)
+            size = PER_RANGE_BYTES * len(ranges)
             if values:
                 left = found.id_at(start - 1) if start else None
                 right = found.id_at(stop) if stop < length else None
         elif values:
             left, right = found.neighbours(start)
     if values:
-        size += sum(map(len, values)) + VALUE_BYTES * len(values)
+        size += request_bytes(values)
         operations.append(SequenceInsert(key, left, right, cast("list[Scalar]", values)))
     return operations, size
 
@@ -196,6 +196,11 @@ def splicing(key: bytes, found: Sequence | None, place: slice, values: list[byte
 def all_encoded(given: object, encoding: str | None) -> list[bytes]:
     """Bytes of each of the values that a caller gives, as `encoded`; a text is as many as it has letters. O(length)."""
     return [encoded(value, encoding) for value in cast("Iterable[object]", given)]
+
+
+def _head_bytes(operation: AnyOperation) -> int:
+    """What an operation takes in a batch beside what it carries, at most. O(1)."""
+    return OVERHEAD_BYTES + len(operation.key) if isinstance(operation, KeyOperation) else OVERHEAD_BYTES
 
 
 def may_grow(operation: AnyOperation) -> bool:

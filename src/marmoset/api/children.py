@@ -19,6 +19,7 @@ from marmoset.codec.operations import (
     Inside,
     MapRemove,
 )
+from marmoset.commands.database import request_bytes
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap
@@ -63,12 +64,12 @@ class ChildStore(Store[T]):
 
     def write(self, operation: AnyOperation, size: int) -> None:
         """Apply an operation inside the map; see `Store.write`."""
-        self._outer.write(self._inside(operation), size + len(self._field))
+        self._outer.write(self._inside(operation), size + request_bytes([self._field]))
 
     def write_all(self, operations: list[AnyOperation], size: int) -> None:
         """Apply operations inside the map; see `Store.write_all`."""
         inside: list[AnyOperation] = [self._inside(operation) for operation in operations]
-        self._outer.write_all(inside, size + len(self._field) * len(inside))
+        self._outer.write_all(inside, size + request_bytes([self._field] * len(inside)))
 
     def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
         """Put values in the place of a slice of the sequence in the field; see `Store.splice`."""

@@ -10,6 +10,7 @@ from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
 from marmoset.api.store import Given, T
 from marmoset.codec.operations import KIND_MAP, MapAssign, MapIncrement, MapRemove, Scalar
+from marmoset.commands.database import request_bytes
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import PlainMap, SplitMap, SplitSet
@@ -175,7 +176,7 @@ class MapView(View[T], MutableMapping[T, T]):
         if flat:
             with self._store.lock:
                 self._value()
-                self._store.write(MapAssign(self._key, flat), sum(len(cast("bytes", part)) for part in flat))
+                self._store.write(MapAssign(self._key, flat), request_bytes(cast("list[bytes]", flat)))
 
     def __delitem__(self, key: Given) -> None:
         self._store.check()

@@ -7,6 +7,7 @@ from typing import Final, Self, cast
 from marmoset.api.base import View
 from marmoset.api.store import Given, T
 from marmoset.codec.operations import KIND_SET, SetAdd, SetRemove
+from marmoset.commands.database import request_bytes
 from marmoset.crdts.split import PlainSet
 
 _NO_ELEMENTS: Final[frozenset[bytes]] = frozenset()
@@ -58,7 +59,7 @@ class SetView(View[T], MutableSet[T]):
         if elements:
             with self._store.lock:
                 self._value()
-                self._store.write(SetAdd(self._key, elements), sum(map(len, elements)))
+                self._store.write(SetAdd(self._key, elements), request_bytes(elements))
 
     def discard(self, value: Given) -> None:
         """Remove an element if it is there. O(1)."""
@@ -74,7 +75,7 @@ class SetView(View[T], MutableSet[T]):
             present = self._value()
             there = [element for element in elements if element in present]
             if there:
-                self._store.write(SetRemove(self._key, there), sum(map(len, there)))
+                self._store.write(SetRemove(self._key, there), request_bytes(there))
 
     def remove(self, value: Given) -> None:
         """Remove an element; raises `KeyError` if it is not there. O(1)."""

@@ -48,7 +48,7 @@ class Store(Generic[T]):
         return self._access.value(key, wanted)
 
     def write(self, operation: AnyOperation, size: int) -> None:
-        """Apply an operation that carries `size` bytes, and have it sent at the next turn of the loop.
+        """Apply an operation that carries `size` bytes beside its key; see `Access.write`.
 
         Raises:
             NotServingError: the node takes no writes now.
@@ -75,7 +75,7 @@ class Store(Generic[T]):
         self._admit_write()
         if key not in self.keyspace:
             return False
-        self.write(Reset(key), len(key))
+        self.write(Reset(key), 0)
         return True
 
     @contextmanager

@@ -7,9 +7,14 @@ observed here. The replica that set the deadline logs the reset; if that one is 
 lowest id does. Skew only delays removal.
 """
 
+from typing import Final
+
 from marmoset.clocks import stamp_ms
 from marmoset.codec.operations import Reset
 from marmoset.replication.replica import Replica
+
+RESET_BYTES: Final = 8
+"""What a reset takes in a batch beside its key, at most."""
 
 
 def observe_time(replica: Replica) -> None:
@@ -42,7 +47,7 @@ def remove_passed(replica: Replica, limit: int) -> int:
         mine = setter == replica.me or (setter not in present and present[:1] == [replica.me])
         if mine and known_ms > deadline_ms:
             replica.submit(Reset(key))
-            replica.end_of_command()
+            replica.end_of_command(len(key) + RESET_BYTES)
             removed += 1
         else:
             keyspace.deadlines.put_back(passed)
