@@ -181,6 +181,13 @@ class Burying:
         voters = [replica for replica in self.answering(since_ms) if replica not in without]
         return is_majority(node.replica.roster, node.replica.stability.known, [node.replica.me, *voters])
 
+    def is_majority_without_us(self) -> bool:
+        """Whether those in touch could bury us, and let somebody else in under our name. O(members squared)."""
+        node = self._node
+        if node.config.presumed_dead_quorum == "one":
+            return True
+        return is_majority(node.replica.roster, node.replica.stability.known, self.in_touch())
+
     def without_vote(self) -> list[ReplicaId]:
         """The members in touch that have no vote yet. O(members cubed) at worst."""
         replica = self._node.replica

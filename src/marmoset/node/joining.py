@@ -7,8 +7,11 @@ A newcomer that loses its sponsor behind its `ready` cannot tell whether that ar
 behind as a member that never was, and enough of those take the majority away. So it keeps its id, links with the
 members that it knows, and waits until the sponsor is known to have the birth. Whoever knows that the sponsor has it
 knows of every burial that the sponsor logged before, and would not speak to somebody buried; so it is no less than the
-sponsor's own word. It begins from nothing when a member says that it was presumed dead, or when nobody can tell for
-long. Nobody is served before, so nothing is lost by that.
+sponsor's own word. Nor can the sponsor have buried it where a burial of the sponsor has taken effect: nothing that it
+logged is still to come. It begins from nothing when a member says that it was presumed dead, or when nobody can tell
+for long; but not while those that are linked, and hold it born, are no majority without it: they could let nobody in
+who has its name, and might lack the one vote with which to bury the sponsor. Nobody is served before, so nothing is
+lost by that.
 """
 
 from typing import TYPE_CHECKING, Final, final
@@ -31,6 +34,7 @@ from marmoset.codec.messages import (
 from marmoset.codec.operations import Ready
 from marmoset.errors import PeerError
 from marmoset.ids import Dot, ReplicaId
+from marmoset.node.states import JOINING, WAITING
 from marmoset.replication.snapshot import SnapshotSink
 
 if TYPE_CHECKING:
@@ -44,7 +48,8 @@ nothing to say to the newcomer meanwhile."""
 PROGRESS_MS: Final = 5000
 """How often the log says how far a snapshot has come."""
 UNSURE_TIMEOUTS: Final = 3
-"""For how many `join_timeout`s a newcomer that lost its sponsor behind its birth tries to learn of it."""
+"""For how many `join_timeout`s a newcomer that lost its sponsor behind its birth tries to learn of it, where those that
+are linked do not need it."""
 
 
 @final
@@ -75,7 +80,7 @@ class Joining:
     def attempt(self) -> None:
         """Try the next address."""
         node = self._node
-        if node.state != "waiting" or self._dialling or self._link is not None:
+        if node.state != WAITING or self._dialling or self._link is not None:
             return
         self._dialling = self.addresses[self._next % len(self.addresses)]
         self._next += 1
@@ -93,9 +98,9 @@ class Joining:
         """Begin from nothing after a pause."""
         node = self._node
         self._dialling, self._link, self.sink, self._ready, self._unsure_ms = "", None, None, None, None
-        if node.state == "joining":
-            node.become("waiting")
-        if node.state == "waiting":
+        if node.state == JOINING:
+            node.become(WAITING)
+        if node.state == WAITING:
             node.become_replica()
             pause = node.bootstrapping.pause_ms(node.config.reconnect_max)
             pause = min(pause, node.config.reconnect_min << min(self._failures, 16))
@@ -129,6 +134,11 @@ class Joining:
         """Whether our birth is logged, the sponsor lost, and it has to be found out whether we are a member."""
         return self._unsure_ms is not None
 
+    @property
+    def is_birth_logged(self) -> bool:
+        """Whether others may hold us a member: our birth is logged."""
+        return self._ready is not None
+
     def handle_buried(self) -> None:
         """A member says that we were presumed dead: the sponsor lost us before it had our birth."""
         self._node.notify("warning", "buried before the birth was known, beginning again")
@@ -145,14 +155,14 @@ class Joining:
         """A link is gone: if it was the one to our sponsor, this attempt is over, unless we may be born already."""
         if link is not self._link:
             return
-        if self._node.state == "joining" and self._ready is not None:
+        if self._node.state == JOINING and self._ready is not None:
             self._link = None
             self._unsure_ms = self._node.time.monotonic_ms()
             self._node.notify("warning", "lost the sponsor behind the birth, asking others", sponsor=link.peer_name)
             self._node.arm("join", CHECK_MS)
             return
-        if self._node.state in ("waiting", "joining"):
-            if self._node.state == "joining":
+        if self._node.state in (WAITING, JOINING):
+            if self._node.state == JOINING:
                 self._node.notify("warning", "lost the sponsor while joining, beginning again", sponsor=link.peer_name)
             self._again()
         self._link = None
@@ -175,7 +185,11 @@ class Joining:
     def handle_timer(self) -> None:
         """Look whether the attempt makes progress."""
         node = self._node
+        if node.state not in (WAITING, JOINING):
+            return
         if self._unsure_ms is not None:
+            if node.burying.in_touch() and not node.burying.is_majority_without_us():
+                self._unsure_ms = node.time.monotonic_ms()
             if node.time.monotonic_ms() - self._unsure_ms > UNSURE_TIMEOUTS * node.config.join_timeout:
                 node.notify("warning", "nobody knows of the birth, beginning again")
                 self.begin_again()
@@ -184,8 +198,6 @@ class Joining:
             return
         if self._link is None:
             self.attempt()
-            return
-        if node.state not in ("waiting", "joining"):
             return
         patience_ms = max(node.config.join_timeout, ADMISSION_INTERVALS * node.config.gossip_interval)
         if node.time.monotonic_ms() - self._heard_ms > patience_ms:
@@ -235,7 +247,7 @@ class Joining:
             self.sink = SnapshotSink(node.replica)
             self._sponsor = link.peer
             self._said_ms = node.time.monotonic_ms()
-            node.become("joining")
+            node.become(JOINING)
             self.sink.begin(message)
             node.notify("info", "let in, receiving a snapshot", sponsor=link.peer_name, keys=message.keys)
         elif isinstance(message, (Gossip, Direct, Resume, Resumed, CaughtUp, Report, SnapshotProgress)):
@@ -270,7 +282,7 @@ class Joining:
             node.replica.keyspace.snapshot_vectors.clear()
             self._ready = node.replica.submit_roster([Ready()])[0]
             node.streaming.pump_all()
-        if node.replica.is_known_to(self._sponsor, self._ready):
+        if node.replica.is_known_to(self._sponsor, self._ready) or node.replica.presumed_dead(self._sponsor):
             self.sink, self._failures, self._name_refused_ms, self._unsure_ms = None, 0, None, None
             node.rehabilitating.handle_born()
 

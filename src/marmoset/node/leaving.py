@@ -3,7 +3,8 @@
 A leaver takes no more writes, logs `leave` as its last operation, and stays linked until every reachable member, and at
 least a majority, is known to have it. Newcomers that it has not brought to birth are buried in the same batch, since
 nobody else may bury them without a majority. If `leave_timeout` passes before, it ends all the same, says what is
-unconfirmed, and the process exits non-zero.
+unconfirmed, and the process exits non-zero. A newcomer that has logged its birth leaves in the same way, sure of it or
+not: others may count it.
 """
 
 from typing import TYPE_CHECKING, final
@@ -33,13 +34,12 @@ class Leaving:
         node = self._node
         if node.state == REHABILITATING:
             node.rehabilitating.leaves = True
-        elif node.state in (WAITING, JOINING, DEAD):
-            left = node.rehabilitating.operations_left
+        elif node.state in (WAITING, DEAD) or (node.state == JOINING and not node.joining.is_birth_logged):
             if node.rehabilitating.is_under_way:
-                self._exit(1, f"stopped before it could submit {left} operations that only this node had")
+                self._exit(1, self._unsubmitted)
             else:
                 self._exit(0, "left before it was a member")
-        elif node.state == SERVING:
+        elif node.state in (SERVING, JOINING):
             node.become(LEAVING)
             node.replica.submit_roster([*node.sponsoring.let_go(), Leave()])
             self._deadline_ms = node.time.monotonic_ms() + node.config.leave_timeout
@@ -60,10 +60,18 @@ class Leaving:
         missing = [r for r in others if r not in self.told and not replica.is_known_to(r, dot)]
         reachable = [r for r in missing if node.membership.state(r) != UNREACHABLE]
         if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
-            self._exit(0, "left")
+            if node.rehabilitating.is_under_way:
+                self._exit(1, self._unsubmitted)
+            else:
+                self._exit(0, "left")
         elif now >= self._deadline_ms:
             names = ", ".join(replica.roster.members[r].name for r in missing)
             self._exit(1, f"left without knowing whether {names} know it, within leave_timeout")
+
+    @property
+    def _unsubmitted(self) -> str:
+        left = self._node.rehabilitating.operations_left
+        return f"stopped before it could submit {left} operations that only this node had"
 
     def _exit(self, code: int, why: str) -> None:
         self._node.liveness.leave()

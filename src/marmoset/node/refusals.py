@@ -26,7 +26,7 @@ def refusal(node: "Node", write: bool) -> str | None:
     loading = LOADING.get(node.state)
     if loading is not None:
         return loading
-    if not write and node.state != LEFT:
+    if not write and node.state != LEFT and node.joining.sink is None:  # it has served before
         return None
     if node.state == DEAD:
         return "LOADING marmoset was presumed dead by the others and is about to join anew"

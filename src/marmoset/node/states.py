@@ -11,7 +11,7 @@ DEAD: Final = "presumed dead"
 REHABILITATING: Final = "rehabilitating"
 NODE_STATES: Final = {
     WAITING: (JOINING, SERVING, LEFT),  # for a member that lets it in; SERVING when it begins a group
-    JOINING: (WAITING, SERVING, REHABILITATING, LEFT),  # it is filled by its sponsor
+    JOINING: (WAITING, SERVING, REHABILITATING, LEAVING, LEFT),  # it is filled by its sponsor; LEAVING once born
     REHABILITATING: (SERVING, DEAD, LEFT),  # a member that submits what only it had, and does not serve yet
     SERVING: (LEAVING, DEAD, LEFT),  # LEFT where it is not to be relied on any more
     LEAVING: (LEFT, DEAD),
