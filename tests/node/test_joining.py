@@ -61,6 +61,14 @@ def test_addresses_are_tried_one_after_another() -> None:
     assert alone.dialled[:4] == [*addresses, *addresses]
 
 
+def test_whoever_is_refused_tries_again_with_growing_pauses() -> None:
+    group = Group(2, replicas_max=2)
+    group.start_one("n3")
+    group.run(60_000)
+    refused = group.events("n3", "not let in")
+    assert {fields["code"] for fields in refused} == {"full"} and 10 <= len(refused) <= 30
+
+
 @pytest.mark.parametrize("through", [1, 2, 3])
 def test_joining_through_any_member(through: int) -> None:
     group = Group(3)
@@ -368,7 +376,7 @@ def test_a_snapshot_that_is_cut_off_behind_any_message_is_begun_again_and_never_
     for i in range(20):
         sponsor.node.replica.submit(Assign(b"%d" % i, b"v"))
     sponsor.node.end_turn()
-    alone = Alone(join=("127.0.0.1:7009",), split_above=split_above)
+    alone = Alone(join=("127.0.0.1:7009",), split_above=split_above, reconnect_max=2000)
     cut = complete = 0
     while not complete:
         link = alone.link("127.0.0.1:7009")

@@ -61,6 +61,8 @@ class Joining:
         self.addresses = [address for address in node.config.join if address != node.address]
         self._next = 0
         self._failures = 0
+        self._due_ms = 0
+        """When to try the next address, while none is tried."""
         self._dialling = ""
         self._link: Link | None = None
         self._heard_ms = 0
@@ -105,7 +107,9 @@ class Joining:
             pause = node.bootstrapping.pause_ms(node.config.reconnect_max)
             pause = min(pause, node.config.reconnect_min << min(self._failures, 16))
             self._failures += 1
-            node.arm("join", max(1, round(pause * node.rng.uniform(0.5, 1.0))))
+            delay = max(1, round(pause * node.rng.uniform(0.5, 1.0)))
+            self._due_ms = node.time.monotonic_ms() + delay
+            node.arm("join", delay)
 
     def handle_dialled(self, link: "Link") -> bool:
         """Whether an opened link is ours; then this attempt has an id of its own."""
@@ -197,7 +201,11 @@ class Joining:
                 node.arm("join", CHECK_MS)
             return
         if self._link is None:
-            self.attempt()
+            rest_ms = self._due_ms - node.time.monotonic_ms()
+            if rest_ms > 0:  # what this timer was for is over
+                node.arm("join", rest_ms)
+            else:
+                self.attempt()
             return
         patience_ms = max(node.config.join_timeout, ADMISSION_INTERVALS * node.config.gossip_interval)
         if node.time.monotonic_ms() - self._heard_ms > patience_ms:
