@@ -4,7 +4,8 @@ A newcomer whose name nobody has is let in at once. If a present member has that
 hears it, the newcomer is refused; if it is silent for two settling times, it is buried in the same batch that lets the
 newcomer in, which needs a majority of the roster, but no waiting. The second settling time is there because what others
 had heard earlier may still be on its way during the first. All others are asked meanwhile, too: the majority is one of
-those that have answered since the newcomer came.
+those that have answered since the newcomer came. Time in which we do not run settles nothing: we ask nobody then, and
+what was answered before is not yet read when we wake.
 
 A newcomer whose link ends before it is born is buried by its sponsor alone: its id was offered once. So is one that
 says nothing for `join_timeout`, as after a loss of power: it would hold the frontier until TCP gives up.
@@ -31,19 +32,32 @@ if TYPE_CHECKING:
 
 SETTLE_MS_MIN: Final = 500
 SETTLE_INTERVALS: Final = 3
+LOOK_MS: Final = 50
+"""How often it is looked how long a newcomer's predecessors have been silent; twice that is the most that one look
+counts."""
 PROGRESS_MS: Final = 5000
 """How often the log says how far a snapshot has come."""
 
 
 @final
 class _Admission:
-    __slots__ = ("hello", "link", "predecessors", "since_ms")
+    __slots__ = ("awake_ms", "hello", "link", "looked_ms", "predecessors", "settled_ms", "since_ms")
 
     def __init__(self, link: "Link", hello: Hello, predecessors: list[ReplicaId], since_ms: int) -> None:
         self.link = link
         self.hello = hello
         self.predecessors = predecessors
-        self.since_ms = since_ms
+        self.since_ms = self.looked_ms = since_ms
+        self.awake_ms = 0
+        """For how long we have waited since, time in which we did not run left out."""
+        self.settled_ms: int | None = None
+        """When the first settling time was over: whoever is heard after that is there."""
+
+    def look(self, now_ms: int) -> int:
+        """Count the time since the last look; all of it until now. O(1)."""
+        self.awake_ms += min(now_ms - self.looked_ms, 2 * LOOK_MS)
+        self.looked_ms = now_ms
+        return self.awake_ms
 
 
 @final
@@ -72,33 +86,38 @@ class Sponsoring:
             node.refuse(link, "clock", reason)
         elif hello.replica in roster.members or hello.replica in roster.graves:
             node.refuse(link, "not yet", "this id was offered before")
-        elif len(roster.present()) >= node.config.replicas_max:
-            node.refuse(link, "full", f"the group has {node.config.replicas_max} members, as replicas_max allows")
         elif hello.name == node.name:
             node.refuse(
                 link, "name", f"the name {hello.name!r} is in use at {node.address}; choose another with --name"
             )
         else:
             predecessors = [member.replica for member in roster.by_name(hello.name)]
-            if not predecessors:
+            if len(roster.present()) - len(predecessors) >= node.config.replicas_max:  # they make room, or refuse it
+                node.refuse(link, "full", f"the group has {node.config.replicas_max} members, as replicas_max allows")
+            elif predecessors:
+                link.become(ADMITTING)
+                admission = _Admission(link, hello, predecessors, node.time.monotonic_ms())
+                self._admissions.append(admission)
+                node.notify("info", "a newcomer has the name of a member, asking that member", name=hello.name)
+                self._ask(admission)
+                node.arm("sponsor", LOOK_MS)
+            else:
                 self._admit(link, hello, [])
-                return
-            link.become(ADMITTING)
-            admission = _Admission(link, hello, predecessors, node.time.monotonic_ms())
-            self._admissions.append(admission)
-            node.notify("info", "a newcomer has the name of a member, asking that member", name=hello.name)
-            self._ask(admission)
-            node.arm("sponsor", 2 * self._settle_ms)
 
     def handle_timer(self) -> None:
         """Decide about those whose predecessors had time to answer; send what is due of snapshots."""
         node, now = self._node, self._node.time.monotonic_ms()
         for admission in list(self._admissions):
-            if now - admission.since_ms >= 2 * self._settle_ms:
+            awake_ms = admission.look(now)
+            if admission.settled_ms is None:
+                if awake_ms >= self._settle_ms:
+                    admission.settled_ms = now
+                    self._ask(admission)
+            elif awake_ms >= 2 * self._settle_ms:
                 self._admissions.remove(admission)
-                self._decide(admission)
+                self._decide(admission, admission.settled_ms)
         if self._admissions:
-            node.arm("sponsor", 50)
+            node.arm("sponsor", LOOK_MS)
         self._send_snapshots()
 
     def handle_interval(self) -> None:
@@ -158,7 +177,7 @@ class Sponsoring:
             node.notify("warning", "a newcomer was lost before it was complete", name=link.peer_name)
             node.replica.submit_roster([Bury(link.peer)])
 
-    def _decide(self, admission: _Admission) -> None:
+    def _decide(self, admission: _Admission, settled_ms: int) -> None:
         node, roster = self._node, self._node.replica.roster
         link, hello = admission.link, admission.hello
         if node.state != "serving":
@@ -168,9 +187,8 @@ class Sponsoring:
             node.refuse(link, "not yet", f"somebody else was let in as {hello.name!r} meanwhile")
             return
         present = [r for r in roster.present() if r in admission.predecessors]
-        answered = admission.since_ms + self._settle_ms
         for replica in present:
-            if node.membership.is_heard_since(replica, answered):
+            if node.membership.is_heard_since(replica, settled_ms):
                 address = roster.members[replica].address
                 node.refuse(link, "name", f"the name {hello.name!r} is in use at {address}; choose another with --name")
                 return
