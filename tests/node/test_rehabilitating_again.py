@@ -1,9 +1,9 @@
-"""The return of one that is buried once more in the middle of it: nothing twice, and nothing lost."""
+"""The return of one that is buried once more in the middle of it, or whose last sponsor is: nothing twice, or lost."""
 
 from marmoset.codec.operations import Increment, SetAdd
 from marmoset.replication.report import CHANGED
 from tests.node.group import Group
-from tests.node.test_rehabilitating import bury, come_back, everywhere, pop, push, reported, value
+from tests.node.test_rehabilitating import bury, closely, come_back, everywhere, pop, push, reported, value
 
 
 def test_one_that_is_buried_again_before_it_was_done_submits_nothing_twice() -> None:
@@ -56,3 +56,33 @@ def test_what_a_node_did_to_its_own_elements_is_done_again_where_the_first_attem
     assert reported(group[3]) == [("l", CHANGED)]
     assert everywhere(group, b"n") == 300
     assert everywhere(group, b"l") == [b"b", b"y", b"z"], "x is removed, though it came under a name of its own again"
+
+
+def test_those_that_are_left_bury_the_last_that_served_while_they_submit() -> None:
+    """Their logs are full of what that one lacks, so that they could not go on before."""
+    group = Group(3, log_budget=60_000, presumed_dead_after=20_000, budget_grace=5000)
+    group.cut(1)
+    group.network.cut([("n2", "n3"), ("n3", "n2")])
+    for number in (2, 3):
+        group[number].rehabilitating.submit_operations = 1
+        for i in range(50):
+            group.do(number, SetAdd(b"s%d" % number, [b"%d" % i + b"x" * 800]))
+        group[1].bury(f"n{number}", force=True)
+    group.settle(1)
+    group.until(lambda: len(group[1].replica.roster.members) == 1)
+    group.network.heal()
+    group.hosts[2].stop()
+    closely(group, lambda: group[2].state == "rehabilitating")
+    group.hosts[1].stop()
+    group.hosts[2].go_on()
+    closely(group, lambda: group[3].state == "rehabilitating")
+    group.hosts[1].go_on()
+    for i in range(40):
+        group.write(1, b"y" * 800, b"%d" % i)
+    group.run(10)
+    group.hosts[0].crash(silent=True)
+    group.until(lambda: all(node.budget.is_used_up for node in group.nodes()))
+    assert {node.state for node in group.nodes()} == {"rehabilitating"}
+    group.until(lambda: group.is_whole() and group.is_at_rest(), 60_000)
+    assert [len(value) for value in group.values(b"s2") + group.values(b"s3")] == [50] * 4  # type: ignore[arg-type]
+    group.check()

@@ -36,7 +36,7 @@ from marmoset.codec.operations import Bury, RosterOperation
 from marmoset.errors import UsageError
 from marmoset.ids import ReplicaId, id_text, parse_id
 from marmoset.membership.states import ALIVE, UNREACHABLE
-from marmoset.node.states import SERVING
+from marmoset.node.states import BURYING
 from marmoset.replication.electorate import established, is_majority
 
 if TYPE_CHECKING:
@@ -232,12 +232,13 @@ class Burying:
         self._look_at_progress(now)
         for peer in [peer for peer in self._evidence if peer not in node.replica.roster.members]:
             del self._evidence[peer]
-        due = self.due() if node.state == SERVING else []
+        may_bury = node.state in BURYING
+        due = self.due() if may_bury else []
         provable = [replica for replica in due if self.is_provable(replica)]
         self._ripe_ms = {replica: self._ripe_ms.get(replica, now) for replica in provable}
         if any(now - self._ripe_ms[replica] >= self._turn_ms(replica) for replica in provable):
             self._bury_dead(provable)
-        elif due or (node.state == SERVING and self._misses_somebody()):
+        elif due or (may_bury and self._misses_somebody()):
             self.ask()
 
     def _misses_somebody(self) -> bool:
@@ -322,7 +323,7 @@ class Burying:
             raise UsageError(f"no member is called {name!r}; members are {names}")
         if node.replica.me in chosen:
             raise UsageError("a node cannot bury itself; use MARMOSET LEAVE")
-        if node.state != SERVING:
+        if node.state not in BURYING:
             raise UsageError(f"this node is {node.state} and cannot bury anybody")
         if len(chosen) > 1:
             chosen = [self._one_of(name, chosen, force=force)]

@@ -19,3 +19,6 @@ NODE_STATES: Final = {
     LEFT: (),
 }
 """The states of a node, and which may follow."""
+BURYING: Final = (SERVING, REHABILITATING)
+"""The states in which a node may bury others: it is a member that stays. What it has to submit may wait for just that,
+and all that are left may be at it."""
