@@ -1,11 +1,13 @@
 """Submitting again, at the level of replicas: what is waited for, and what is proven."""
 
-from marmoset.codec.operations import Assign, Bury, Increment, Resubmit
+from marmoset.codec.operations import Assign, Bury, Expire, Increment, Resubmit, SequenceInsert, SetAdd
+from marmoset.replication.expiry import observe_time, remove_passed
 from marmoset.replication.places import Renamed
-from marmoset.replication.rehabilitation import Exile, Rehabilitation
+from marmoset.replication.rehabilitation import Exile, Rehabilitation, replay
 from marmoset.replication.replica import Replica
-from marmoset.replication.report import UNKNOWN, Report
-from tests.replication.group import join, meet, new_replica, rest, trio, write
+from marmoset.replication.report import UNKNOWN, Report, Row
+from marmoset.sim.specification import plain
+from tests.replication.group import Clock, first_of_all, join, meet, new_replica, rest, trio, write
 
 
 def exiled(replica: Replica, buried: int, final_seq: int) -> Exile:
@@ -75,6 +77,49 @@ def test_a_burial_that_is_not_there_proves_nothing_about_the_others() -> None:
     while task.step(1):
         pass
     assert newcomer.keyspace.get(b"n") == 2 and [row.reason for row in task.report] == [UNKNOWN]
+
+
+def test_what_is_added_to_a_key_whose_deadline_has_passed_is_not_removed_with_it() -> None:
+    """Nobody has read the clock of a node that was just born, and to all others the key is not there."""
+    clock = Clock()
+    a = first_of_all(clock=clock)
+    b, c = join(a, 2), join(a, 3)
+    old = a.submit(SequenceInsert(b"l", None, None, [b"old"]))
+    for operation in (SetAdd(b"s", [b"old"]), Expire(b"s", clock.ms + 100), Expire(b"l", clock.ms + 100)):
+        a.submit(operation)
+    rest(a, b, c)
+    final_seq = a.seen[3]
+    c.submit(SetAdd(b"s", [b"ours"]))
+    c.submit(SequenceInsert(b"l", old, None, [b"ours"]))
+    c.commit()
+    exile = exiled(c, 3, final_seq)
+    a.submit_roster([Bury(3)])
+    rest(a, b)
+    clock.ms += 1000  # the join takes long, and a newcomer says no clock before it is born
+    newcomer = join(a, 9)
+    task = Rehabilitation(newcomer, [exile], Report(), Renamed())
+    while task.step(1):
+        pass
+    rest(a, b, newcomer)
+    remove_passed(a, 10)
+    rest(a, b, newcomer)
+    for replica in (a, b, newcomer):
+        assert [plain(replica.keyspace.get(key)) for key in (b"s", b"l")] == [{b"ours"}, [b"ours"]]
+        assert replica.is_at_rest
+
+
+def test_an_insertion_is_replayed_into_a_list_whose_deadline_has_passed_as_into_none() -> None:
+    clock = Clock()
+    alone, (_, _, c) = first_of_all(clock=clock), trio()
+    old = alone.submit(SequenceInsert(b"l", None, None, [b"old"]))
+    alone.submit(Expire(b"l", clock.ms + 100))
+    alone.commit()
+    clock.ms += 1000
+    observe_time(alone)
+    row = Row((3, 1), SequenceInsert(b"l", old, None, [b"ours"]), 1, UNKNOWN, "r3", Exile(c, 3, 0))
+    assert replay(alone, row, Renamed())
+    alone.commit()
+    assert plain(alone.keyspace.get(b"l")) == [b"ours"]
 
 
 def test_claims_travel_with_what_they_are_about_and_with_snapshots() -> None:

@@ -55,6 +55,7 @@ from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import shard_of
 from marmoset.replication import report as reasons
 from marmoset.replication.claims import Ranges
+from marmoset.replication.expiry import observe_time
 from marmoset.replication.memory import ChangeMemory, Observed, adds
 from marmoset.replication.oplog import LogEntry
 from marmoset.replication.places import Renamed, find_sequence, place
@@ -210,6 +211,7 @@ class Rehabilitation:
         """Do about so many operations; True while there is more to do. O(budget), and one batch at least."""
         if self.is_waiting:
             return True
+        observe_time(self.replica)  # a key whose deadline has passed is not there: what is added to it begins anew
         budget -= self._look(budget)
         if self._unread:
             return True
@@ -398,7 +400,7 @@ def do(replica: Replica, exile: Exile, renamed: Renamed, operation: AnyOperation
     """Submit an operation of the old life: neighbours and elements under the names that they have now."""
     key, path, inner = _parts(operation)
     if isinstance(inner, SequenceInsert):
-        here = find_sequence(replica.keyspace, key, path)
+        here = None if replica.keyspace.is_left_over(key) else find_sequence(replica.keyspace, key, path)
         left, right = place(exile.sequences.get((key, path)), here, inner.left, renamed)
         new = replica.submit(_with(operation, SequenceInsert(inner.key, left, right, inner.values)))
         renamed.add(dot, len(inner.values), new)
