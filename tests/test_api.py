@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 import marmoset
 from marmoset import MarmosetError, UsageError
 from marmoset.api import NotServingError, OutOfMemoryError, WrongTypeError
+from marmoset.codec.operations import Expire
 from marmoset.codec.wire import encode_operations
+from marmoset.replication.expiry import remove_passed
 from marmoset.runtime import listen, port_of
 
 QUICK: dict[str, Any] = {
@@ -47,6 +49,24 @@ def shared() -> Iterator[marmoset.Database[str]]:
 @pytest.fixture
 def key(request: pytest.FixtureRequest) -> str:
     return request.node.name  # type: ignore[no-any-return]
+
+
+def test_what_is_written_after_a_deadline_is_not_removed_with_what_was_there_before() -> None:
+    """Deadlines come from Redis clients; nobody but this program looks at the time here."""
+    with marmoset.open(name="alone", gossip_interval="60s") as db:
+        view, replica = db.set("s"), db._runtime.node.replica
+        view.add("old")
+        with db._runtime.lock:
+            deadline_ms = replica.wall_ms() + 20
+            replica.submit(Expire(b"s", deadline_ms))
+            replica.commit()
+        until(lambda: replica.wall_ms() > deadline_ms)
+        view.add("new")
+        with db.batch():
+            assert view == {"new"} and len(db.keys()) == 1
+        with db._runtime.lock:
+            assert remove_passed(replica, 10) == 0
+        assert view == {"new"}
 
 
 def test_set(shared: marmoset.Database[str], key: str) -> None:

@@ -28,6 +28,7 @@ from marmoset.errors import NotServingError, OutOfMemoryError, UsageError, Wrong
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
+from marmoset.replication.expiry import observe_time
 from marmoset.replication.replica import Replica
 from marmoset.runtime import Runtime
 
@@ -58,6 +59,7 @@ class Access:
     def keyspace(self) -> Keyspace:
         """The keyspace, for reading. Raises `NotServingError`."""
         self.admit(False)
+        self.observe_time()
         return self._replica.keyspace
 
     def admit(self, write: bool) -> None:
@@ -65,6 +67,12 @@ class Access:
         refusal = self._node.refusal(write)
         if refusal is not None:
             raise NotServingError(refusal)
+
+    def observe_time(self) -> None:
+        """Let what is read be as our clock says, and what is written be judged by the same: a key whose deadline has
+        passed is not there. In a batch all is of one moment. O(1)."""
+        if self._replica.keyspace.deadlines.count and not self.in_batch:
+            observe_time(self._replica)
 
     def value(self, key: bytes, wanted: int) -> Value | None:
         """The plain value of a key, None if absent. O(1).
@@ -74,6 +82,7 @@ class Access:
             WrongTypeError: the value is of another kind than `wanted`.
         """
         self.admit(False)
+        self.observe_time()
         found = self._replica.keyspace.get(key)
         if found is not None and kind_of(found) != wanted:
             raise WrongTypeError(f"{key!r} holds a {KIND_NAMES[kind_of(found)]}, not a {KIND_NAMES[wanted]}")

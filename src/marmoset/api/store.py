@@ -88,6 +88,7 @@ class Store(Generic[T]):
                 yield
                 return
             access.close_batch()
+            access.observe_time()
             access.in_batch = True
             try:
                 yield
