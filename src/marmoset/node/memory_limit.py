@@ -89,6 +89,11 @@ class MemoryLimit:
         """The next slice is due. O(slice + shards)."""
         self._work()
 
+    def settle(self) -> None:
+        """Behind every event: look where enough was written. O(1) but for that."""
+        if self._node.replica.keyspace.usage.written_bytes >= self.look_at:
+            self.look()
+
     def look(self) -> None:
         """Make the estimate anew, without measuring. O(shards)."""
         node, limit = self._node, self._limit

@@ -518,11 +518,8 @@ class Node:
         if self.streaming.changed:
             self.streaming.ask()
         self.streaming.pump_all()
-        if self.waiting.is_asking:
-            self.waiting.ask()
-        self.waiting.check()
-        if self.replica.keyspace.usage.written_bytes >= self.memory_limit.look_at:
-            self.memory_limit.look()
+        self.waiting.settle()
+        self.memory_limit.settle()
         if self.replica.stability_changed:
             if self.replica.keyspace.tracking and self.is_member():
                 self.arm("fold", self.streaming.fold_delay_ms)
@@ -537,8 +534,7 @@ class Node:
         """Follow, dial and feed exactly the members of the roster."""
         self._link_lost = False
         roster, me = self.replica.roster, self.replica.me
-        present = [r for r in roster.present() if r != me]
-        self.liveness.follow(present)
+        self.liveness.follow([r for r in roster.present() if r != me])
         for link in list(self.linked.values()):
             if link.peer in roster.buried or link.peer in roster.graves:
                 self._refuse_buried(link)

@@ -79,8 +79,11 @@ class Waiting:
         for replica in sorted({r for waiter in self._waiters for r in self.lacking(waiter.dot)}):
             self._node.meeting.meet(replica)
 
-    def check(self) -> None:
-        """Tell those for whom there are enough by now. O(1) where nothing became known, else O(waiters x members)."""
+    def settle(self) -> None:
+        """Behind every event: ask for those who have just begun to wait, and tell those for whom there are enough by
+        now. O(1) where nothing became known, else O(waiters x members)."""
+        if self.is_asking:
+            self.ask()
         changes = self._node.replica.stability.changes
         if self._waiters and changes != self._changes_seen:
             self._changes_seen = changes
