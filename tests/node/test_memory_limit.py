@@ -4,7 +4,8 @@ from random import Random
 
 import pytest
 
-from marmoset.codec.operations import AnyOperation, Assign, Flush, Increment, SequenceInsert, SetAdd
+from marmoset.codec.operations import AnyOperation, Assign, Flush, Increment, SequenceInsert, SequenceRemove, SetAdd
+from marmoset.crdts.sequence import Sequence
 from marmoset.node.memory_limit import EVICT_REPLICATED, EVICT_TURN_MS
 from tests.node.group import Group
 
@@ -203,3 +204,44 @@ def test_a_node_at_rest_measures_nothing(policy: str) -> None:
     group.run(10_000)
     per_interval = (group.world.events - before) / (10_000 / 200)
     assert per_interval < 4, "its own interval, and what else it does by itself"
+
+
+def test_what_changes_during_a_round_is_seen_by_the_next() -> None:
+    group = Group(1)
+    fill(group, 1, 6000)
+    group.run(3000)
+    sets = [b"key:%d" % number for number in range(6000, 6200)]
+    do(group, 1, 9000, *(SetAdd(key, [b"first"]) for key in sets))
+    for at in range(10):  # slower than slices come
+        group.run(group[1].config.gossip_interval)
+        words = [b"element:%d" % number for number in range(100 * at, 100 * at + 100)]
+        do(group, 1, 9000, *(SetAdd(key, words) for key in sets[20 * at : 20 * at + 20]))
+    group.run(5000)
+    assert 0.95 < used(group, 1) / exact(group, 1) < 1.05
+
+
+def test_what_others_send_is_looked_at_as_what_is_written_here() -> None:
+    group = Group(2)
+    before = group[2].replica.keyspace.usage.written_bytes
+    fill(group, 1, 100)
+    group.until(group.is_at_rest)
+    assert group[2].replica.keyspace.usage.written_bytes - before > 100 * 100
+
+
+def test_what_folding_frees_is_seen() -> None:
+    """Values of removed elements go at once, what remembers the removals later: without another write."""
+    group = Group(2)
+    for at in range(0, 4000, 2):
+        do(group, 1, 40, SequenceInsert(b"list", None, None, [b"value:%d" % at, b"value:%d" % (at + 1)]))
+    group.until(group.is_at_rest)
+    group.cut(2)
+    sequence = group[1].replica.keyspace.get(b"list")
+    assert isinstance(sequence, Sequence)
+    do(group, 1, 40, SequenceRemove(b"list", sequence.ranges(10, 3990)))
+    group.run(2000)
+    before = used(group, 1)
+    group.network.heal()
+    group.until(group.is_at_rest)
+    group.run(2000)
+    assert used(group, 1) < before / 2
+    assert 0.8 < used(group, 1) / exact(group, 1) < 1.2

@@ -137,8 +137,7 @@ class MemoryLimit:
     def _work(self) -> None:
         replica = self._node.replica
         if not self._is_settled and replica.keyspace.usage.measure(MEASURE_KEYS):
-            if self._node.state == SERVING:
-                self._settled = self._begun
+            self._settled = self._begun
             self._begun = self._changes
             self._before_bytes, self._begun_bytes = self._begun_bytes, replica.keyspace.usage.written_bytes
         self.look()
