@@ -221,6 +221,16 @@ def test_lost_time_is_nobodys_fault() -> None:
     assert made.peers[B].since_ms == 3_600_500 and made.peers[C].heard_ms == 3_600_000
 
 
+def test_a_moment_in_which_nobody_can_be_found_unreachable_is_left_out_and_no_more() -> None:
+    made = view()
+    made.found_unreachable(made.peers[B], 0, ME, 1000)
+    shortest = shortest_ms(LAN, made.reachable)
+    made.forgive(shortest - 1, 10_000)
+    assert made.peers[B].since_ms == 1000 + shortest - 1
+    made.forgive(shortest, 20_000)
+    assert made.peers[B].since_ms == 20_000
+
+
 replicas = st.integers(ME, D + 1)
 events = st.one_of(
     st.tuples(st.just("claim"), st.integers(0, 3), replicas, st.integers(0, 5), replicas),

@@ -316,21 +316,38 @@ def test_a_machine_that_was_suspended_has_found_nothing() -> None:
     assert trial.buried
 
 
-def test_a_machine_that_doubts_itself_and_slept_for_a_moment_has_found_nothing() -> None:
+def test_a_machine_that_doubts_itself_and_slept_for_seconds_has_found_nothing() -> None:
     """Its own periods are long then, so that nothing is due while it sleeps: `everything` 160317 of the simulator."""
     trial = Witnesses()
     swim = trial.alone.node.membership
     while swim.unreachable_ms(60, trial.alone.time.now) < 3000:
         trial.pass_by(1, None)
-    while min(swim._period_ms, swim._retry_ms, swim._exchange_ms) < trial.alone.time.now + 1300:
+    while min(swim._period_ms, swim._retry_ms, swim._exchange_ms) < trial.alone.time.now + 1700:
         swim.health.note(swim.health.score_max)
         trial.alone.run(50)
     assert swim.unreachable_ms(60, trial.alone.time.now) >= 3000
-    trial.alone.time.now += 1200
-    trial.alone.time.wall += 1200
+    trial.alone.time.now += 1600
+    trial.alone.time.wall += 1600
     trial.alone.hear(trial.link, trial.alone.gossip(50, trial.counter + 1))
     answers = [m for m in trial.alone.said[trial.link] if isinstance(m, Gossip) and m.answer]
     assert answers and dict(answers[-1].unreachable).get(60, 0) <= 1
+
+
+def test_machines_that_are_stopped_for_a_moment_again_and_again_bury_all_the_same() -> None:
+    group = Group(3, presumed_dead_after=60_000)
+    group.hosts[2].crash()
+    began_ms = group[1].time.monotonic_ms()
+    while not burials(group):
+        for host in group.hosts[:2]:
+            host.stop()
+        group.run(900)
+        for host in group.hosts[:2]:
+            host.go_on()
+        group.run(9000)
+        assert group[1].time.monotonic_ms() - began_ms < 100_000
+    group.until(group.is_whole)
+    assert group[1].membership.counters["pauses"] > 5
+    assert group[1].time.monotonic_ms() - began_ms > 60_000, "what was lost does not count"
 
 
 def test_whose_evidence_is_old_is_asked() -> None:

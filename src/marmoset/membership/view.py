@@ -35,7 +35,7 @@ from marmoset.membership.peers import CONFIRMED, HEARD_AGAIN, LEFT, REFUTED, SUS
 from marmoset.membership.probing import Order
 from marmoset.membership.profiles import Profile
 from marmoset.membership.states import ALIVE, SAID_OF, STATES, SUSPECT, UNREACHABLE, verdict
-from marmoset.membership.suspicion import Suspicion
+from marmoset.membership.suspicion import Suspicion, shortest_ms
 
 ACCUSERS_WANTED: Final = 2
 CONFIRMERS: Final = 8
@@ -249,12 +249,15 @@ class View:
     # -- lost time
 
     def forgive(self, lost_ms: int, now_ms: int) -> None:
-        """We were stopped: time that we have lost counts against nobody, suspicions begin anew, and so does the time
-        for which members were unreachable, since they may have been back meanwhile. O(members)."""
+        """We were stopped: time that we have lost counts against nobody, and suspicions begin anew. So does the time
+        for which members were unreachable, since they may have been back meanwhile; not where we were stopped for less
+        than the shortest suspicion: of whoever was back, those that were awake would know still. Else a machine that
+        is stopped for a moment now and then would find nobody unreachable for long. O(members)."""
+        is_short = lost_ms < shortest_ms(self.profile, self.reachable)
         for peer in self.peers.values():
             peer.heard_ms = min(now_ms, peer.heard_ms + lost_ms)
             if peer.state == UNREACHABLE:
-                peer.since_ms = now_ms
+                peer.since_ms = min(now_ms, peer.since_ms + lost_ms) if is_short else now_ms
             if peer.suspicion is not None:
                 peer.suspicion.begin_anew(now_ms)
         self.expire(now_ms)

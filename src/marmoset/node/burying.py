@@ -7,7 +7,8 @@ that moment, wherever it was held up since, and counts only while that is not lo
 linked and alive, and is taken as it was when it was given: nobody's silence is prolonged in thought.
 
 A machine that slept has found nothing: `Swim.unreachable_ms` starts anew after lost ticks, of which there is one in
-each probe interval, and `stalled_ms` after lost gossip intervals. A held step of the wall clock, which is how a
+each probe interval, and `stalled_ms` after lost gossip intervals. Of a moment's stop only the time itself is left out,
+since nobody is found unreachable so fast (`View.forgive`). A held step of the wall clock, which is how a
 suspended machine shows on others, voids what was found before it.
 
 Everybody in a majority comes to the same conclusion at about the same time. So that not all of them log it, the lowest

@@ -91,7 +91,8 @@ class Host:
         """When the nodes that ran here ended, by a crash or by themselves, under their last ids; in this order."""
         self.is_stopped = False
         self.nap: tuple[int, int] | None = None
-        """From when to when it was last stopped for longer than `NAP_US_MIN`."""
+        """From when to when it was last stopped for longer than `NAP_US_MIN`, and than it takes to find out that
+        somebody is gone: whoever came back meanwhile may have been lost again."""
         self._stopped_us = 0
         self.is_silent = False
         """The machine is off: nobody answers, not even with a refusal."""
@@ -160,7 +161,7 @@ class Host:
     def go_on(self) -> None:
         """Handle what has waited, and everything from now on."""
         self.is_stopped = False
-        if self.world.now_us - self._stopped_us > NAP_US_MIN:
+        if self.world.now_us - self._stopped_us > max(NAP_US_MIN, self.config.unreachable_after * US_PER_MS):
             self.nap = (self._stopped_us, self.world.now_us)
         waiting, self._waiting = self._waiting, []
         self._datagrams_waiting = 0
