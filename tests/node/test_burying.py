@@ -1,5 +1,7 @@
 """Burial by majority: who buries whom, on whose word, and who is never believed."""
 
+from collections.abc import Callable
+
 import pytest
 
 from marmoset.codec.messages import Gossip
@@ -92,6 +94,44 @@ def test_newcomers_that_one_side_of_a_cut_lets_in_do_not_make_it_a_majority() ->
     group.network.heal()
     group.until(lambda: is_done(group), 60_000)
     assert group.values() == [b"v"] * 5 and {node.state for node in group.nodes()} == {SERVING}
+
+
+def who_votes_still(patient_ms: int, go: Callable[[Group], None]) -> Group:
+    """Five, of whom two are dead; two more are let in; then a third of the five goes, and nobody else does."""
+    group = Group(5, unreachable_after=2000, presumed_dead_after=patient_ms, gossip_interval=200)
+    group.hosts[3].crash()
+    group.hosts[4].crash()
+    for _ in range(2):
+        group.start_one()
+        group.until(lambda: group.hosts[-1].is_serving)
+    group.until(lambda: all(len(group[n].linked) == 4 for n in (1, 2, 3, 6, 7)))
+    go(group)
+    group.until(lambda: is_done(group))
+    assert {name for _, name in burials(group)} == {"n4", "n5"}
+    return group
+
+
+def test_newcomers_keep_their_votes_when_somebody_leaves_who_knew_of_them() -> None:
+    """Two of the four older ones that are counted then are dead, and the other two are no majority of them: `churn`
+    300270, where nobody could bury the dead any more, though four of six were there."""
+
+    def leave(group: Group) -> None:
+        group[3].leave()
+        group.settle(3)
+
+    group = who_votes_still(8000, leave)
+    assert group.exits["n3"].code == 0 and len(group.nodes()) == 4
+
+
+def test_newcomers_keep_their_votes_when_somebody_is_buried_who_knew_of_them() -> None:
+    """It restarts, and its predecessor is buried at once, before the two that are dead for good."""
+
+    def restart(group: Group) -> None:
+        group.hosts[2].crash()
+        group.hosts[2].start((group.hosts[0].address,))
+
+    group = who_votes_still(12_000, restart)
+    assert len(group.events("n1", "buried the predecessor of a newcomer")) == 1 and len(group.nodes()) == 5
 
 
 def test_who_is_cut_off_and_has_not_found_out_yet_buries_no_predecessor() -> None:

@@ -64,60 +64,80 @@ def test_a_newcomer_is_not_one_of_those_who_know_of_it() -> None:
 
 
 class World:
-    """Members that let others in and exchange what they know, in any order."""
+    """Members that let others in, leave, and exchange what they know, in any order."""
 
     def __init__(self) -> None:
         self.sponsor: dict[int, int] = {}
-        self.births: dict[int, set[int]] = {FOUNDER: {FOUNDER}}
-        """Of whose birth each has heard."""
-        self.rows: dict[int, dict[int, set[int]]] = {FOUNDER: {FOUNDER: self.births[FOUNDER]}}
+        self.heard: dict[int, set[int]] = {FOUNDER: {FOUNDER}}
+        """Of whose birth each has heard, and, with a minus, of whose leave."""
+        self.rows: dict[int, dict[int, set[int]]] = {FOUNDER: {FOUNDER: self.heard[FOUNDER]}}
         """What each knows that another one has heard of."""
+        self.gone: set[int] = set()
 
     def join(self, sponsor: int) -> None:
-        newcomer = len(self.births) + 1
+        newcomer = len(self.heard) + 1
         self.sponsor[newcomer] = sponsor
-        self.births[sponsor].add(newcomer)
-        self.births[newcomer] = set(self.births[sponsor])
+        self.heard[sponsor].add(newcomer)
+        self.heard[newcomer] = set(self.heard[sponsor])
         self.rows[newcomer] = {r: set(row) for r, row in self.rows[sponsor].items()}
-        self.rows[newcomer][newcomer] = self.births[newcomer]
-        self.rows[sponsor][newcomer] = set(self.births[newcomer])
+        self.rows[newcomer][newcomer] = self.heard[newcomer]
+        self.rows[sponsor][newcomer] = set(self.heard[newcomer])
+
+    def leave(self, leaver: int) -> None:
+        """From now on it hears nothing; what it had is passed on."""
+        self.heard[leaver].add(-leaver)
+        self.gone.add(leaver)
 
     def tell(self, teller: int, hearer: int) -> None:
-        self.births[hearer] |= self.births[teller]
+        self.heard[hearer] |= self.heard[teller]
         for replica, row in self.rows[teller].items():
             if replica != hearer:
                 self.rows[hearer].setdefault(replica, set()).update(row)
 
     def view(self, replica: int) -> tuple[Roster, dict[int, VersionVector]]:
+        heard, rows = self.heard[replica], self.rows[replica]
+        present = [each for each in heard if each > 0 and -each not in heard]
         table = Roster()
-        for each in sorted(self.births[replica]):
+        for each in sorted(each for each in heard if each > 0):
+            if -each in heard and all(-each in rows.get(other, set()) for other in present):
+                continue  # it is forgotten
             joined = (self.sponsor[each], each) if each in self.sponsor else None
             table.add(Member(each, f"r{each}", "h:1", joined, True))
+            if -each in heard:
+                table.left[each] = (each, 99)
         known: dict[int, VersionVector] = {}
         for other in table.members:
-            heard = self.rows[replica].get(other, set())
-            known[other] = {each: each if each in heard else 0 for each in table.members}
+            known[other] = {each: each if each in rows.get(other, set()) else 0 for each in table.members}
         return table, known
 
     def votes(self, replica: int) -> tuple[set[int], int]:
         """Who could vote with a member now, and how many have to."""
         table, known = self.view(replica)
-        heard = self.births[replica]
-        voters = {r for r in established(table, known) if self.births[r] <= heard}
-        return voters, len(table.members) // 2 + 1
+        heard = self.heard[replica]
+        voters = {r for r in established(table, known) if r not in self.gone and self.heard[r] <= heard}
+        return voters, len(table.electorate()) // 2 + 1
+
+
+def a_history(seed: int) -> World:
+    rng, world = Random(seed), World()
+    joins, most = rng.choice([0.1, 0.2, 0.3, 0.5]), rng.choice([5, 7, 9, 12])
+    leaves = rng.choice([0.0, 0.03, 0.1, 0.2])
+    for _ in range(rng.randint(5, 60)):
+        first, second = (rng.choice(list(world.heard)) for _ in range(2))
+        here, drawn = [r for r in world.heard if r not in world.gone], rng.random()
+        if drawn < joins and len(world.heard) < most and first in here:
+            world.join(first)
+        elif joins <= drawn < joins + leaves and first in here and len(here) > 1:
+            world.leave(first)
+        elif first != second and second in here:
+            world.tell(first, second)
+    return world
 
 
 def disjoint_majorities(seed: int) -> tuple[int, int] | None:
-    """Play a history; two members that could decide at its end without anybody in common."""
-    rng, world = Random(seed), World()
-    joins, most = rng.choice([0.1, 0.2, 0.3, 0.5]), rng.choice([5, 7, 9, 12])
-    for _ in range(rng.randint(5, 60)):
-        first, second = (rng.choice(list(world.births)) for _ in range(2))
-        if rng.random() < joins and len(world.births) < most:
-            world.join(first)
-        elif first != second:
-            world.tell(first, second)
-    found = {r: world.votes(r) for r in world.births}
+    """Two members that could decide at the end of a history without anybody in common."""
+    world = a_history(seed)
+    found = {r: world.votes(r) for r in world.heard if r not in world.gone}
     for one, (voters, wanted) in found.items():
         for other, (others, needed) in found.items():
             if len(voters) >= wanted and len(others) >= needed and len(voters | others) >= wanted + needed:
@@ -146,3 +166,50 @@ def test_the_buried_are_not_asked_whom_they_know() -> None:
     table.bury(3, (1, 69))
     assert established(table, known) == {1, 2, 3, 4, 5, 6, 7}
     assert is_majority(table, known, [1, 2, 6, 7])
+
+
+def five_and_two() -> tuple[Roster, dict[int, VersionVector]]:
+    """Five, of whom 2 and 5 are dead; 6 and 7 were let in, and only 1, 3 and 4 know of them."""
+    table = roster(1, 2, 3, 4, 5)
+    table.add(Member(6, "r6", "h:1", (3, 60), True))
+    table.add(Member(7, "r7", "h:1", (4, 70), True))
+    known = all_know(1, 2, 3, 4, 5, 6, 7)
+    known[2] = known[5] = {**dict.fromkeys((1, 2, 3, 4, 5), 50), 6: 0, 7: 0}
+    assert established(table, known) == {1, 2, 3, 4, 5, 6, 7} and not is_majority(table, known, [1, 3, 6])
+    return table, known
+
+
+def test_a_vote_is_not_lost_when_somebody_leaves_who_knew_of_its_owner() -> None:
+    table, known = five_and_two()
+    table.left[4] = (4, 99)
+    assert established(table, known) == {1, 2, 3, 5, 6, 7}
+    assert is_majority(table, known, [1, 3, 6, 7]) and not is_majority(table, known, [1, 3, 6])
+
+
+def test_a_vote_is_not_lost_when_somebody_is_buried_who_knew_of_its_owner() -> None:
+    table, known = five_and_two()
+    table.bury(4, (1, 99))
+    assert established(table, known) == {1, 2, 3, 4, 5, 6, 7}
+    assert is_majority(table, known, [1, 3, 6, 7]) and not is_majority(table, known, [1, 3, 6])
+
+
+def test_whoever_left_without_knowing_of_a_newcomer_is_not_asked_about_it() -> None:
+    """Four, of whom one has left and one is dead: a newcomer that the other two know has a vote."""
+    table = roster(1, 2, 3, 4)
+    table.left[3] = (3, 9)
+    table.add(Member(5, "r5", "h:1", (1, 60), True))
+    known = all_know(1, 2, 3, 4, 5)
+    known[3] = known[4] = {**dict.fromkeys((1, 2, 3, 4), 50), 5: 0}
+    assert established(table, known) == {1, 2, 4, 5} and is_majority(table, known, [1, 2, 5])
+
+
+def test_who_left_without_a_vote_gives_none() -> None:
+    """The third of three is cut off and lets others in, who leave: what they knew of one another is of no weight."""
+    table = roster(1, 2, 3)
+    for newcomer in (4, 5, 6, 7):
+        table.add(Member(newcomer, f"r{newcomer}", "h:1", (3, newcomer), True))
+        table.left[newcomer] = (newcomer, 9)
+    del table.left[7]
+    known = all_know(1, 2, 3, 4, 5, 6, 7)
+    known[1] = known[2] = {**dict.fromkeys((1, 2, 3), 50), 4: 0, 5: 0, 6: 0, 7: 0}
+    assert established(table, known) == {1, 2, 3}
