@@ -1,6 +1,7 @@
 """The runtime: nodes on real sockets in one loop, what is said when something is in the way, and hostile bytes."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from marmoset.codec.keyring import Key, Keyring, key_line
 from marmoset.codec.operations import SetAdd
 from marmoset.config import Config, load
 from marmoset.errors import PeerError, UsageError
+from marmoset.logs import LOGGER
 from marmoset.runtime import ListenError, Runtime, links, listen, port_of
 from marmoset.runtime.links import Link
 
@@ -411,3 +413,27 @@ def test_a_ring_that_changes_in_mid_handshake_does_not_leave_a_link_with_an_old_
             writer.close()
 
     run(test)
+
+
+def test_a_program_whose_log_breaks_does_not_break_the_node() -> None:
+    """What was to be carried out behind a line would be lost: timers, and parts of streams."""
+
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise ValueError("no room on the disk")
+
+    async def test() -> None:
+        LOGGER.addHandler(broken)
+        async with node("a") as a, node("b", a) as b, node("c", b) as c:
+            add(a, "x")
+            await until(lambda: seen(b) == seen(c) == {b"x"})
+            add(c, "y")
+            await until(lambda: all(each.node.replica.is_at_rest and seen(each) == {b"x", b"y"} for each in (a, b, c)))
+
+    broken, level = Broken(), LOGGER.level
+    LOGGER.setLevel(logging.DEBUG)
+    try:
+        run(test)
+    finally:
+        LOGGER.setLevel(level)
+        LOGGER.removeHandler(broken)

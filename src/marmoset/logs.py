@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final, TextIO
 
 LOGGER: Final = logging.getLogger("marmoset")
@@ -21,11 +22,12 @@ _EVENT_WIDTH: Final = 28
 
 
 def log(level: str, event: str, fields: Mapping[str, object] | None = None, error: BaseException | None = None) -> None:
-    """Write one line. A level that is not known counts as `warning`, and `error` adds its traceback."""
+    """Write one line. A level that is not known counts as `warning`, and `error` adds its traceback. Never raises."""
     number = LEVELS.get(level, logging.WARNING)
     if LOGGER.isEnabledFor(number):
         given = dict(fields or {})
-        LOGGER.log(number, "%s", described(event, given), exc_info=error, extra={"event": event, "fields": given})
+        with suppress(Exception):  # a handler of the program that breaks must not break what was about to be done
+            LOGGER.log(number, "%s", described(event, given), exc_info=error, extra={"event": event, "fields": given})
 
 
 def described(event: str, fields: Mapping[str, object]) -> str:
