@@ -24,6 +24,7 @@ from marmoset.crdts.sequence import Sequence
 from marmoset.errors import UsageError
 from marmoset.ids import id_text
 from marmoset.keyspace import SHARDS
+from marmoset.node.node import EXPIRE_PAUSE_MS
 from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.sim.network import Conditions
 from marmoset.sim.workload import request
@@ -405,6 +406,22 @@ def test_nobody_takes_their_own_burial_from_a_peer() -> None:
 
 
 # -- leaving
+
+
+def test_what_passes_at_once_is_gone_soon_however_much_it_is() -> None:
+    alone = Alone()
+    deadline_ms = alone.time.wall + 1000
+    for number in range(5000):
+        key = b"%d" % number
+        alone.node.replica.submit(Assign(key, b"v"))
+        alone.node.replica.submit(Expire(key, deadline_ms))
+    alone.node.end_turn()
+    alone.run(1000)
+    assert len(alone.node.replica.keyspace) == 5000
+    alone.run(2 * alone.config.gossip_interval + 5 * EXPIRE_PAUSE_MS)
+    assert len(alone.node.replica.keyspace) == 0
+    alone.run(1000)
+    assert "expire" not in alone.node._armed, "nothing is looked for any more"
 
 
 def test_who_leaves_is_forgotten_and_what_it_wrote_stays() -> None:

@@ -2,9 +2,12 @@
 
 from random import Random
 
+import pytest
+
 from marmoset.codec.operations import Assign, Expire, SetAdd
+from marmoset.crdts.deadline import Deadlines
 from marmoset.replication.expiry import observe_time, remove_passed
-from marmoset.replication.replica import OPEN_BYTES_MAX
+from marmoset.replication.replica import LOCAL, OPEN_BYTES_MAX
 from tests.replication.laboratory import ALL_KINDS, Laboratory, Subject
 
 
@@ -84,11 +87,68 @@ def test_a_write_to_what_has_passed_begins_with_nothing() -> None:
         assert subject.replica.keyspace.deadline_ms(b"s") is None
 
 
-def test_who_is_gone_is_stood_in_for_by_the_lowest_id() -> None:
+@pytest.mark.parametrize("was_left", [False, True])
+def test_who_is_gone_is_stood_in_for_by_the_lowest_id(was_left: bool) -> None:
     lab, here, there = pair()
     write(there, Assign(b"k", b"v"), Expire(b"k", lab.wall_ms + 100))
+    lab.exchange(there, here, whole=True)
+    if was_left:
+        lab.wall_ms += 1000
+        lab.exchange(there, here, whole=True)
+        assert remove_passed(here.replica, 10) == 0 and here.replica.keyspace.deadlines.left_to == {there.replica.me}
     lab.leave(there)
     while here.replica.advance():
         here.replica.fold_slice(1000)
     lab.wall_ms += 1000
     assert remove_passed(here.replica, 10) == 1
+    here.replica._check()
+
+
+def test_old_deadlines_are_not_kept_until_their_time() -> None:
+    """A session that is prolonged at each request has one deadline, not thousands."""
+    lab, here, _ = pair()
+    keyspace = here.replica.keyspace
+    for turn in range(1000):
+        write(here, Assign(b"k", b"v"), Expire(b"k", lab.wall_ms + 3_600_000 + turn))
+        keyspace.deadlines._check()
+    deadlines, keys = Deadlines(1), [b"%d" % i for i in range(1000)]
+    for seq, key in enumerate(keys, 1):
+        deadlines.assign(0, key, (1, seq), 1 << 45, LOCAL, tracking=False)
+    for key in keys:
+        deadlines.reset(0, key, LOCAL)
+        deadlines._check()
+
+
+def test_nothing_is_behind_where_only_old_deadlines_are_left() -> None:
+    deadlines = Deadlines(2)
+    for shard in (0, 1):
+        deadlines.assign(shard, b"k", (1, shard + 1), 5, LOCAL, tracking=False)
+    deadlines.reset(1, b"k", LOCAL)
+    assert deadlines.take_passed(6, 1) == [(0, b"k")] and deadlines.is_behind
+    deadlines.reset(0, b"k", LOCAL)
+    assert not deadlines.is_behind
+
+
+def test_all_that_passes_at_once_is_removed_in_slices() -> None:
+    lab, here, there = pair()
+    keys = [b"%d" % i for i in range(300)]
+    for key in keys:
+        write(here if key < b"2" else there, Assign(key, b"v"), Expire(key, lab.wall_ms + 100))
+    for _ in range(2):
+        lab.exchange(there, here, whole=True)
+        lab.exchange(here, there, whole=True)
+        lab.wall_ms += 1000
+    removed = 0
+    for subject in (here, there):
+        while True:
+            removed += remove_passed(subject.replica, 7)
+            subject.replica._check()
+            if not subject.replica.keyspace.deadlines.is_behind:
+                break
+        subject.replica.commit()
+        subject.note()
+    assert removed == len(keys)
+    lab.exchange(there, here, whole=True)
+    lab.exchange(here, there, whole=True)
+    assert here.replica.keyspace.deadlines.count == there.replica.keyspace.deadlines.count == 0
+    assert not here.replica.keyspace.deadlines.is_behind

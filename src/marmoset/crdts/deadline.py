@@ -5,19 +5,25 @@ concurrent ones the latest wins, and never is the latest of all. The plain value
 being the replica whose deadline it is; it logs the removal when the time has come. Never has no plain value. The window
 has the deadlines that are not stable: dot to milliseconds, 0 for never.
 
-What has passed is judged by who reads (`Keyspace.now_ms`), and removed by an ordinary reset (`replication.expiry`).
+What has passed is judged by who reads (`Keyspace.now_ms`), and removed by an ordinary reset (`replication.expiry`), by
+one replica alone. So that it finds what is due, each shard has a queue. What is due and for somebody else to remove
+leaves the queue; it is looked for again among all deadlines, in slices, when that one is gone.
+
+A key that is given one deadline after another leaves old ones in the queue, where they would stand until their time: a
+queue is made anew when it has become twice as long as there are deadlines.
 
 Cost: O(unstable deadlines of the key).
 """
 
-from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, final
 
 from marmoset.clocks import Context
 from marmoset.ids import Dot, ReplicaId
 
 NEVER: Final = 0
+QUEUE_SLACK: Final = 32
+"""So many old deadlines a queue may have beside those that count twice over."""
 
 Deadline = tuple[int, ReplicaId]
 DeadlineWindow = dict[Dot, int]
@@ -40,7 +46,18 @@ def unobserved(window: DeadlineWindow | None, context: Context) -> DeadlineWindo
 class Deadlines:
     """The deadlines of all keys, by shard of the keyspace, and which of them come next."""
 
-    __slots__ = ("_due", "_overdue", "count", "entries", "shown", "windows")
+    __slots__ = (
+        "_again",
+        "_due",
+        "_looked_ms",
+        "_more",
+        "_next",
+        "count",
+        "entries",
+        "left_to",
+        "shown",
+        "windows",
+    )
 
     def __init__(self, shards: int) -> None:
         self.shown: list[dict[bytes, Deadline]] = [{} for _ in range(shards)]
@@ -49,8 +66,13 @@ class Deadlines:
         """How many keys have a deadline."""
         self.entries = 0
         """How many deadlines are not yet stable."""
-        self._due: list[tuple[int, int, bytes]] = []
-        self._overdue: deque[tuple[int, int, bytes]] = deque()
+        self.left_to: set[ReplicaId] = set()
+        """For whom keys were left to remove that are not in a queue any more."""
+        self._more = False  # `take_passed` had more to give, or to look through, than it was to give last
+        self._due: list[list[tuple[int, bytes]]] = [[] for _ in range(shards)]
+        self._looked_ms = 0  # what has no later deadline may be in no queue
+        self._next = 0  # the shard whose queue comes next
+        self._again = shards  # from which shard on all deadlines are to be looked through
 
     def get(self, shard: int, key: bytes) -> Deadline | None:
         """The deadline of a key, passed or not; None where there is none. O(1)."""
@@ -64,7 +86,15 @@ class Deadlines:
             shown[key] = deadline
             self.count += 1
             if old != deadline:
-                heappush(self._due, (deadline[0], shard, key))
+                heappush(self._due[shard], (deadline[0], key))
+        if len(self._due[shard]) > 2 * len(shown) + QUEUE_SLACK:
+            self._make_queue(shard)
+
+    def _make_queue(self, shard: int) -> None:
+        """Put all deadlines of a shard into its queue, and nothing else. O(deadlines of the shard)."""
+        queue = [(deadline_ms, key) for key, (deadline_ms, _) in self.shown[shard].items()]
+        heapify(queue)
+        self._due[shard] = queue
 
     def _keep(self, shard: int, key: bytes, window: DeadlineWindow) -> None:
         windows = self.windows[shard]
@@ -103,25 +133,52 @@ class Deadlines:
         """The keys of a shard with a deadline, or with one that is not stable, sorted. O(n log n)."""
         return sorted({*self.shown[shard], *self.windows[shard]})
 
-    def take_passed(self, now_ms: int, limit: int) -> list[tuple[int, int, bytes]]:
-        """Some deadlines that have passed: (milliseconds, shard, key). Each is given once; `put_back` what is not to
-        be removed yet. O(limit x log n)."""
-        while self._due and self._due[0][0] <= now_ms:
-            self._overdue.append(heappop(self._due))
-        taken: list[tuple[int, int, bytes]] = []
-        while self._overdue and len(taken) < limit:
-            deadline_ms, shard, key = self._overdue.popleft()
-            shown = self.shown[shard].get(key)
-            if shown is not None and shown[0] == deadline_ms:
-                taken.append((deadline_ms, shard, key))
+    def take_passed(self, before_ms: int, limit: int) -> list[tuple[int, bytes]]:
+        """Some keys whose deadlines lie before a moment, each with its shard, taken out of the queues. One may be given
+        twice. O(shards + limit x log n)."""
+        self._looked_ms = max(self._looked_ms, before_ms)
+        self._look_through(limit)
+        taken: list[tuple[int, bytes]] = []
+        shards = len(self._due)
+        for shard in [*range(self._next, shards), *range(self._next)]:
+            queue = self._due[shard]
+            while queue and queue[0][0] < before_ms:
+                if limit == 0:
+                    self._next, self._more = shard, True
+                    return taken
+                limit -= 1
+                deadline_ms, key = heappop(queue)
+                shown = self.shown[shard].get(key)
+                if shown is not None and shown[0] == deadline_ms:
+                    taken.append((shard, key))
+        self._more = self._again < shards
         return taken
 
-    def put_back(self, passed: tuple[int, int, bytes]) -> None:
-        """Give one of `take_passed` again later. O(1)."""
-        self._overdue.append(passed)
+    @property
+    def is_behind(self) -> bool:
+        """Whether there was more than the last `take_passed` gave. O(1)."""
+        return self._more and self.count > 0
+
+    def look_again(self) -> None:
+        """Somebody is gone to whom something was left: look through all deadlines for it, some with each `take_passed`.
+        O(1)."""
+        self.left_to.clear()
+        self._again = 0
+
+    def _look_through(self, limit: int) -> None:
+        while self._again < len(self.shown) and limit > 0:
+            limit -= len(self.shown[self._again])
+            self._make_queue(self._again)
+            self._again += 1
 
     def _check(self) -> None:
         assert self.count == sum(map(len, self.shown))
         windows = [window for by_key in self.windows for window in by_key.values()]
         assert self.entries == sum(map(len, windows))
         assert all(windows), "an empty window is kept"
+        for shown, queue in zip(self.shown, self._due, strict=True):
+            assert len(queue) <= 2 * len(shown) + QUEUE_SLACK, "old deadlines are kept"
+            if shown:
+                due = set(queue)
+                for key, (deadline_ms, _) in shown.items():
+                    assert (deadline_ms, key) in due or deadline_ms < self._looked_ms, "a deadline is in no queue"

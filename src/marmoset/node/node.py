@@ -62,6 +62,7 @@ from marmoset.replication.snapshot import STEP_ELEMENTS
 PUMP_BYTES: Final = 1 << 20
 FOLD_BUDGET: Final = 500
 EXPIRE_KEYS: Final = 1000
+EXPIRE_PAUSE_MS: Final = 50
 GARBAGE_ENTRIES: Final = 5000
 
 
@@ -291,6 +292,8 @@ class Node:
             self.waiting.handle_timer()
         elif kind == "memory":
             self.memory_limit.handle_timer()
+        elif kind == "expire":
+            self._expire()
         self._settle()
 
     def end_turn(self) -> None:
@@ -490,9 +493,16 @@ class Node:
         if self.replica.keyspace.garbage or self.replica.memory.garbage:
             self.arm("fold", FOLD_DELAY_MS)
         self.sponsoring.handle_interval()
-        if self.state == SERVING and remove_passed(self.replica, EXPIRE_KEYS):
-            self.replica.commit()
+        self._expire()
         self.leaving.check()
+
+    def _expire(self) -> None:
+        """Remove keys whose deadlines have passed; where there are many, go on soon while the log has room."""
+        if self.state == SERVING:
+            if remove_passed(self.replica, EXPIRE_KEYS):
+                self.replica.commit()
+            if self.replica.keyspace.deadlines.is_behind and not self.budget.is_past_half:
+                self.arm("expire", EXPIRE_PAUSE_MS)
 
     def _fold(self) -> None:
         more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)

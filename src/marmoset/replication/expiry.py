@@ -23,32 +23,31 @@ def observe_time(replica: Replica) -> None:
 
 
 def remove_passed(replica: Replica, limit: int) -> int:
-    """Log the removal of some keys whose deadline all members have passed; how many. O(limit x log n + members)."""
+    """Log the removal of some keys whose deadline all members have passed; how many. O(shards + limit x log n +
+    members)."""
     keyspace = replica.keyspace
-    if not keyspace.deadlines.count:
+    deadlines = keyspace.deadlines
+    if not deadlines.count:
         return 0
     observe_time(replica)
-    taken = keyspace.deadlines.take_passed(keyspace.now_ms, limit)
-    if not taken:
-        return 0
     clocks = replica.stability.clocks
     known_ms = min(
         (stamp_ms(clocks.get(member, 0)) for member in replica.counted() if member != replica.me),
         default=keyspace.now_ms,
     )
     present = replica.roster.present()
+    if not deadlines.left_to.issubset(present):
+        deadlines.look_again()
     removed = 0
-    for passed in taken:
-        deadline_ms, shard, key = passed
-        deadline = keyspace.deadlines.get(shard, key)
-        if deadline is None or deadline[0] != deadline_ms:
+    for shard, key in deadlines.take_passed(min(known_ms, keyspace.now_ms + 1), limit):
+        deadline = deadlines.get(shard, key)
+        if deadline is None:
             continue  # it stood in the queue twice, and is removed
-        setter = deadline[1]
-        mine = setter == replica.me or (setter not in present and present[:1] == [replica.me])
-        if mine and known_ms > deadline_ms:
+        remover = deadline[1] if deadline[1] in present else present[0]
+        if remover == replica.me:
             replica.submit(Reset(key))
             replica.end_of_command(len(key) + RESET_BYTES)
             removed += 1
         else:
-            keyspace.deadlines.put_back(passed)
+            deadlines.left_to.add(remover)
     return removed
