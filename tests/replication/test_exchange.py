@@ -280,6 +280,21 @@ def test_rows_of_a_report_that_was_dropped_on_resuming_are_reported_again() -> N
     assert b.is_at_rest
 
 
+def test_the_end_of_the_beginning_that_was_dropped_on_resuming_is_said_again() -> None:
+    """Until it is heard, others are asked to bring what the peer makes itself: for ever, if it is lost."""
+    a, b, _ = trio()
+    rest(a, b)
+    line = Line(a, b)
+    line.pump(a)
+    assert "CaughtUp" in line.names(a)
+    stream = line.end_of(b)
+    stream.resume(frozenset())
+    line.deliver(a)
+    assert not stream.is_caught_up
+    line.settle()
+    assert stream.is_caught_up and line.changes.count(2) == 2, "once for Resumed, once for this"
+
+
 def test_to_leave_out_less_begins_again_and_to_leave_out_more_does_not() -> None:
     a, b, _ = trio()
     line = Line(a, b)
@@ -317,6 +332,7 @@ def test_a_stranger_is_believed_when_it_brings_its_join_from_somebody_who_is_vou
     line.settle()
     assert a.keyspace.get(b"k") == b"v" and 3 in a.roster.members
     assert not line.end_of(a).introducing
+    assert line.end_of(a).is_caught_up and 1 in line.changes, "others need not bring what it makes any more"
 
 
 def test_nothing_of_a_stranger_is_used_before_it_has_brought_everything() -> None:

@@ -226,7 +226,7 @@ class Stream:
             self._leave_out(message.direct)
             self._cursor = self.replica.log.first_index
             self._report_since = 0  # the peer drops what comes before `Resumed`, reports too
-            self.report_due = True
+            self.report_due = self.caught_up_due = True
             self._send_message(Resumed())
         elif isinstance(message, Direct):
             self._leave_out(message.origins)
@@ -251,6 +251,7 @@ class Stream:
             if verdict != GO_ON:
                 return verdict
             self.introducing = False
+            self._hold(message, data, now_ms)
             return self.drain(now_ms)
         if self._held:
             self._hold(message, data, now_ms)
