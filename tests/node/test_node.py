@@ -307,6 +307,22 @@ def test_what_a_stranger_brings_lets_go_what_other_streams_hold() -> None:
     assert alone.node.replica.keyspace.get(b"k") == b"v" and alone.node.status()["held_bytes"] == 0
 
 
+def test_a_leaver_does_not_wait_for_what_is_held_up() -> None:
+    """The others keep nothing for it any more; all that it needs is to hear who has its leave."""
+    alone = Alone()
+    b, c = alone.let_in(50), alone.let_in(60, "n3")
+    for link, replica in ((b, 50), (c, 60)):
+        alone.hear(link, CaughtUp(), alone.report(replica))
+    alone.hear(b, alone.batch(50, [Assign(b"k", b"v")], raised=[(60, 2)]))
+    assert alone.node.status()["held_bytes"]
+    alone.node.leave()
+    alone.take()
+    assert alone.node.status()["held_bytes"] == 0
+    for link, replica in ((b, 50), (c, 60)):
+        alone.hear(link, alone.report(replica))
+    assert alone.exit is not None and alone.exit.code == 0
+
+
 def test_the_fault_of_what_was_held_is_that_of_who_brought_it() -> None:
     alone = Alone()
     b, c = alone.let_in(50), alone.let_in(60, "n3")

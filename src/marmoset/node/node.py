@@ -120,6 +120,8 @@ class Node:
         self._armed: dict[str, tuple[int, int]] = {}
         """When a kind of timer is due, and its token."""
         self._roster_seen = -1
+        self._drained_state = 0
+        """The state of the replica when it was last looked whether what streams hold can be used."""
         self._link_lost = False
         """A member that was linked is to be dialled again."""
         self._started_ms = time.monotonic_ms()
@@ -446,20 +448,20 @@ class Node:
 
     def _handle_stream(self, link: Link, message: StreamMessage, data: bytes) -> None:
         assert link.stream is not None
-        now, had = self.time.monotonic_ms(), self.replica.state
-        self._act(link, link.stream.receive(message, data, now))
-        if self.replica.state != had:  # whatever the message was: a stranger's last one lets go all that it brought
-            progress = True
-            while progress:  # what came here may let go what another stream holds
-                progress = False
-                for other in list(self.linked.values()):
-                    if other.stream is not None and other.stream.held_bytes:
-                        before = other.stream.held_bytes
-                        try:
-                            self._act(other, other.stream.drain(now))
-                        except (PeerError, InternalError) as problem:  # it is the fault of who brought what was held
-                            self._break(other, problem)
-                        progress = progress or other.stream.held_bytes != before
+        self._act(link, link.stream.receive(message, data, self.time.monotonic_ms()))
+
+    def _drain(self) -> None:
+        """Use what streams hold, as far as it can be used by now: whatever has changed our state, be it a batch, a
+        stranger that is believed or our own leave. O(links) where it has changed, and what is used."""
+        now = self.time.monotonic_ms()
+        while self.replica.state != self._drained_state:
+            self._drained_state = self.replica.state
+            for link in list(self.linked.values()):
+                if link.stream is not None and link.stream.held_bytes:
+                    try:
+                        self._act(link, link.stream.drain(now))
+                    except (PeerError, InternalError) as problem:  # it is the fault of who brought what was held
+                        self._break(link, problem)
 
     def _act(self, link: Link, verdict: str) -> None:
         if verdict == GO_ON:
@@ -515,10 +517,12 @@ class Node:
     def _settle(self) -> None:
         """Carry out what follows from the new state: the roster's changes, what is to be sent, what is to be folded.
         Clients may be in the middle of a turn: a report, with its clock, is to stand behind what they wrote."""
+        if not self.replica.unsound:
+            self.replica.commit()
+            self._drain()
         if self.replica.unsound:
             end_unsound(self)
             return
-        self.replica.commit()
         if self.replica.roster_version != self._roster_seen:
             self._roster_seen = self.replica.roster_version
             self._roster_changed()
