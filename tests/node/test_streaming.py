@@ -7,6 +7,7 @@ import pytest
 from marmoset.codec.messages import Batch, Direct, Resume
 from marmoset.codec.operations import SetAdd
 from marmoset.node.links import Link
+from marmoset.node.meeting import HOLD_MS_MAX, WHOLE_MS
 from marmoset.node.node import Node
 from marmoset.node.streaming import BRINGERS, FEW
 from marmoset.replication.exchange import Stream
@@ -118,3 +119,33 @@ def test_in_a_small_group_everybody_brings_what_is_not_heard_directly() -> None:
     node.close(lost)
     node._settle()
     assert bringers_of(node) == len(links_of(node)) == 2
+
+
+@pytest.mark.interpreted
+def test_a_link_that_stalled_once_does_not_have_everything_brought_by_all_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    became: Counter[str] = Counter()
+    apply = Replica.apply
+
+    def counted(self: Replica, batch: Batch, framed: bytes, effective: bool = True) -> str:
+        verdict = apply(self, batch, framed, effective)
+        became[verdict] += 1
+        return verdict
+
+    monkeypatch.setattr(Replica, "apply", counted)
+    group = Group(4)
+    group.network.cut([("n3", "n2")])
+    for number in range(2 * HOLD_MS_MAX // 10):
+        group.do(3, SetAdd(b"set", [b"%d" % number]))
+        group.run(10)
+    assert any(link.whole_ms is not None for link in group[2].linked.values())
+    group.network.heal()
+    group.until(group.is_at_rest)
+    group.run(WHOLE_MS + 1000)
+    became.clear()
+    for number in range(20):
+        group.do(3, SetAdd(b"set", [b"%d" % number]))
+        group.run(50)
+    group.until(group.is_at_rest)
+    assert became[DUPLICATE] == 0 < became["applied"]

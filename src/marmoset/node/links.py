@@ -77,7 +77,7 @@ class Link:
         "snapshot",
         "state",
         "stream",
-        "whole",
+        "whole_ms",
     )
 
     def __init__(self, number: int, address: str, outbound: bool, message_bytes_max: int, now_ms: int) -> None:
@@ -101,8 +101,8 @@ class Link:
         self.paused = False
         self.refused = False
         """We have refused it, and wait for what the other side says; nothing else that comes is looked at."""
-        self.whole = False
-        """Nothing is to be left out on this link's stream: leaving out made it wait for too long."""
+        self.whole_ms: int | None = None
+        """Since when nothing is to be left out on this link's stream, as that made it wait for too long."""
 
     def become(self, state: str) -> None:
         """Go to another state of the table."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 HOLD_MS_MAX: Final = 1000
 """For how long a stream may hold messages before it is asked for everything."""
+WHOLE_MS: Final = 30_000
+"""For how long nothing is left out then. A link that has stalled is lost by that time, or goes on; and as long as all
+bring what comes from its origin, too, each batch crosses many links."""
 
 
 @final
@@ -75,7 +78,8 @@ class Meeting:
             self.meet(node.rng.choice(linked))
 
     def _unblock(self, now_ms: int) -> None:
-        """Ask for everything where leaving out has made a stream wait for too long, or hold too much."""
+        """Ask for everything where leaving out has made a stream wait for too long, or hold too much; and leave out
+        again what is heard directly, a while after that."""
         node = self._node
         for link in list(node.linked.values()):
             stream = link.stream
@@ -83,8 +87,11 @@ class Meeting:
                 continue
             waited = stream.held_since_ms is not None and now_ms - stream.held_since_ms > HOLD_MS_MAX
             if waited or stream.held_bytes > node.config.link_buffer_max:
-                link.whole = True
+                link.whole_ms = now_ms
                 stream.resume(frozenset())
+            elif link.whole_ms is not None and now_ms - link.whole_ms > WHOLE_MS:
+                link.whole_ms = None
+                node.streaming.changed = True
 
     def meet(self, replica: ReplicaId) -> None:
         """Meet a member now, if it is linked. O(members)."""

@@ -10,7 +10,8 @@ receiver has said something, so that what is not wanted is not sent before that 
 
 That nobody waits for ever: what comes over the link to its origin stands behind nothing but what happened before it,
 and so does, in the stream of a bringer, whatever a batch of that stream waits for. Bringers that lack something
-themselves show in the reports of others, which then wait for it here: `Meeting` asks such a stream for everything.
+themselves show in the reports of others, which then wait for it here: `Meeting` asks such a stream for everything, for
+a while.
 
 Costs: `pump_all` O(links) and what is sent, `ask` O(members + links whose wishes change x members).
 """
@@ -95,9 +96,9 @@ class Streaming:
         everybody = frozenset(self._node.replica.roster.members)
         bringers = self._choose() if self.is_large else linked.keys()
         for peer in sorted(linked):
-            link = linked[peer]
-            if link.stream is not None and link.stream.sending and not link.stream.introducing and not link.whole:
-                link.stream.ask(frozenset(heard - {peer}) if peer in bringers else everybody - {peer})
+            stream = linked[peer].stream
+            if stream is not None and stream.sending and not stream.introducing and linked[peer].whole_ms is None:
+                stream.ask(frozenset(heard - {peer}) if peer in bringers else everybody - {peer})
 
     def _choose(self) -> list[ReplicaId]:
         """Those who bring what is not heard directly: the same as before, as long as they are linked."""
