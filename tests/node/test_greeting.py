@@ -130,6 +130,14 @@ def test_claiming_the_id_of_a_newcomer_does_not_have_it_buried() -> None:
     assert 50 not in alone.node.replica.roster.buried
 
 
+def test_who_is_not_born_is_linked_by_its_sponsor_alone() -> None:
+    """Whoever dials its address, which may have been that of another member, would end the link that fills it."""
+    alone = Alone()
+    filled = alone.let_in(50, born=False)
+    assert code(alone.refusal(alone.hello(50))) == "not yet"
+    assert filled not in alone.closed and 50 not in alone.node.replica.roster.buried
+
+
 def test_presumed_dead_with_proof_and_not_yet_before_that() -> None:
     alone = Alone()
     b, c, d = alone.let_in(50), alone.let_in(60, "n3"), alone.let_in(70, "n5")

@@ -160,45 +160,6 @@ def test_a_restart_under_the_same_name_has_the_patience_that_long_intervals_take
     assert not group.events("n3", "no progress while joining, beginning again")
 
 
-def test_a_restart_in_a_full_group_takes_the_place_of_its_predecessor() -> None:
-    group = Group(3, replicas_max=3)
-    group.hosts[2].crash()
-    group.hosts[2].start((group.hosts[0].address,))
-    assert group.until(group.is_whole) < 8000
-    group.start_one("n4")
-    group.run(5000)
-    assert {fields["code"] for fields in group.events("n4", "not let in")} == {"full"}
-
-
-@pytest.mark.parametrize("profile", ["loopback", "lan", "wan"])
-@pytest.mark.parametrize("stopped_ms", [490, 1000])
-@pytest.mark.parametrize("at_ms", range(0, 1200, 100))
-def test_a_sponsor_that_did_not_run_for_a_moment_takes_no_answer_for_silence(
-    profile: str, stopped_ms: int, at_ms: int
-) -> None:
-    """The member that has the name answers at once, whenever it is asked; a second member does so too."""
-    alone = Alone(membership_profile=profile)
-    second = alone.let_in(50)
-    alone.let_in(60, "n3")
-    link = alone.link()
-    alone.hear(link, alone.newcomer(70, "n3"))
-
-    def pass_by(duration_ms: int) -> None:
-        alone.answering = {50: 0, 60: 0}
-        for _ in range(duration_ms // 50):
-            alone.run(50)
-            alone.hear(second, alone.gossip(50, 1, answer=True))
-
-    pass_by(at_ms)
-    alone.answering = {}  # what comes is read behind the timers that are due when it wakes
-    alone.time.now += stopped_ms
-    alone.time.wall += stopped_ms
-    alone.run(0)
-    pass_by(4000)
-    assert [m.code for m in alone.said[link] if isinstance(m, Refuse)] == ["name"]
-    assert 60 in alone.node.replica.roster.present()
-
-
 def test_a_restart_with_only_half_of_the_members_left_needs_an_operator() -> None:
     group = Group(2)
     group.hosts[1].crash()
@@ -366,19 +327,6 @@ def test_a_newcomer_that_takes_long_and_says_so_is_waited_for() -> None:
         alone.run(2000)
         alone.hear(link, SnapshotProgress(turn, turn))
     assert 50 in alone.node.replica.roster.present() and link not in alone.closed
-
-
-def test_a_newcomer_whose_predecessor_is_asked_holds_up_nobody_elses_snapshot() -> None:
-    alone = Alone(gossip_interval=3000)
-    alone.let_in(60, "n3")
-    for i in range(5000):
-        alone.node.replica.submit(Assign(b"%d" % i, b"v"))
-    alone.node.end_turn()
-    alone.hear(alone.link(), alone.newcomer(70, "n3"))
-    link = alone.link()
-    alone.hear(link, alone.newcomer(50))
-    alone.run(100)
-    assert any(isinstance(message, SnapshotEnd) for message in alone.said[link])
 
 
 def test_progress_from_somebody_who_is_not_filled_is_a_fault_of_the_peer() -> None:

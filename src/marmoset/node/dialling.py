@@ -3,7 +3,8 @@
 Pauses double from `reconnect_min` to `reconnect_max`, with jitter, so that a healed cut heals by itself and a dead
 member costs a dial now and then. They begin anew once a link has lasted for `reconnect_max`: a member that answers, and
 then refuses the link or breaks it, costs no more than one that does not answer. Of two members the one with the lower
-id dials first; where both do, `Greeting` keeps the link that the lower one opened.
+id dials first; where both do, `Greeting` keeps the link that the lower one opened. An address from which somebody else
+is linked is not dialled: the process that was there has ended, and this one would be linked again instead.
 """
 
 from typing import TYPE_CHECKING, Final, final
@@ -78,9 +79,10 @@ class Dialling:
                 node.close(link)
 
     def handle_timer(self) -> None:
-        """Dial whom it is time to dial. O(members)."""
+        """Dial whom it is time to dial. O(members + links)."""
         node, now = self._node, self._node.time.monotonic_ms()
         greeting = {link.address for link in node.links.values() if link.state == GREETING and link.outbound}
+        taken = {link.peer_address for link in node.links.values() if link.state != GREETING}
         dialled = [target for replica, target in sorted(self._targets.items()) if replica not in node.linked]
         for target in dialled:
             if target.due_ms > now:
@@ -88,7 +90,7 @@ class Dialling:
             pause = min(node.config.reconnect_max, node.config.reconnect_min << min(target.attempts, 16))
             target.attempts += 1
             target.due_ms = now + max(1, round(pause * node.rng.uniform(0.5, 1.0)))
-            if target.address not in greeting:
+            if target.address not in greeting and target.address not in taken:
                 node.dial(target.address)
         if dialled:
             node.arm("dial", max(1, min(target.due_ms for target in dialled) - now))

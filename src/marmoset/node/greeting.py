@@ -95,9 +95,10 @@ class Greeting:
             if other.is_initiated_by(me, first) and not link.is_initiated_by(me, first):
                 node.close(link)
                 return
-            node.close(other)
         vector = dict(hello.vector)
         node.start_stream(link, vector)
+        if other is not None:
+            node.close(other)
         node.streaming.handle_began(link, me in vector)
         if link.stream is not None:
             link.stream.line = hello.line

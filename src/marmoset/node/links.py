@@ -144,6 +144,9 @@ def judge(hello: Hello, replica: Replica, cluster: str, offset_ms: int, clock_sk
         return "left", "it has left"
     if peer in replica.recently_forgotten:
         return "presumed dead", f"{hello.name} ({id_text(peer)}) was presumed dead, and its gravestone is gone"
+    member = roster.members.get(peer)
+    if member is not None and not member.born and (peer, 0) in hello.vector:  # at the address of somebody else, say
+        return "not yet", "it is not born yet"
     knows_me = any(entry[0] == replica.me for entry in hello.vector)
     if peer not in roster.members and not knows_me:
         if replica.is_of_the_dead(hello.line):

@@ -170,9 +170,11 @@ class Sponsoring:
         self._node.burying.ask(admission.since_ms)
 
     def handle_closed(self, link: "Link") -> None:
-        """A link is gone: with it a newcomer that was not born yet."""
+        """A link is gone: with it a newcomer that was not born yet, unless it has come back over another one."""
         node = self._node
         self._admissions = [admission for admission in self._admissions if admission.link is not link]
+        if link.peer in node.linked:
+            return
         if self._sponsors(link) and link.peer not in node.replica.roster.buried and node.state == "serving":
             node.notify("warning", "a newcomer was lost before it was complete", name=link.peer_name)
             node.replica.submit_roster([Bury(link.peer)])
