@@ -96,7 +96,7 @@ def test_a_member_that_takes_nothing_is_buried_by_those_that_all_see_it() -> Non
     """Its liveness answers, but nothing of what is sent gets through to it."""
     group = outgrown()
     stuck = group[4]
-    stuck._handle_stream = lambda link, message, data: None  # type: ignore[method-assign]
+    stuck.streaming.handle = lambda link, message, data: None  # type: ignore[method-assign]
     fill(group, 1, 1.05)
     took = group.until(lambda: stuck.replica.me in group[1].replica.roster.buried)
     assert 3000 <= took <= 9000
@@ -145,7 +145,7 @@ def test_a_full_log_takes_burials_and_joins_all_the_same() -> None:
 def test_writers_are_slowed_down_while_somebody_slow_catches_up_and_not_for_nobody() -> None:
     group = outgrown(3, write_delay_max=200)
     delays: list[int] = []
-    group[3]._handle_stream = lambda link, message, data: None  # type: ignore[method-assign]
+    group[3].streaming.handle = lambda link, message, data: None  # type: ignore[method-assign]
     for past in (0.5, 0.7, 0.8, 0.95, 1.05):
         fill(group, 1, past)
         group.run(250)

@@ -9,6 +9,7 @@ reached.
 The life of a node is the table `states.NODE_STATES`.
 """
 
+from collections.abc import Callable
 from random import Random
 from typing import Final, final
 
@@ -54,7 +55,7 @@ from marmoset.node.states import JOINING, LEAVING, LEFT, NODE_STATES, REHABILITA
 from marmoset.node.streaming import FOLD_DELAY_MS, Streaming
 from marmoset.node.unsound import end_unsound
 from marmoset.node.waiting import Waiting
-from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, Stream, StreamMessage
+from marmoset.replication.exchange import Stream
 from marmoset.replication.expiry import remove_passed
 from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
@@ -115,13 +116,24 @@ class Node:
         self.waiting = Waiting(self)
         self.streaming = Streaming(self)
         self.explaining = Explaining(self)
+        self._handlers: dict[str, Callable[[], None]] = {
+            "gossip": self._interval,
+            "fold": self._fold,
+            "expire": self._expire,
+            "dial": self.dialling.handle_timer,
+            "join": self.joining.handle_timer,
+            "sponsor": self.sponsoring.handle_timer,
+            "rehabilitate": self.rehabilitating.handle_timer,
+            "wait": self.waiting.handle_timer,
+            "memory": self.memory_limit.handle_timer,
+        }
+        """What is done when a timer of a kind is due. That of liveness is told its token, and behind "pump" there is only
+        what follows every event."""
         self._timers: dict[int, str] = {}
         self._next_token = 1
         self._armed: dict[str, tuple[int, int]] = {}
         """When a kind of timer is due, and its token."""
         self._roster_seen = -1
-        self._drained_state = 0
-        """The state of the replica when it was last looked whether what streams hold can be used."""
         self._link_lost = False
         """A member that was linked is to be dialled again."""
         self._started_ms = time.monotonic_ms()
@@ -254,7 +266,7 @@ class Node:
             if message is not None:
                 self._handle(source, message)
         except (PeerError, InternalError) as problem:
-            self._break(source, problem)
+            self.break_off(source, problem)
         self._settle()
 
     def handle_packet(self, address: str, data: bytes) -> None:
@@ -273,29 +285,12 @@ class Node:
         if self.replica.unsound:
             return
         self.replica.commit()
-        if kind == "gossip":
-            self._interval()
-        elif kind == "fold":
-            try:
-                self._fold()
-            except InternalError as problem:
-                self._tell_of(problem, "", "")
-        elif kind == "liveness":
+        if kind == "liveness":
             self.liveness.handle_timer(token)
-        elif kind == "dial":
-            self.dialling.handle_timer()
-        elif kind == "join":
-            self.joining.handle_timer()
-        elif kind == "sponsor":
-            self.sponsoring.handle_timer()
-        elif kind == "rehabilitate":
-            self.rehabilitating.handle_timer()
-        elif kind == "wait":
-            self.waiting.handle_timer()
-        elif kind == "memory":
-            self.memory_limit.handle_timer()
-        elif kind == "expire":
-            self._expire()
+        else:
+            handler = self._handlers.get(kind)
+            if handler is not None:
+                handler()
         self._settle()
 
     def end_turn(self) -> None:
@@ -369,7 +364,7 @@ class Node:
         self.effects.append(Close(link.number))
         self._dropped(link)
 
-    def _break(self, link: Link, problem: PeerError | InternalError) -> None:
+    def break_off(self, link: Link, problem: PeerError | InternalError) -> None:
         """End the link that brought what no correct node sends, or what we could not take."""
         if isinstance(problem, PeerError):
             self.counters["messages_bad"] += 1
@@ -422,7 +417,7 @@ class Node:
         elif isinstance(message, (SnapshotBegin, SnapshotChanges, SnapshotPart, SnapshotEnd)):
             raise PeerError("a snapshot that nobody asked for")
         else:
-            self._handle_stream(link, message, data)
+            self.streaming.handle(link, message, data)
 
     def start_stream(self, link: Link, vector: dict[ReplicaId, int], from_index: int | None = None) -> None:
         """Make a link one of exchange."""
@@ -445,39 +440,6 @@ class Node:
             stream.start_sending(from_index)
 
     # -- exchange
-
-    def _handle_stream(self, link: Link, message: StreamMessage, data: bytes) -> None:
-        assert link.stream is not None
-        self._act(link, link.stream.receive(message, data, self.time.monotonic_ms()))
-
-    def _drain(self) -> None:
-        """Use what streams hold, as far as it can be used by now: whatever has changed our state, be it a batch, a
-        stranger that is believed or our own leave. O(links) where it has changed, and what is used."""
-        now = self.time.monotonic_ms()
-        while self.replica.state != self._drained_state:
-            self._drained_state = self.replica.state
-            for link in list(self.linked.values()):
-                if link.stream is not None and link.stream.held_bytes:
-                    try:
-                        self._act(link, link.stream.drain(now))
-                    except (PeerError, InternalError) as problem:  # it is the fault of who brought what was held
-                        self._break(link, problem)
-
-    def _act(self, link: Link, verdict: str) -> None:
-        if verdict == GO_ON:
-            return
-        if verdict == REFUSE:
-            why = "what it brought comes from somebody who was presumed dead"
-            line = [] if link.stream is None else link.stream.line
-            self.refuse(link, "presumed dead", why, *proof(self, link.peer, line))
-        elif verdict == NOT_YET:
-            self.refuse(link, "not yet", "a stranger that did not bring its own join")
-        elif verdict == PAUSE:
-            self.notify("warning", "a burial of this node is under way", by=link.peer_name)
-            self.refuse(link, "not yet", "I do not apply my own burial")
-        elif verdict == CLOCK:
-            self.notify("warning", "refused a link", peer=link.peer_name, code="clock", reason="stamps from the future")
-            self.refuse(link, "clock", "its operations are stamped later than clock_skew_max allows")
 
     # -- periodic work
 
@@ -507,7 +469,12 @@ class Node:
                 self.arm("expire", EXPIRE_PAUSE_MS)
 
     def _fold(self) -> None:
-        more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
+        more = False
+        try:
+            more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
+        except InternalError as problem:
+            self._tell_of(problem, "", "")
+            return
         garbage = self.replica.memory.collect_garbage()
         if self.replica.keyspace.garbage.collect(GARBAGE_ENTRIES) or garbage or more:
             self.arm("fold", 1)
@@ -519,7 +486,7 @@ class Node:
         Clients may be in the middle of a turn: a report, with its clock, is to stand behind what they wrote."""
         if not self.replica.unsound:
             self.replica.commit()
-            self._drain()
+            self.streaming.drain()
         if self.replica.unsound:
             end_unsound(self)
             return

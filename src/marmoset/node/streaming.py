@@ -18,8 +18,11 @@ Costs: `pump_all` O(links) and what is sent, `ask` O(members + links whose wishe
 
 from typing import TYPE_CHECKING, Final, final
 
+from marmoset.errors import InternalError, PeerError
 from marmoset.ids import ReplicaId
 from marmoset.node.links import Link
+from marmoset.node.rehabilitating import proof
+from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, StreamMessage
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node
@@ -42,6 +45,8 @@ class Streaming:
         """Streams or the roster have changed, so others may have to be asked for other things."""
         self.pumped_index = 0
         """Where the log ended when the streams were last sent what is in it."""
+        self._drained_state = 0
+        """The state of the replica when it was last looked whether what streams hold can be used."""
 
     @property
     def is_large(self) -> bool:
@@ -108,3 +113,40 @@ class Streaming:
         others = [r for r in able if r not in kept]
         self._bringers = kept + node.rng.sample(others, min(BRINGERS - len(kept), len(others)))
         return self._bringers
+
+    # -- what comes
+
+    def handle(self, link: Link, message: StreamMessage, data: bytes) -> None:
+        """A message of a stream has come over its link."""
+        assert link.stream is not None
+        self._act(link, link.stream.receive(message, data, self._node.time.monotonic_ms()))
+
+    def drain(self) -> None:
+        """Use what streams hold, as far as it can be used by now: whatever has changed our state, be it a batch, a
+        stranger that is believed or our own leave. O(links) where it has changed, and what is used."""
+        node, now = self._node, self._node.time.monotonic_ms()
+        while node.replica.state != self._drained_state:
+            self._drained_state = node.replica.state
+            for link in list(node.linked.values()):
+                if link.stream is not None and link.stream.held_bytes:
+                    try:
+                        self._act(link, link.stream.drain(now))
+                    except (PeerError, InternalError) as problem:  # it is the fault of who brought what was held
+                        node.break_off(link, problem)
+
+    def _act(self, link: Link, verdict: str) -> None:
+        node = self._node
+        if verdict == GO_ON:
+            return
+        if verdict == REFUSE:
+            why = "what it brought comes from somebody who was presumed dead"
+            line = [] if link.stream is None else link.stream.line
+            node.refuse(link, "presumed dead", why, *proof(node, link.peer, line))
+        elif verdict == NOT_YET:
+            node.refuse(link, "not yet", "a stranger that did not bring its own join")
+        elif verdict == PAUSE:
+            node.notify("warning", "a burial of this node is under way", by=link.peer_name)
+            node.refuse(link, "not yet", "I do not apply my own burial")
+        elif verdict == CLOCK:
+            node.notify("warning", "refused a link", peer=link.peer_name, code="clock", reason="stamps from the future")
+            node.refuse(link, "clock", "its operations are stamped later than clock_skew_max allows")
