@@ -36,6 +36,9 @@ INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
 PER_VALUE_BYTES: Final = 8
 """What a value takes in a batch beside its bytes, at most."""
 
+END: Final = -1
+"""In place of an index: behind all elements."""
+
 PER_RANGE_BYTES: Final = 24
 """What a range of ids takes in a batch, at most."""
 
@@ -185,15 +188,15 @@ class Database:
         return len(elements)
 
     def insert(self, key: bytes, index: int, values: list[bytes]) -> int:
-        """Insert values before a visible index of a list; its new length. O(log n + values)."""
+        """Insert values before a visible index of a list, or at its `END`; its new length. O(log n + values)."""
         sequence = self.list_at(key)
         if sequence is None:
             self.submit(SequenceInsert(key, None, None, cast("list[Scalar]", values)))
             return len(values)
-        length = len(sequence) + len(values)
-        left, right = sequence.neighbours(index)
+        length = len(sequence)
+        left, right = sequence.neighbours(length if index == END else index)
         self.submit(SequenceInsert(key, left, right, cast("list[Scalar]", values)))
-        return length
+        return length + len(values)
 
     def cut(self, name: str, key: bytes, sequence: Sequence, start: int, stop: int) -> None:
         """Remove the visible elements from `start` to before `stop`. O(log n + elements)."""

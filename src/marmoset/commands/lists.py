@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from marmoset.codec.operations import SequenceAssign
-from marmoset.commands.database import PER_VALUE_BYTES, text
+from marmoset.commands.database import END, PER_VALUE_BYTES, text
 from marmoset.commands.parsing import bounds, count, count_within, integer
 from marmoset.commands.table import ONE_KEY, TWO_KEYS, command, table
 from marmoset.crdts.sequence import Sequence
@@ -28,13 +28,14 @@ CHUNK = 512
 
 def lpush(session: "Session", args: list[bytes]) -> Reply:
     """LPUSH key element [element ...]."""
-    return session.database.insert(args[1], 0, args[:1:-1])
+    values = args[2:]
+    values.reverse()
+    return session.database.insert(args[1], 0, values)
 
 
 def rpush(session: "Session", args: list[bytes]) -> Reply:
     """RPUSH key element [element ...]."""
-    sequence = session.database.list_at(args[1])
-    return session.database.insert(args[1], 0 if sequence is None else len(sequence), args[2:])
+    return session.database.insert(args[1], END, args[2:])
 
 
 def lpushx(session: "Session", args: list[bytes]) -> Reply:
@@ -214,8 +215,7 @@ def _move(session: "Session", source: bytes, target: bytes, *, from_left: bool, 
     value = text(sequence[at])
     database.charge("lmove", len(value) + PER_VALUE_BYTES)
     database.cut("lmove", source, sequence, at, at + 1)
-    after = database.list_at(target)
-    database.insert(target, 0 if to_left or after is None else len(after), [value])
+    database.insert(target, 0 if to_left else END, [value])
     return value
 
 

@@ -72,7 +72,6 @@ def insert(
     """
     chunk = sequence.blocks[0].chunks[0]
     k = inner = 0
-    follower: Dot | None = None
     if left is not None:
         run = sequence.find_run(left[0], left[1])
         if run is None:
@@ -80,20 +79,11 @@ def insert(
         chunk = run.chunk
         k = chunk.find(run)
         inner = run.offset_of(left[1], left[1] + 1) + 1
-        if inner < run.count:
-            follower = (left[0], run.seq_at(inner))
-        else:
+        if inner == run.count:
             k += 1
             inner = 0
-    if not inner:
-        if k < len(chunk.runs):
-            run = chunk.runs[k]
-            follower = (run.replica, run.seq_at(0))
-        elif chunk.after is not None:
-            run = chunk.after.runs[0]
-            follower = (run.replica, run.seq_at(0))
     state = RESTING if window is None else FRESH
-    if follower == right:
+    if _stands_at(right, chunk, k, inner):
         if inner:
             sequence.split_run(chunk.runs[k], k, inner)
             k += 1
@@ -108,6 +98,17 @@ def insert(
         if right is not None:
             sequence.add_name(right)
     sequence.insert_at(chunk, k, dot[0], dot[1], values, state)
+
+
+def _stands_at(element: Dot | None, chunk: Chunk, k: int, inner: int) -> bool:
+    """Whether an element is the one that is found at a place, visible or not; None is the end. O(1)."""
+    if k < len(chunk.runs):
+        run = chunk.runs[k]
+    elif chunk.after is not None:
+        run = chunk.after.runs[0]
+    else:
+        return element is None
+    return element is not None and element[0] == run.replica and element[1] == run.seq_at(inner)
 
 
 def remove(sequence: Sequence, window: SequenceWindow | None, dot: Dot, ranges: list[Range]) -> None:

@@ -5,6 +5,7 @@ depends on it (runs, sizes, buckets, counts) kept right. Costs as in `sequence_t
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 from marmoset.codec.operations import Scalar
 from marmoset.crdts.sequence_runs import (
@@ -27,6 +28,9 @@ from marmoset.crdts.sequence_tree import SequenceTree
 from marmoset.errors import InternalError
 from marmoset.ids import Dot, ReplicaId
 
+MOVED_SINGLY_MAX: Final = 64
+"""`list.insert` moves what is behind its place one by one; an assignment to a slice, all at once, wins from here on."""
+
 
 class SequenceElements(SequenceTree):
     """The tree, with what may happen to elements."""
@@ -39,6 +43,9 @@ class SequenceElements(SequenceTree):
         """The first run that has an id from `seq` up to but without `stop`. O(log BUCKET_SEQS + buckets passed)."""
         if seq >= stop:
             return None
+        found = self.find_run(replica, seq)
+        if found is not None:
+            return found
         number, last = seq >> BUCKET_BITS, (stop - 1) >> BUCKET_BITS
         numbers: Iterable[int] = range(number, last + 1)
         if last - number > len(self.buckets):  # a range wider than all that is here: do not count through it
@@ -48,8 +55,6 @@ class SequenceElements(SequenceTree):
             if bucket is None:
                 continue
             i = runs_up_to(bucket, seq)
-            if i and seq < bucket[i - 1].seq + bucket[i - 1].count:
-                return bucket[i - 1]
             if i < len(bucket):
                 return bucket[i] if bucket[i].seq < stop else None
         return None
@@ -115,10 +120,11 @@ class SequenceElements(SequenceTree):
         at = chunk.size_before(k)
         if k:
             chunk.changes_from(k - 1)
-        if count == 1:
-            chunk.open().insert(at, values[0])
+        kept = chunk.open()
+        if count == 1 and at + MOVED_SINGLY_MAX > len(kept):
+            kept.insert(at, values[0])
         else:
-            chunk.open()[at:at] = values
+            kept[at:at] = values
         if count == 1 and k < len(runs) and runs[k].follows(replica, seq, state):
             runs[k].falling = True
             runs[k].count += 1

@@ -71,8 +71,9 @@ class SequenceTree:
 
     def changing(self, chunk: Chunk) -> None:
         """Every change of a chunk's runs or values begins with this. O(1) where nobody reads."""
-        for reading in self.readings:
-            reading.before_chunk(chunk)
+        if self.readings:
+            for reading in self.readings:
+                reading.before_chunk(chunk)
 
     # -- finding
 
@@ -83,7 +84,15 @@ class SequenceTree:
                 yield from chunk.runs
 
     def find_run(self, replica: ReplicaId, seq: int) -> Run | None:
-        """The run of an element; None when it was dropped or never was. O(log BUCKET_SEQS)."""
+        """The run of an element; None when it was dropped or never was. O(log BUCKET_SEQS).
+
+        Nearly always it is the one last looked for.
+        """
+        chunk = self._cursor
+        if chunk.near < len(chunk.runs):
+            run = chunk.runs[chunk.near]
+            if run.seq <= seq < run.seq + run.count and run.replica == replica:
+                return run
         bucket = self.buckets.get((replica, seq >> BUCKET_BITS))
         if bucket is None:
             return None

@@ -65,11 +65,11 @@ def kind_of(value: Value) -> int:
     """The kind of a plain value: one of `KIND_*`. O(1)."""
     if isinstance(value, bytes) or isinstance(value, int):
         return KIND_REGISTER
-    if isinstance(value, set) or isinstance(value, SplitSet):
-        return KIND_SET
+    if isinstance(value, Sequence):  # our own classes first: they are told by one comparison
+        return KIND_SEQUENCE
     if isinstance(value, SortedSet):
         return KIND_SORTED_SET
-    return KIND_SEQUENCE if isinstance(value, Sequence) else KIND_MAP
+    return KIND_SET if isinstance(value, SplitSet) or isinstance(value, set) else KIND_MAP
 
 
 def kind_of_window(window: Window) -> int:
@@ -140,6 +140,8 @@ def is_visible(value: Value | None) -> bool:
     """Whether a key with this value exists: a register that is there, a collection that is not empty. O(1)."""
     if isinstance(value, bytes) or isinstance(value, int):
         return True
+    if isinstance(value, Sequence):
+        return len(value) > 0
     return value is not None and len(value) > 0
 
 
@@ -168,12 +170,12 @@ def effect(
         assert isinstance(window, RegisterWindow)
         window.increment(dot, amount)
         return window.value()
-    elif kind in FIELD_OPERATIONS:
-        assert isinstance(value, (dict, SplitMap, SortedSet))
-        _effect_map(value, window, cast("FieldOperation", operation), dot, stamp, context)
-    else:
-        assert isinstance(operation, (SequenceInsert, SequenceRemove, SequenceAssign)) and isinstance(value, Sequence)
+    elif isinstance(value, Sequence):
+        assert isinstance(operation, (SequenceInsert, SequenceRemove, SequenceAssign))
         _effect_sequence(value, window, operation, dot, stamp, context)
+    else:
+        assert kind in FIELD_OPERATIONS and isinstance(value, (dict, SplitMap, SortedSet))
+        _effect_map(value, window, cast("FieldOperation", operation), dot, stamp, context)
     return value
 
 
