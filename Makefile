@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-compiled compiled guard check format clean sim sim-membership sim-mutants fuzz
-.PHONY: bench bench-builds bench-catchup bench-embedded bench-growth bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-start bench-traces
+.PHONY: bench bench-builds bench-catchup bench-embedded bench-growth bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-stalls bench-start bench-traces
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -81,8 +81,11 @@ bench-builds: $(COMPILED_READY) ## the compiled build beside the interpreted one
 guard: $(COMPILED_READY) ## instructions for each operation beside those that are pinned; needs valgrind; ARGS="--pin" pins
 	$(COMPILED)/python -m bench.guard $(ARGS)
 
-bench-snapshot: $(READY) ## stalls of a node of 2,000,000 keys while another joins it and clients write; takes minutes and 4 GB
-	$(BIN)/python -m bench.snapshot_stalls $(ARGS)
+bench-stalls: $(BENCH_READY) ## stalls of a node of 5,000,000 keys, whatever it is made to do; takes minutes and 8 GB
+	$(BENCH)/python -m bench.stalls $(ARGS)
+
+bench-snapshot: $(BENCH_READY) ## stalls of a node of 2,000,000 keys while another joins it and clients write; takes minutes and 4 GB
+	$(BENCH)/python -m bench.snapshot_stalls $(ARGS)
 
 bench-merge: $(BENCH_READY) ## two replicas of a list of a million elements edit it at 100,000 places each, and merge
 	$(BENCH)/python -m bench.concurrent_edits $(ARGS)

@@ -5,6 +5,10 @@
 
 Lines on standard input: `phase NAME` begins another phase, `dump` writes what was measured as JSON. For each phase:
 `late`, milliseconds that a call came late, and `work`, milliseconds of processor time of the thread between two calls.
+
+A call that comes 30 ms late stands for thirty that were due: each of them is counted, with how late it was, and so is
+work. So a percentile is over time, as whoever comes at any moment meets it, and not over calls, of which a stall leaves
+few. Work is, from above, how late calls would come on a machine that does nothing else.
 """
 
 import asyncio
@@ -16,10 +20,12 @@ from array import array
 
 import uvloop
 
+from bench import results
 from marmoset import config, logs
 from marmoset.serve import run
 
 INTERVAL_S = 0.001
+INTERVAL_MS = INTERVAL_S * 1000
 
 
 class Probe:
@@ -27,7 +33,7 @@ class Probe:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.seen: dict[str, array[float]] = {}
+        self.seen: dict[str, dict[str, array[float]]] = {}
         self.begin("start")
         self._rest = b""
         self._due = 0.0
@@ -38,8 +44,8 @@ class Probe:
 
     def begin(self, phase: str) -> None:
         """From now on, what is seen belongs to another phase."""
-        self._late = self.seen.setdefault(f"late {phase}", array("d"))
-        self._work = self.seen.setdefault(f"work {phase}", array("d"))
+        seen = self.seen.setdefault(phase, {"late": array("d"), "work": array("d")})
+        self._late, self._work = seen["late"], seen["work"]
 
     def _again(self) -> None:
         self._due = time.perf_counter() + INTERVAL_S
@@ -47,8 +53,8 @@ class Probe:
         self._loop.call_later(INTERVAL_S, self._tick)
 
     def _tick(self) -> None:
-        self._late.append((time.perf_counter() - self._due) * 1000)
-        self._work.append((time.thread_time() - self._worked) * 1000)
+        _count(self._late, (time.perf_counter() - self._due) * 1000)
+        _count(self._work, (time.thread_time() - self._worked) * 1000)
         self._again()
 
     def _told(self) -> None:
@@ -58,16 +64,25 @@ class Probe:
             if word == "phase":
                 self.begin(rest)
             elif word == "dump":
-                found = {name: summary(values) for name, values in self.seen.items() if values}
-                print(json.dumps(found), flush=True)
+                print(json.dumps(self._found()), flush=True)
+
+    def _found(self) -> dict[str, dict[str, dict[str, float | list[int]]]]:
+        """Phase to what was measured to its figures and its histogram (see `results.histogram`)."""
+        return {
+            phase: {
+                what: {**results.summary(values), "histogram": results.histogram(values)}
+                for what, values in seen.items()
+            }
+            for phase, seen in self.seen.items()
+            if all(seen.values())
+        }
 
 
-def summary(values: "array[float]") -> dict[str, float]:
-    """Samples, percentiles and maximum."""
-    ordered = sorted(values)
-    shares = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-    found = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in shares.items()}
-    return {"samples": len(ordered), **found, "max": ordered[-1]}
+def _count(seen: "array[float]", ms: float) -> None:
+    """Count a call, and those that were due while it did not come."""
+    while ms > 0:
+        seen.append(ms)
+        ms -= INTERVAL_MS
 
 
 async def _idle() -> int:

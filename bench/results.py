@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -27,6 +28,8 @@ from marmoset.version import VERSION
 RESULTS: Final = Path(__file__).parent / "results"
 PACKAGES: Final = ("hiredis", "loro", "msgspec", "pycrdt", "redis", "uvloop")
 SHARES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+EDGES: Final = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Where one bar of a histogram ends and the next begins, in milliseconds; the last has all that is longer."""
 WIDTH: Final = 120
 """Columns of a table that goes to a file; on a terminal it is the terminal's."""
 
@@ -61,6 +64,14 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     assert ordered, "nothing was measured"
     found = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in SHARES.items()}
     return {"samples": len(ordered), **found, "max": ordered[-1]}
+
+
+def histogram(values: Sequence[float]) -> list[int]:
+    """How many values lie below each edge and not below the one before it, then those beyond the last."""
+    counts = [0] * (len(EDGES) + 1)
+    for value in values:
+        counts[bisect_right(EDGES, value)] += 1
+    return counts
 
 
 def console() -> Console:

@@ -11,8 +11,8 @@ list and a sorted set of `--elements` elements each. A writer, a process of its 
 The sponsor has a core of its own where there are two or more, and everything else shares the others: in life a newcomer
 and clients have machines of their own. `--shared-cores` leaves that to the kernel.
 
-Beside it a process does nothing but run the same timer in an empty loop (*idle*): what the machine itself makes late.
-`work` is the processor time of the loop's thread between two calls of the timer, which no other process makes longer.
+Beside it runs a control (`bench.probes`). `work` is the processor time of the loop's thread between two calls of the
+timer, which no other process makes longer.
 
 The newcomer is asked all the while: it must refuse reads until it is complete. At the end the writer stops, both
 databases are read through the protocol, whole, and have to be equal.
@@ -20,9 +20,7 @@ databases are read through the protocol, whole, and have to be equal.
 
 import argparse
 import contextlib
-import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -30,19 +28,30 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from bench import database_digest, results
+from bench.large_database import fill
 from bench.pipes import Pipe
+from bench.probes import (
+    Probed,
+    Seen,
+    begin_phase,
+    control,
+    ended_writer,
+    figures_table,
+    histogram_table,
+    part_cores,
+    probed_node,
+)
 from bench.processes import exit_on_sigterm, fields_in, free_port, module, port_of, resident_bytes
 
-BATCH = 500
 JOIN_LIMIT_S = 600.0
-BIG_SET, BIG_HASH, BIG_LIST, BIG_ZSET = b"big:set", b"big:hash", b"big:list", b"big:zset"
+PHASES = ("control", "join", "after")
 
 
 @dataclass
 class Outcome:
     """Everything that was measured."""
 
-    stalls: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    stalls: dict[str, Seen] = field(default_factory=dict)
     load_s: float = 0.0
     transfer_s: float = 0.0
     keys: int = 0
@@ -61,18 +70,18 @@ def main() -> int:
     exit_on_sigterm()
     outcome = Outcome()
     with contextlib.ExitStack() as stack:
-        sponsor = stack.enter_context(module("bench.probed_node", "--name", "sponsor", "--log-level", "warning"))
-        ready = fields_of(sponsor)
+        sponsor = stack.enter_context(probed_node("sponsor"))
+        sponsor.wait_ready()
         if not options.shared_cores:
             part_cores(sponsor.pid)
-        idle = stack.enter_context(module("bench.probed_node", "idle"))
-        client = Pipe(port_of(ready["clients"]))
+        idle = stack.enter_context(control())
+        client = Pipe(sponsor.clients)
         began = time.monotonic()
-        fill(client, options.keys, options.elements)
+        fill(client, options.keys, options.elements, mixed=True)
         outcome.load_s = time.monotonic() - began
         print(f"filled in {outcome.load_s:.0f} s", file=sys.stderr)
         outcome.sponsor_mb["filled"] = resident_mb(sponsor.pid)
-        measure(sponsor, idle, ready, client, options, outcome)
+        measure(sponsor, idle, client, options, outcome)
     show(outcome, options)
     results.write("snapshot_stalls", options, asdict(outcome))
     return 0 if outcome.equal else 1
@@ -88,48 +97,32 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(
-    sponsor: "subprocess.Popen[str]",
-    idle: "subprocess.Popen[str]",
-    ready: dict[str, str],
-    client: Pipe,
-    options: argparse.Namespace,
-    outcome: Outcome,
-) -> None:
+def measure(sponsor: Probed, idle: Probed, client: Pipe, options: argparse.Namespace, outcome: Outcome) -> None:
     """The three phases, then the comparison."""
-    port = port_of(ready["clients"])
-
-    def phase(name: str) -> None:
-        for process in (sponsor, idle):
-            tell(process, f"phase {name}")
-
-    words = ["bench.snapshot_writer", str(port), str(options.rate), str(options.keys), str(options.elements)]
+    probed = (sponsor, idle)
+    port = sponsor.clients
+    words = ["bench.steady_writer", str(port), str(options.rate), str(options.keys), str(options.elements)]
     with module(*words) as writer:
         time.sleep(2)
-        phase("control")
+        begin_phase("control", probed)
         time.sleep(options.control_s)
-        phase("join")
+        begin_phase("join", probed)
         other_port = free_port()
         join = ["marmoset", "serve", "--name", "newcomer", "--port", f"{other_port}", "--gossip-port", "0"]
         began = time.monotonic()
-        with module(*join, "--join", ready["nodes"]) as newcomer:
+        with module(*join, "--join", sponsor.nodes) as newcomer:
             fields = await_served(newcomer, other_port, client, outcome, began)
             outcome.transfer_s = time.monotonic() - began
             outcome.sponsor_mb["joined"] = resident_mb(sponsor.pid)
             outcome.newcomer_mb = resident_mb(newcomer.pid)
-            phase("after")
+            begin_phase("after", probed)
             time.sleep(options.control_s)
-            phase("end")
-            tell(writer, "stop")
-            assert writer.stdout is not None
-            outcome.writes = json.loads(writer.stdout.readline())
+            begin_phase("end", probed)
+            outcome.writes = ended_writer(writer)
             other = Pipe(port_of(fields["clients"]))
             outcome.equal = compare(client, other)
             outcome.keys = int(client.one(b"DBSIZE"))
-        for name, process in (("sponsor", sponsor), ("idle", idle)):
-            tell(process, "dump")
-            assert process.stdout is not None
-            outcome.stalls[name] = json.loads(process.stdout.readline())
+        outcome.stalls = {each.name: each.seen() for each in probed}
 
 
 def await_served(
@@ -168,65 +161,6 @@ def compare(first: Pipe, second: Pipe) -> bool:
     return digests[0] == digests[1]
 
 
-def fill(client: Pipe, keys: int, elements: int) -> None:
-    """Keys of every type, and the large collections."""
-    rng = random.Random(1)
-    commands: list[list[bytes]] = []
-    for at in range(0, elements, BATCH):
-        names = [b"e:%07d" % n for n in range(at, min(elements, at + BATCH))]
-        commands += [
-            [b"SADD", BIG_SET, *names],
-            [b"HSET", BIG_HASH, *(part for name in names for part in (name, b"value"))],
-            [b"RPUSH", BIG_LIST, *names],
-            [b"ZADD", BIG_ZSET, *(part for n, name in enumerate(names) for part in (b"%d" % (at + n), name))],
-        ]
-    strings: list[bytes] = []
-    for n in range(keys - 4):
-        kind = n % 10
-        if kind < 6:
-            strings += (b"s:%d" % n, b"value %d" % n)
-            if len(strings) >= 2 * BATCH:
-                commands.append([b"MSET", *strings])
-                strings = []
-        elif kind == 6:
-            commands.append([b"SADD", b"u:%d" % n, b"a", b"b", b"%d" % rng.randrange(1000)])
-        elif kind == 7:
-            commands.append([b"HSET", b"h:%d" % n, b"name", b"n%d" % n, b"at", b"%d" % n])
-        elif kind == 8:
-            commands.append([b"RPUSH", b"l:%d" % n, b"x", b"y", b"z"])
-        else:
-            commands.append([b"ZADD", b"z:%d" % n, b"1", b"one", b"2.5", b"two"])
-        if len(commands) >= BATCH:
-            client.all(commands)
-            commands = []
-    if strings:
-        commands.append([b"MSET", *strings])
-    client.all(commands)
-
-
-# Processes
-
-
-def part_cores(pid: int) -> None:
-    """Give a process the first core, and this one, with those that it will start, the others."""
-    first, *others = sorted(os.sched_getaffinity(0))
-    if others:
-        os.sched_setaffinity(pid, {first})
-        os.sched_setaffinity(0, others)
-
-
-def tell(process: "subprocess.Popen[str]", line: str) -> None:
-    """One line on a child's standard input."""
-    assert process.stdin is not None
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
-
-
-def fields_of(process: "subprocess.Popen[str]") -> dict[str, str]:
-    assert process.stdout is not None
-    return fields_in(process.stdout.readline())
-
-
 def ask(port: int) -> bytes | None:
     """What a node answers to a read; None where nobody listens yet."""
     try:
@@ -249,14 +183,8 @@ def show(outcome: Outcome, options: argparse.Namespace) -> None:
     """The tables."""
     console = results.console()
     title = f"event loop, {options.keys:,} keys, {options.rate:,} writes a second; milliseconds"
-    table = results.table(title, ("process", "phase", "what"), ("samples", "p50", "p99", "p99.9", "max"))
-    for process, phases in outcome.stalls.items():
-        for name, found in phases.items():
-            what, _, phase = name.partition(" ")
-            if phase in ("control", "join", "after"):
-                cells = [f"{found[key]:.2f}" for key in ("p50", "p99", "p99.9", "max")]
-                table.add_row(process, phase, what, f"{found['samples']:.0f}", *cells)
-    console.print(table)
+    console.print(figures_table(title, outcome.stalls, PHASES))
+    console.print(histogram_table("how late the loop was called, in calls due", outcome.stalls, PHASES))
     megabytes = outcome.transfer_bytes / 1e6
     console.print(
         f"transfer {outcome.transfer_s:.1f} s, {outcome.keys / outcome.transfer_s:,.0f} keys/s, "

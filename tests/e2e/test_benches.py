@@ -128,6 +128,19 @@ def test_catchup_measures_snapshot_and_log(tmp_path: Path) -> None:
     assert measured[1]["mb"] > 0, "the log keeps what a member that is stopped lacks"
 
 
+def test_stalls_measures_every_phase_of_both_nodes_and_the_control(tmp_path: Path) -> None:
+    sizes = ("--keys", "2000", "--elements", "300", "--deleted", "300", "--expiring", "300", "--behind", "300")
+    measured, said = run("stalls", tmp_path, *sizes, "--seconds", "0.3", "--rate", "300")
+    assert measured["agree"] and all(writer["writes"] > 0 == writer["errors"] for writer in measured["writes"])
+    phases = set(measured["phases"])
+    assert {"load", "quiet", "writes", "snapshot", "exchange", "catching up", "expiry", "del list", "flushall"} < phases
+    for process, most in (("first", phases), ("second", phases - {"load", "quiet", "writes"}), ("control", phases)):
+        for phase in most - {"catching up", "deadlines"}:  # which are over before a call was due
+            for figures in measured["stalls"][process][phase].values():
+                assert sum(figures["histogram"]) == figures["samples"] > 0 and figures["p50"] <= figures["max"]
+    assert "targets" in said and "< 10 ms" in said
+
+
 def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
     measured, _ = run("start", tmp_path, "--count", "1")
     assert set(measured) == {"interpreter", "import", "import of the face", "open", "serve"}
@@ -149,6 +162,7 @@ def test_start_measures_imports_and_nodes(tmp_path: Path) -> None:
         "redis_benchmark",
         "replication",
         "snapshot_stalls",
+        "stalls",
         "start",
     ],
 )
