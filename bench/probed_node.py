@@ -87,6 +87,7 @@ def _count(seen: "array[float]", ms: float) -> None:
 
 async def _idle() -> int:
     Probe(asyncio.get_running_loop())
+    print("control ready", flush=True)
     await asyncio.Event().wait()
     return 0
 

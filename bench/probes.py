@@ -77,8 +77,10 @@ def probed_node(name: str, *words: str) -> Iterator[Probed]:
 
 @contextlib.contextmanager
 def control() -> Iterator[Probed]:
-    """The control."""
+    """The control, which runs already."""
     with module("bench.probed_node", "idle") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
         yield Probed("control", process)
 
 
