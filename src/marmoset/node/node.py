@@ -127,8 +127,8 @@ class Node:
             "wait": self.waiting.handle_timer,
             "memory": self.memory_limit.handle_timer,
         }
-        """What is done when a timer of a kind is due. That of liveness is told its token, and behind "pump" there is only
-        what follows every event."""
+        """What is done when a timer of a kind is due. That of liveness is told its token; "pump" has what follows every
+        event, and no more."""
         self._timers: dict[int, str] = {}
         self._next_token = 1
         self._armed: dict[str, tuple[int, int]] = {}
