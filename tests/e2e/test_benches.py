@@ -86,7 +86,7 @@ def test_memory_measures_every_shape(tmp_path: Path) -> None:
     shapes = {row["shape"]: row for row in measured}
     assert set(shapes) == {"string keys", "set", "hash", "list, appended", "list, in front", "list, edited"}
     for row in shapes.values():
-        assert row["elements"] == 300 and row["plain"] > 32 and row["received"] > 32 and row["redis"] is not None
+        assert row["elements"] == 300 and row["plain"] > 32 and row["received"] > 16 and row["redis"] is not None
     assert "targets" in said
 
 
