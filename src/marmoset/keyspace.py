@@ -227,13 +227,6 @@ class Keyspace:
         unstable = 0 if window is None else window_footprint(window)
         return share + getsizeof(key) + footprint(value, samples) + unstable
 
-    def take_out(self, key: bytes, samples: int) -> int:
-        """Before a key is removed by ourselves: about how many bytes that frees, and no longer counts in `usage`.
-        O(samples + parts of its value)."""
-        size = self.footprint(key, samples) or 0
-        self.usage.removed(shard_of(key), size)
-        return size
-
     # -- watching
 
     def watch(self, key: bytes, watch: Watch) -> None:
@@ -273,6 +266,7 @@ class Keyspace:
         if ends and (self.deadlines.count or self.deadlines.entries):
             self.deadlines.reset(shard, key, context)
         if type(operation) is Reset:
+            self.usage.handle_reset(shard, key)
             self.shards[shard].reset(key, dot, context, tracking=self.tracking)
         else:
             self.shards[shard].effect(key, operation, dot, stamp, context, tracking=self.tracking)

@@ -3,7 +3,6 @@
 import gc
 import tracemalloc
 from collections.abc import Callable
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -194,16 +193,22 @@ def test_what_only_remembers_removals_does_not_count() -> None:
     assert written.measured() < 500
 
 
-def test_what_is_taken_out_is_not_counted_any_more() -> None:
-    written, rng = Written(), Random(1)
+@pytest.mark.parametrize(
+    "large",
+    [
+        Assign(b"large", bytes(50_000)),
+        SetAdd(b"large", [b"element:%d" % number for number in range(500)]),
+        SequenceInsert(b"large", None, None, [b"value:%d" % number for number in range(3000)]),
+    ],
+)
+def test_what_is_large_and_reset_does_not_count_any_more(large: AnyOperation) -> None:
+    written = Written()
     for number in range(2000):
         written.do(strings(number))
-    written.do(Assign(b"large", bytes(LARGE_BYTES)))
-    begun = total = written.measured()
-    for key in [b"large", *(b"key:%d" % rng.randrange(2000) for _ in range(500))]:
-        total -= written.keyspace.take_out(key, 5)
-        written.do(Reset(key))
-    assert total / begun < 0.85
-    assert abs(written.keyspace.usage.total() - total) < begun / 20
-    assert shard_of(b"large") < SHARDS
+    begun = written.measured()
+    written.do(large)
+    assert written.measured() > begun + LARGE_BYTES
+    written.do(Reset(b"large"))
+    assert 0.97 < written.keyspace.usage.total() / begun < 1.03
+    written.do(Reset(b"large"))
     written.keyspace.usage._check()

@@ -4,7 +4,16 @@ from random import Random
 
 import pytest
 
-from marmoset.codec.operations import AnyOperation, Assign, Flush, Increment, SequenceInsert, SequenceRemove, SetAdd
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Flush,
+    Increment,
+    Reset,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+)
 from marmoset.crdts.sequence import Sequence
 from marmoset.node.memory_limit import EVICT_REPLICATED, EVICT_TURN_MS
 from tests.node.group import Group
@@ -181,6 +190,30 @@ def test_a_write_that_an_eviction_has_not_seen_survives_it() -> None:
     assert group[evictor].replica.keyspace.get(b"shared") is None
     group.network.heal()
     group.until(lambda: group.values(b"shared") == [{b"meanwhile"}] * 2)
+
+
+def test_the_room_that_a_large_key_leaves_is_there_at_once() -> None:
+    """Nothing is evicted for what is deleted already, though no round has seen that it is."""
+    group = evicting(1)
+    fill(group, 1, 300)
+    do(group, 1, LIMIT // 3, Assign(b"large", bytes(LIMIT // 3)))
+    group.run(1000)
+    assert group[1].counters["evicted_keys"] == 0 and used(group, 1) > LIMIT // 2
+    group.hosts[0].witness.in_command = True  # type: ignore[union-attr]
+    do(group, 1, 20, Reset(b"large"))
+    do(group, 1, LIMIT // 3, *(Assign(b"new:%d" % number, bytes(500)) for number in range(LIMIT // 3 // 700)))
+    group.run(1000)
+    assert group[1].counters["evicted_keys"] == 0
+
+
+def test_evicting_keeps_up_with_whoever_writes() -> None:
+    """Nothing is refused to a client that writes as fast as it can."""
+    group = evicting(1)
+    fill(group, 1, 500)
+    for at in range(500, 20_000, 100):
+        do(group, 1, 4000, *(Assign(b"key:%d" % (at + each), b"v" * 20) for each in range(100)))
+        assert not group[1].memory_limit.is_full, at
+    assert group[1].counters["evicted_keys"] > 15_000
 
 
 def test_nobody_evicts_while_writes_are_refused() -> None:

@@ -6,8 +6,8 @@ its length; keys that came or went since are taken to be of the mean size of sma
 meanwhile is seen by the next measurement: who asks for those decides how old they may get.
 
 A key of `LARGE_BYTES` or more counts for itself and not for the mean: one list of a gigabyte says nothing of the next
-key. What stands beside a key in a conflict counts; windows and the log do not, since they go with stability. Bytes are
-those of Python's allocator before it rounds up (`sys.getsizeof`).
+key, and is taken out at once when it is reset. What stands beside a key in a conflict counts; windows and the log do
+not, since they go with stability. Bytes are those of Python's allocator before it rounds up (`sys.getsizeof`).
 
 Measuring goes in slices of any size, in the middle of a shard, too; what comes and goes there meanwhile may be missed
 or counted twice, until the next round.
@@ -28,6 +28,8 @@ from marmoset.crdts.types import is_visible
 SAMPLES: Final = 4
 """How many elements of a collection are looked at."""
 LARGE_BYTES: Final = 4096
+LARGE_LENGTH: Final = 32
+"""What has fewer elements, or bytes, is taken not to be large when it goes."""
 KEY_BYTES: Final = 128
 """What a small key is taken for before any was measured."""
 COLLECTION: Final = 20
@@ -124,14 +126,16 @@ class Usage:
         numbers = [*self._small_bytes, *self._small_keys, *self._large_bytes, *self._large_keys]
         assert min(numbers) >= 0, "less than nothing was measured"
 
-    def removed(self, at: int, size: int) -> None:
-        """A key of so many bytes is about to be removed from a shard: take it out of what was measured. O(1)."""
-        if size < LARGE_BYTES:
-            self._small_bytes[at] = max(0, self._small_bytes[at] - size)
-            self._small_keys[at] = max(0, self._small_keys[at] - 1)
-        else:
+    def handle_reset(self, at: int, key: bytes) -> None:
+        """A key of a shard is about to be reset. What is large is taken out of what was measured: else it would count
+        as if it were there until the next round. O(1), of what is large O(chunks or parts)."""
+        value = self._shards[at].values.get(key)
+        if value is None or isinstance(value, int) or len(value) < LARGE_LENGTH:
+            return
+        size = len(key) + EMPTY_BYTES + footprint(value, SAMPLES)
+        if size >= LARGE_BYTES and self._large_keys[at]:
             self._large_bytes[at] = max(0, self._large_bytes[at] - size)
-            self._large_keys[at] = max(0, self._large_keys[at] - 1)
+            self._large_keys[at] -= 1
 
 
 def _beside(slots: Slots) -> int:

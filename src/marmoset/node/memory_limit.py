@@ -14,10 +14,11 @@ come on top of the limit.
 **Past the limit** clients' commands that may take more memory are refused. What comes from other members is applied
 whatever it takes: a replica that left out what others keep would not be one. With the policy `evict-replicated` the
 node also removes keys, from `1 / EVICT_SHARE` below the limit on, by ordinary resets, which the whole group sees: what
-others write to such a key at the same time survives. Which keys: any, drawn at random, since nobody writes down when a
-key was read, and a guess would be worse. Members hold the same data and meet their limits together, so they take
-turns: the reachable member with the lowest id evicts at once, each next one only if it has been past the mark for
-`EVICT_TURN_MS` longer; by then it has the resets of the first and is below its own mark, unless its limit is lower.
+others write to such a key at the same time survives. It does so between turns, in steps so small that whoever writes
+pays for what goes. Which keys: any, drawn at random, since nobody writes down when a key was read, and a guess would be
+worse. Members hold the same data and meet their limits together, so they take turns: the reachable member with the
+lowest id evicts at once, each next one only if it has been past the mark for `EVICT_TURN_MS` longer; by then it has the
+resets of the first and is below its own mark, unless its limit is lower.
 """
 
 from typing import TYPE_CHECKING, Final, final
@@ -41,7 +42,9 @@ LOOKS: Final = 64
 GROWTH: Final = 8
 """A byte of a request becomes this many in memory at most, or nearly so: elements of a few bytes take a hundred."""
 EVICT_SHARE: Final = 20
-EVICT_KEYS: Final = 100
+EVICT_KEYS: Final = 1000
+EVICT_BYTES: Final = 32 << 10
+"""While keys are evicted, it is looked whenever so much was written: what one look evicts makes up for it."""
 EVICT_TURN_MS: Final = 1000
 EVICT_SAMPLES: Final = 5
 NEVER: Final = 1 << 62
@@ -95,16 +98,14 @@ class MemoryLimit:
             self.look()
 
     def look(self) -> None:
-        """Make the estimate anew, without measuring. O(shards)."""
-        node, limit = self._node, self._limit
-        replica = node.replica
-        self.used_bytes = replica.keyspace.usage.total()
-        if not limit:
-            return
-        self.is_full = self.used_bytes > limit
-        self.look_at = replica.keyspace.usage.written_bytes + min(LOOK_BYTES, limit // LOOKS)
-        if self._is_hurrying or (self._is_past_mark and self._is_my_turn()):
-            node.arm("memory", HURRY_MS)
+        """Make the estimate anew, without measuring, and evict where that is due. O(shards + `EVICT_KEYS`)."""
+        self._estimate()
+        if not self._is_past_mark:
+            self._past_since_ms = None
+        elif self._is_my_turn() and self._evict():
+            self._estimate()
+        if self._limit and (self._is_hurrying or (self._is_past_mark and self._is_my_turn())):
+            self._node.arm("memory", HURRY_MS)
 
     # -- inside
 
@@ -141,7 +142,14 @@ class MemoryLimit:
             self._begun = self._changes
             self._before_bytes, self._begun_bytes = self._begun_bytes, replica.keyspace.usage.written_bytes
         self.look()
-        self._evict()
+
+    def _estimate(self) -> None:
+        usage, limit = self._node.replica.keyspace.usage, self._limit
+        self.used_bytes = usage.total()
+        if limit:
+            self.is_full = self.used_bytes > limit
+            step = EVICT_BYTES if self._is_past_mark else LOOK_BYTES
+            self.look_at = usage.written_bytes + min(step, limit // LOOKS)
 
     def _is_my_turn(self) -> bool:
         """Whether this member is the one to evict now. O(members log members)."""
@@ -152,15 +160,12 @@ class MemoryLimit:
         before = sum(1 for r in node.replica.roster.present() if r < me and state(r) != UNREACHABLE)
         return now - self._past_since_ms >= before * EVICT_TURN_MS
 
-    def _evict(self) -> None:
-        """Remove some keys for the whole group. O(`EVICT_KEYS` + a shard each)."""
-        if not self._is_past_mark:
-            self._past_since_ms = None
-            return
+    def _evict(self) -> int:
+        """Remove some keys for the whole group; how many. O(`EVICT_KEYS` + a shard for each sixteenth of its keys)."""
         node = self._node
-        if node.state != SERVING or node.refusal(True) is not None or not self._is_my_turn():
-            return
-        keyspace, replica = node.replica.keyspace, node.replica
+        if node.state != SERVING or node.refusal(True) is not None:
+            return 0
+        keyspace = node.replica.keyspace
         excess, evicted = self.used_bytes - self._mark, 0
         self.is_removing = True
         while excess > 0 and evicted < EVICT_KEYS:
@@ -169,16 +174,15 @@ class MemoryLimit:
             if not found:
                 break
             for key in node.rng.sample(found, min(len(found), EVICT_KEYS - evicted, 1 + len(found) // 16)):
-                excess -= keyspace.take_out(key, EVICT_SAMPLES)
+                excess -= keyspace.footprint(key, EVICT_SAMPLES) or 0
                 self._remove(Reset(key))
                 evicted += 1
                 if excess <= 0:
                     break
         self.is_removing = False
         node.counters["evicted_keys"] += evicted
-        if evicted:
-            replica.commit()
-            self.look()
+        node.replica.commit()
+        return evicted
 
     def _remove(self, operation: Reset) -> None:
         self._node.replica.submit(operation)

@@ -496,11 +496,11 @@ class Node:
         elif self._link_lost:
             self._link_lost = False
             self._follow_links()
+        self.memory_limit.settle()
         if self.streaming.changed:
             self.streaming.ask()
         self.streaming.pump_all()
         self.waiting.settle()
-        self.memory_limit.settle()
         if self.replica.stability_changed:
             if self.replica.keyspace.tracking and self.is_member():
                 self.arm("fold", self.streaming.fold_delay_ms)
