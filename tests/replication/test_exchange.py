@@ -295,6 +295,29 @@ def test_the_end_of_the_beginning_that_was_dropped_on_resuming_is_said_again() -
     assert stream.is_caught_up and line.changes.count(2) == 2, "once for Resumed, once for this"
 
 
+def test_a_vector_that_was_held_up_is_not_read_as_having_what_came_since() -> None:
+    """c asks a to begin again; meanwhile d joins, lets in e, leaves, and is forgotten by all, over other links: that c
+    has no entry for e does not mean now that it has forgotten it (`churn` 330122)."""
+    a, b, c = trio()
+    rest(a, b, c)
+    line = Line(a, c)
+    line.settle()
+    line.end_of(c).resume(frozenset())  # on its way for long
+    d = join(b, 4)
+    rest(a, b, c, d)
+    e = join(d, 5)
+    rest(a, b, c, d, e)
+    d.submit_roster([Leave()])
+    rest(a, b, c, d)
+    rest(a, b, c, e)
+    assert all(4 not in each.seen and 5 in each.seen for each in (a, b, c, e))
+    write(e, b"from e")
+    catch_up(e, a)
+    write(a, b"which builds on it")
+    line.settle()
+    assert c.keyspace.get(b"k") == b"which builds on it" and c.seen == a.seen
+
+
 def test_to_leave_out_less_begins_again_and_to_leave_out_more_does_not() -> None:
     a, b, _ = trio()
     line = Line(a, b)

@@ -123,9 +123,15 @@ class Stream:
 
     def _read(self, vector: VersionVector) -> VersionVector:
         """A vector of the peer with its missing entries filled in now: once the sponsor of somebody who joins later is
-        forgotten here, a vector as old as this could no longer be read. Nobody has forgotten me. O(replicas)."""
-        roster, me = self.replica.roster, self.replica.me
-        return {**{r: upto(vector, r, roster.joins) for r in roster.members if r != me}, **vector}
+        forgotten here, a vector as old as this could no longer be read. Nobody has forgotten me. It may be that old by
+        now, where a link was held up and others told meanwhile what the peer has: it has no less than the lower of the
+        two readings. O(replicas)."""
+        replica, me = self.replica, self.replica.me
+        joins, known = replica.roster.joins, replica.stability.known.get(self.peer)
+        filled = {r: upto(vector, r, joins) for r in replica.roster.members if r != me}
+        if known is not None:
+            filled = {r: min(seq, upto(known, r, joins)) for r, seq in filled.items()}
+        return {**filled, **vector}
 
     # -- outgoing
 
