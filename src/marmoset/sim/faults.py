@@ -110,8 +110,10 @@ class Faults:
 
     def _spare(self, count: int = 1) -> list[Host]:
         """Hosts so many of which can be taken away with a majority staying, of everybody that anyone counts or is
-        letting in."""
-        serving = [host for host in self.cluster.hosts if host.is_serving and not self._is_away(host)]
+        letting in. Whom an exile has let in is not known to the others, and brings no majority together with them."""
+        here = [host for host in self.cluster.hosts if host.is_serving and not self._is_away(host)]
+        rosters = [host.node.replica.roster.members for host in here if host.node is not None]
+        serving = [h for h in here if h.node is not None and all(h.node.replica.me in roster for roster in rosters)]
         if len(serving) <= count:
             return []
         nodes = [host.node for host in self.cluster.hosts if host.node is not None]
