@@ -152,7 +152,7 @@ _bare = msgspec.msgpack.Decoder(Packet)
         ("marmoset.codec.sealing.PacketSealer", "open", _open_uncounted),
         ("marmoset.node.liveness.Liveness", "handle_packet", lambda self, address, data: None),
         ("marmoset.sim.fuzz", "decode", _decode_bare),
-        ("marmoset.node.node.Node", "_break", _raise),
+        ("marmoset.node.node.Node", "break_off", _raise),
         ("marmoset.node.node", "decode", _decode_bare),
         ("marmoset.codec.frames.MessageReader", "feed", _whole),
         ("marmoset.node.node.Node", "_dropped", lambda self, link: None),
