@@ -28,7 +28,7 @@ class Sequence(SequenceElements):
     >>> list(word), word[-1], word.slice(0, 2), word.id_at(1), word.index_of((7, 2))
     ([b'a', b'b', b'c'], b'c', [b'a', b'b'], (7, 3), 2)
     >>> word.neighbours(1), word.ranges(0, 3)
-    (((7, 1), (7, 3)), [(7, 1, 1), (7, 3, 1), (7, 2, 1)])
+    (((7, 1), (7, 3)), [(7, 1, 3)])
     """
 
     __slots__ = ()
