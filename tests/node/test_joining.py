@@ -69,6 +69,16 @@ def test_whoever_is_refused_tries_again_with_growing_pauses() -> None:
     assert {fields["code"] for fields in refused} == {"full"} and 10 <= len(refused) <= 30
 
 
+def test_whoever_is_given_nothing_but_itself_goes_on_trying() -> None:
+    itself = "localhost:7001"
+    alone = Alone(join=(itself, itself))
+    for _ in range(3):
+        link = alone.link(itself)
+        alone.hear(link, alone.hello(alone.node.replica.me))
+        alone.run(3000)
+    assert alone.dialled == [itself] * 4
+
+
 @pytest.mark.parametrize("through", [1, 2, 3])
 def test_joining_through_any_member(through: int) -> None:
     group = Group(3)

@@ -1,7 +1,8 @@
 """The moment of birth: a newcomer, or its sponsor, is lost when the `ready` of the newcomer is on its way."""
 
+from marmoset.codec.messages import Batch
 from marmoset.sim.network import Conditions
-from tests.node.group import Group
+from tests.node.group import Alone, Group
 
 
 def at_birth(size: int = 2, *, arrived: bool, presumed_dead_after: int = 600_000) -> Group:
@@ -61,11 +62,36 @@ def test_whoever_is_needed_for_a_majority_keeps_its_id_until_its_sponsor_is_buri
     group.run(50_000)
     assert group[4].replica.me == me and group[4].refusal(write=False) is not None, "nobody is served before"
     assert not group[2].replica.roster.buried
+    assert len(group.events("n4", "waiting until the sponsor is back or presumed dead: without us no majority")) == 1
     group.until(lambda: group.hosts[3].is_serving)
     assert group[4].replica.me == me
     group.until(group.is_whole)
     group.until(group.is_at_rest)
     group.check()
+
+
+def test_two_that_lost_their_sponsor_behind_their_births_do_not_wait_for_each_other() -> None:
+    alone = Alone(join=("127.0.0.1:7009",), join_timeout=3000)
+    sponsor = Alone("n9")
+    link = alone.link("127.0.0.1:7009")
+    theirs = sponsor.link()
+    sponsor.hear(theirs, *alone.said[link])
+    sponsor.run(50)
+    alone.hear(link, *sponsor.said[theirs])
+    assert alone.node.joining.is_birth_logged
+    heard = len(sponsor.said[theirs])
+    sponsor.let_in(50, "n5")
+    alone.hear(link, *(message for message in sponsor.said[theirs][heard:] if isinstance(message, Batch)))
+    assert alone.node.replica.roster.members[50].born
+    alone.node.handle_closed(link)
+    alone.answering = {50: 0}
+    vector = [(r, q) for r, q in sorted(alone.node.replica.seen.items())]
+    alone.hear(alone.link(), alone.hello(50, "n5", vector=vector))
+    alone.run(8000)
+    assert alone.node.joining.is_unsure and alone.node.burying.in_touch() == [50]
+    alone.run(4000)
+    assert alone.node.state == "waiting"
+    assert alone.events("nobody knows of the birth, beginning again")
 
 
 def test_whoever_is_not_needed_begins_again_when_nobody_knows_of_its_birth() -> None:

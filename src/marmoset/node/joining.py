@@ -35,6 +35,7 @@ from marmoset.codec.operations import Ready
 from marmoset.errors import PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.node.states import JOINING, WAITING
+from marmoset.replication.electorate import BIRTH_SEQ
 from marmoset.replication.snapshot import SnapshotSink
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Joining:
         self._ready: Dot | None = None
         self._sponsor: ReplicaId = 0
         self._unsure_ms: int | None = None
+        self._told_needed = False
         self._said_ms = 0
         self.sink: SnapshotSink | None = None
 
@@ -130,13 +132,22 @@ class Joining:
 
     def handle_self(self, link: "Link") -> None:
         """An address turned out to be our own."""
-        if link is self._link and len(self.addresses) > 1:
-            self.addresses = [address for address in self.addresses if address != link.address]
+        if link is self._link:
+            others = [address for address in self.addresses if address != link.address]
+            self.addresses = others or self.addresses
 
     @property
     def is_unsure(self) -> bool:
         """Whether our birth is logged, the sponsor lost, and it has to be found out whether we are a member."""
         return self._unsure_ms is not None
+
+    @property
+    def _is_needed(self) -> bool:
+        """Whether members are linked that are no majority without us. One whose own birth the sponsor is not known to
+        have does not count: it may wait for us as we wait for it."""
+        node, replica = self._node, self._node.replica
+        sure = (replica.is_known_to(self._sponsor, (peer, BIRTH_SEQ)) for peer in node.burying.in_touch())
+        return any(sure) and not node.burying.is_majority_without_us()
 
     @property
     def is_birth_logged(self) -> bool:
@@ -162,6 +173,7 @@ class Joining:
         if self._node.state == JOINING and self._ready is not None:
             self._link = None
             self._unsure_ms = self._node.time.monotonic_ms()
+            self._told_needed = False
             self._node.notify("warning", "lost the sponsor behind the birth, asking others", sponsor=link.peer_name)
             self._node.arm("join", CHECK_MS)
             return
@@ -192,8 +204,11 @@ class Joining:
         if node.state not in (WAITING, JOINING):
             return
         if self._unsure_ms is not None:
-            if node.burying.in_touch() and not node.burying.is_majority_without_us():
+            if self._is_needed:
                 self._unsure_ms = node.time.monotonic_ms()
+                if not self._told_needed:
+                    self._told_needed = True
+                    node.notify("warning", "waiting until the sponsor is back or presumed dead: without us no majority")
             if node.time.monotonic_ms() - self._unsure_ms > UNSURE_TIMEOUTS * node.config.join_timeout:
                 node.notify("warning", "nobody knows of the birth, beginning again")
                 self.begin_again()
