@@ -6,6 +6,7 @@ from marmoset.codec.messages import Refuse, SnapshotEnd
 from marmoset.codec.operations import Assign
 from marmoset.node import Node
 from marmoset.node.explaining import REPLICAS_MAX
+from marmoset.node.sponsoring import GONE_MAX_MIN
 from marmoset.replication.replica import FORGOTTEN_MAX
 from marmoset.sim.network import Conditions
 from tests.node.group import Alone, Group
@@ -150,3 +151,20 @@ def test_a_newcomer_whose_predecessor_is_asked_holds_up_nobody_elses_snapshot() 
     alone.hear(link, alone.newcomer(50))
     alone.run(100)
     assert any(isinstance(message, SnapshotEnd) for message in alone.said[link])
+
+
+def test_newcomers_wait_while_too_many_that_are_gone_cannot_be_forgotten() -> None:
+    """One member cannot be heard, and somebody who wants to join breaks off again and again."""
+    alone = Alone(replicas_max=3)
+    alone.node.handle_closed(alone.let_in(1000, "silent"))
+    for replica in range(100, 100 + GONE_MAX_MIN):
+        alone.node.handle_closed(alone.let_in(replica, "n3", born=False))
+    members = alone.node.replica.roster.members
+    assert len(members) == 2 + GONE_MAX_MIN
+    refusal = alone.refusal(alone.newcomer(200, "n3"))
+    assert refusal is not None and refusal.code == "not yet"
+    assert "64 that are gone cannot be forgotten before silent are known to have everything" in refusal.reason
+    alone.node.bury("silent", force=True)
+    alone.run(1000)
+    assert len(members) == 1
+    assert alone.refusal(alone.newcomer(201, "n3")) is None

@@ -14,6 +14,10 @@ Whoever was alone has followed its own clock wherever that went, and its stamps 
 clock was put right (DESIGN.md 3.8). A newcomer would have to stamp behind all of them: it is let in once they are no
 further ahead of its wall clock than a member's may be.
 
+Each attempt to join that fails leaves one more that is gone, and cannot be forgotten before every member is known to
+have its burial. The tables grow with the square of those, so a newcomer has to wait while there are too many of them: a
+member that cannot be heard, and a newcomer that breaks off again and again, would take all memory in the end.
+
 A snapshot goes out in steps, one in each turn of the event loop, those of several newcomers in turns.
 """
 
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 
 SETTLE_MS_MIN: Final = 500
 SETTLE_INTERVALS: Final = 3
+GONE_MAX_MIN: Final = 64
+"""So many that are gone may always wait to be forgotten, and as many as there may be members."""
 LOOK_MS: Final = 50
 """How often it is looked how long a newcomer's predecessors have been silent; twice that is the most that one look
 counts."""
@@ -92,7 +98,13 @@ class Sponsoring:
             )
         else:
             predecessors = [member.replica for member in roster.by_name(hello.name)]
-            if len(roster.present()) - len(predecessors) >= node.config.replicas_max:  # they make room, or refuse it
+            gone = len(roster.members) - len(roster.present())
+            if gone >= max(GONE_MAX_MIN, node.config.replicas_max):
+                lacking = [replica for replica in node.budget.lacking() if replica not in roster.buried]
+                names = ", ".join(node.burying.names(lacking))
+                reason = f"{gone} that are gone cannot be forgotten before {names} are known to have everything"
+                node.refuse(link, "not yet", f"{reason}: bring them back, or presume them dead with MARMOSET BURY")
+            elif len(roster.present()) - len(predecessors) >= node.config.replicas_max:  # they make room, or refuse it
                 node.refuse(link, "full", f"the group has {node.config.replicas_max} members, as replicas_max allows")
             elif predecessors:
                 link.become(ADMITTING)
