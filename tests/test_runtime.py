@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import uvloop
@@ -16,7 +17,7 @@ from marmoset.codec.operations import SetAdd
 from marmoset.config import Config, load
 from marmoset.errors import PeerError, UsageError
 from marmoset.logs import LOGGER
-from marmoset.runtime import ListenError, Runtime, links, listen, port_of
+from marmoset.runtime import ListenError, Runtime, core, links, listen, port_of
 from marmoset.runtime.links import Link
 
 QUICK: dict[str, object] = {
@@ -437,3 +438,18 @@ def test_a_program_whose_log_breaks_does_not_break_the_node() -> None:
     finally:
         LOGGER.setLevel(level)
         LOGGER.removeHandler(broken)
+
+
+@pytest.mark.interpreted
+def test_a_node_that_is_stopped_while_it_cannot_submit_says_what_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "LEAVE_GRACE_S", 0.1)
+
+    async def test() -> None:
+        async with node("a", leave_timeout="0") as a:
+            batch = SimpleNamespace(operations=[SetAdd(b"k", [b"x"]), SetAdd(b"k", [b"y"])])
+            a.node.rehabilitating._exiles.append(SimpleNamespace(own=[batch], held=[]))  # type: ignore[arg-type]
+            a.node.state = "rehabilitating"
+            exit = await a.leave()
+            assert exit.code == 1 and "2 operations that only this node had were not submitted" in exit.why
+
+    run(test)

@@ -141,7 +141,9 @@ class Runtime:
         done, _ = await asyncio.wait([self.exited], timeout=limit_s)
         if done:
             return self.exited.result()
-        return Exit(1, f"leaving was not confirmed within {limit_s:g} s")
+        left = self.node.rehabilitating.operations_left
+        lost = f", and {left} operations that only this node had were not submitted" if left else ""
+        return Exit(1, f"leaving was not confirmed within {limit_s:g} s{lost}")
 
     async def close(self) -> None:
         """Send what is written, close links and port. Nothing reaches the node after it."""
