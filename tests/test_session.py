@@ -252,6 +252,36 @@ def test_what_can_write_more_than_it_was_sent_is_checked_before_it_begins(narrow
     assert narrow("STRLEN", "half") == b":%d" % (LIMIT - 4000)
 
 
+def test_members_that_are_popped_are_written_too(narrow: Client) -> None:
+    for i in range(3):
+        narrow("ZADD", "z", 1, b"%d" % i + b"x" * (LIMIT // 2))
+    for word in ("ZPOPMIN", "ZPOPMAX"):
+        assert is_too_large(narrow(word, "z", 3)) and narrow("ZCARD", "z") == b":3"
+    assert isinstance(narrow("ZPOPMIN", "z"), list) and narrow("ZCARD", "z") == b":2"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("INCRBYFLOAT", "s", "1e300"),
+        ("HINCRBYFLOAT", "h", "f", "-1e300"),
+        ("ZINCRBY", "z", "1e-300", "m"),
+        ("ZADD", "z", "1e300", "m"),
+        ("ZADD", "z", "CH", "1e300", "m"),
+        ("ZADD", "z", "INCR", "1e300", "m"),
+    ],
+)
+def test_a_number_is_as_long_as_its_digits_not_as_it_was_said(narrow: Client, words: tuple[str, ...]) -> None:
+    node = narrow.node
+    node.replica.keyspace.tracking = True
+    narrow("MULTI")
+    for _ in range(LIMIT // 100):
+        assert narrow(*words) == b"+QUEUED"
+    narrow("EXEC")
+    node.end_turn()
+    assert max(len(entry.framed) for entry in node.replica.log.entries.values()) < LIMIT + 1000
+
+
 def test_no_batch_is_larger_than_allowed_however_the_requests_come(narrow: Client) -> None:
     node = narrow.node
     node.replica.keyspace.tracking = True

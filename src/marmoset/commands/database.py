@@ -151,6 +151,11 @@ class Database:
             raise CommandError(too_large(name, limit))
         self.written_bytes += size
 
+    def charge_digits(self, name: str, number: Scalar | str) -> None:
+        """A command is about to write a number that was sent in a shorter form, as `1e300`; see `charge`. O(1)."""
+        if not isinstance(number, int) and len(number) > PER_VALUE_BYTES:
+            self.charge(name, len(number))
+
     def delete(self, key: bytes) -> bool:
         """Remove a key; whether it was there. O(1), O(elements) for a list."""
         if key not in self.keyspace:

@@ -152,7 +152,9 @@ def hincrbyfloat(session: "Session", args: list[bytes]) -> Reply:
     total = add(old or 0, amount)
     if abs(total) >= 10**DIGITS_MAX:
         raise CommandError(INFINITE)
-    session.database.submit(MapIncrement(args[1], args[2], number_text(amount).decode("ascii")))
+    digits = number_text(amount).decode("ascii")
+    session.database.charge_digits("hincrbyfloat", digits)
+    session.database.submit(MapIncrement(args[1], args[2], digits))
     return number_text(total)
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, final
 
 from marmoset.codec.operations import Scalar, ScoreAssign, ScoreIncrement, ScoreRemove
-from marmoset.commands.database import Database, text
+from marmoset.commands.database import Database, request_bytes, text
 from marmoset.commands.parsing import bounds, count, integer
 from marmoset.commands.scanning import scan_cursor, scan_options
 from marmoset.commands.table import ONE_KEY, command, table
@@ -46,7 +46,7 @@ def _incremented(old: Scalar | None, amount: Scalar) -> tuple[Scalar, bool]:
     return total, False
 
 
-def _increment(database: Database, key: bytes, member: bytes, amount: Scalar, old: Scalar | None) -> Scalar:
+def _increment(database: Database, name: str, key: bytes, member: bytes, amount: Scalar, old: Scalar | None) -> Scalar:
     total, assigned = _incremented(old, amount)
     if assigned:
         database.submit(ScoreAssign(key, [member, total]))
@@ -54,6 +54,7 @@ def _increment(database: Database, key: bytes, member: bytes, amount: Scalar, ol
         number = number_of(amount)
         assert number is not None
         shown = number if isinstance(number, int) and abs(number) < 1 << 63 else number_text(number).decode("ascii")
+        database.charge_digits(name, shown)
         database.submit(ScoreIncrement(key, member, shown))
     return total
 
@@ -105,6 +106,7 @@ def zadd(session: "Session", args: list[bytes]) -> Reply:
             database, key, member = session.database, args[1], args[3]
             value = database.sorted_set_at(key)
             new = value is None or value.get(member) is None
+            database.charge_digits("zadd", score)
             database.submit(ScoreAssign(key, [member, score]))
             return 1 if new else 0
     options = _Options()
@@ -127,7 +129,7 @@ def zadd(session: "Session", args: list[bytes]) -> Reply:
         old = None if value is None else value.get(words[1])
         if not options.allows(old, _incremented(old, scores[0])[0]):
             return None
-        return _double(_increment(database, key, words[1], scores[0], old))
+        return _double(_increment(database, "zadd", key, words[1], scores[0], old))
     latest: dict[bytes, Scalar] = {}
     added = changed = 0
     for index, score in enumerate(scores):
@@ -146,6 +148,7 @@ def zadd(session: "Session", args: list[bytes]) -> Reply:
     for member, score in latest.items():
         pairs.append(member)
         pairs.append(score)
+        database.charge_digits("zadd", score)
     if pairs:
         database.submit(ScoreAssign(key, pairs))
     return added + changed if options.ch else added
@@ -156,7 +159,7 @@ def zincrby(session: "Session", args: list[bytes]) -> Reply:
     amount = _score(args[2])
     value = session.database.sorted_set_at(args[1])
     old = None if value is None else value.get(args[3])
-    return _double(_increment(session.database, args[1], args[3], amount, old))
+    return _double(_increment(session.database, "zincrby", args[1], args[3], amount, old))
 
 
 def zrem(session: "Session", args: list[bytes]) -> Reply:
@@ -328,6 +331,7 @@ def _pop(session: "Session", args: list[bytes], *, lowest: bool) -> Reply:
     number = min(wanted, length)
     members = value.slice(0, number) if lowest else value.slice(length - number, length)[::-1]
     pairs = [[member, _double(value[member])] for member in members]
+    database.charge("zpopmin" if lowest else "zpopmax", request_bytes(members))
     _remove(database, args[1], members)
     if session.protocol == 3 and len(args) > 2:
         return pairs

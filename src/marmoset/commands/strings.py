@@ -212,7 +212,9 @@ def incrbyfloat(session: "Session", args: list[bytes]) -> Reply:
     total = add(old, amount)
     if abs(total) >= 10**DIGITS_MAX:
         raise CommandError(INFINITE)
-    database.submit(Increment(args[1], number_text(amount).decode("ascii")))
+    digits = number_text(amount).decode("ascii")
+    database.charge_digits("incrbyfloat", digits)
+    database.submit(Increment(args[1], digits))
     return number_text(total)
 
 
