@@ -333,8 +333,9 @@ class Node:
         return max(1, round(delay_ms * self.rng.uniform(0.75, 1.25)))
 
     def _message_bytes_max(self) -> int:
-        """A batch has what one command or transaction may write, what was open before it, and its context."""
-        return self.config.batch_bytes_max + 2 * OPEN_BYTES_MAX
+        """A batch has what one command or transaction was charged, what was open before it, and its context. What was
+        sent once may stand in it twice: a member that is moved, a key that is given a deadline too."""
+        return 2 * self.config.batch_bytes_max + 3 * OPEN_BYTES_MAX
 
     def _snapshot_message_bytes_max(self) -> int:
         """The value of a register may be as large as a batch, and what is not stable beside it are its base and an
