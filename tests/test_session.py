@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import SetAdd
+from marmoset.codec.operations import Inside, SetAdd
 from marmoset.commands import COMMANDS
 from marmoset.commands.table import Command
 from marmoset.config import Config
@@ -250,6 +250,15 @@ def test_what_can_write_more_than_it_was_sent_is_checked_before_it_begins(narrow
     narrow("SET", "half", b"x" * (LIMIT - 4000))
     assert is_too_large(narrow("APPEND", "half", b"x" * 4100))
     assert narrow("STRLEN", "half") == b":%d" % (LIMIT - 4000)
+
+
+def test_a_hash_that_nests_is_walked_and_sampled_as_any_other(client: Client) -> None:
+    client.node.replica.submit(Inside(b"h", [b"a"], SetAdd(b"", [b"x"])))
+    client("HSET", "h", "b", "1")
+    assert client("HSCAN", "h", 0) == [b"0", [b"a", b'["x"]', b"b", b"1"]]
+    assert client("HRANDFIELD", "h") in (b"a", b"b")
+    many = client("HRANDFIELD", "h", -50)
+    assert isinstance(many, list) and len(many) == 50 and set(many) == {b"a", b"b"}
 
 
 def test_members_that_are_popped_are_written_too(narrow: Client) -> None:

@@ -28,6 +28,7 @@ from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.exports import DeadlineEntry, export_deadline
 from marmoset.crdts.footprint import footprint, window_footprint
 from marmoset.crdts.garbage import Garbage
+from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
@@ -173,19 +174,21 @@ class Keyspace:
 
     def scan_elements(self, key: bytes, cursor: int, count: int) -> tuple[int, list[bytes]]:
         """Some elements of a set, fields of a map or members of a sorted set, as `scan`. One large enough to be walked
-        in steps is split for it. O(count + one part), O(n) once for a collection that is split."""
+        in steps is split for it. O(count + one part), O(n) once for a collection that is split and for a map that
+        nests, which comes at once."""
         value = self._splitting(key)
         if isinstance(value, SortedSet):
             return value.scan(cursor, count)
-        if isinstance(value, (set, dict)):
+        if isinstance(value, (set, dict, NestedMap)):
             return 0, list(value)
         return walk_parts(value.parts, cursor, count) if isinstance(value, (SplitSet, SplitMap)) else (0, [])
 
     def sample(self, key: bytes, rng: Random) -> bytes:
         """A random element of a set or field of a map that is there, all equally likely. O(1) expected, for a
-        collection of more than `SCAN_SPLIT_ABOVE` after an O(n) split at the first call."""
+        collection of more than `SCAN_SPLIT_ABOVE` after an O(n) split at the first call, O(n log n) for a map that
+        nests."""
         value = self._splitting(key)
-        if isinstance(value, (set, dict)):
+        if isinstance(value, (set, dict, NestedMap)):
             return sorted(value)[rng.randrange(len(value))]
         assert isinstance(value, (SplitSet, SplitMap))
         longest = max(map(len, value.parts))
