@@ -138,6 +138,19 @@ def test_a_turn_with_large_values_is_cut_and_everything_is_sent_at_its_end(group
     assert there("STRLEN", "own") == (b":", b"%d" % (2 << 20))
 
 
+def test_a_sorted_set_that_is_hidden_is_shown_too() -> None:
+    group = Group(2)
+    first, second = group.members
+    first.session.receive(request("SADD", "both", "x"))
+    second.session.receive(request("ZADD", "both", 2, "m", 1.5, "l"))
+    group.run(1000)
+    for member in group.members:
+        assert member("TYPE", "both") == (b"+", b"set")
+        (_, found) = member("MARMOSET", "CONFLICTS", "both")
+        shown = (b"*", (b"$", b"l"), (b"$", b"1.5"), (b"$", b"m"), (b"$", b"2"))
+        assert found == (b"*", (b"$", b"type"), (b"$", b"zset"), (b"$", b"value"), shown)
+
+
 def test_a_member_that_cannot_be_reached_is_buried_by_the_majority() -> None:
     group = Group(3)
     first, _, gone = group.members

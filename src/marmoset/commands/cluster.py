@@ -7,6 +7,7 @@ from marmoset.commands.database import text
 from marmoset.commands.parsing import integer
 from marmoset.commands.table import KEYLESS, command, container
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import KIND_NAMES, Value
 from marmoset.errors import UsageError
@@ -61,6 +62,8 @@ def _shown(value: Value) -> Reply:
         return text(value)
     if isinstance(value, Sequence):
         return [text(each) for each in value.slice(0, min(len(value), SHOWN_MAX))]
+    if isinstance(value, SortedSet):
+        return {member: text(value[member]) for member in value.slice(0, SHOWN_MAX)}
     if isinstance(value, (dict, SplitMap)):
         return {name: text(value[name]) for name in sorted(value)[:SHOWN_MAX]}
     assert isinstance(value, (set, SplitSet))
