@@ -12,13 +12,18 @@ LOCAL = LocalContext()
 
 
 @given(
-    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3)), min_size=1, max_size=12),
+    st.lists(st.tuples(st.just(0) | st.integers(0, 30), st.just(1) | st.integers(1, 3)), min_size=1, max_size=12),
+    st.booleans(),
     st.lists(st.integers(0, 40), max_size=8),
     st.lists(st.integers(0, 40), max_size=15),
     st.data(),
 )
 def test_the_anchor_is_the_nearest_to_the_left_that_is_still_shown(
-    inserted: list[tuple[int, int]], removed_there: list[int], removed_here: list[int], data: st.DataObject
+    inserted: list[tuple[int, int]],
+    stable: bool,
+    removed_there: list[int],
+    removed_here: list[int],
+    data: st.DataObject,
 ) -> None:
     old, window, new, seq, order = Sequence(), SequenceWindow(), Sequence(), 1, list[tuple[int, int]]()
     for at, count in inserted:
@@ -27,6 +32,8 @@ def test_the_anchor_is_the_nearest_to_the_left_that_is_still_shown(
         sequences.insert(new, None, (7, seq), LOCAL, *new.neighbours(index), [b"v"] * count)
         order[index:index] = [(7, seq + n) for n in range(count)]
         seq += count
+    for dot, (count, _, _) in list(window.insertions.items()) if stable else []:
+        sequences.fold_insert(old, window, dot, count)
     for number, at in enumerate(removed_there):  # by the one that was cut off: its sequence keeps them
         dot = order[at % len(order)]
         sequences.remove(old, window, (8, number + 1), [(*dot, 1)])
@@ -52,6 +59,18 @@ def test_what_was_submitted_again_is_found_under_its_new_name() -> None:
     assert place(old, new, (7, 1), renamed) == (None, (8, 11))
     assert place(None, new, (6, 5), renamed) == (None, (8, 11)), "the old sequence is not known"
     assert place(old, None, (7, 1), renamed) == (None, None), "the key is gone"
+
+
+def test_where_ids_fall_the_nearest_on_the_left_is_the_next_higher() -> None:
+    old, new, renamed = Sequence(), Sequence(), Renamed()
+    for seq in (1, 2, 3):
+        sequences.insert(old, None, (7, seq), LOCAL, *old.neighbours(0), [b"v"])
+    assert [run.falling for run in old.runs()] == [True]
+    sequences.insert(new, None, (7, 3), LOCAL, None, None, [b"v"])
+    sequences.insert(new, None, (8, 20), LOCAL, (7, 3), None, [b"v"])
+    renamed.add((7, 2), 1, (8, 20))
+    assert place(old, new, (7, 1), renamed) == ((8, 20), None)
+    assert place(old, new, (7, 3), renamed) == ((7, 3), (8, 20))
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 4), st.sampled_from([7, 8, 9])), max_size=6))
