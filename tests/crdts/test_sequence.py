@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from marmoset.clocks import Context, LocalContext
 from marmoset.crdts import sequence as sequences
 from marmoset.crdts import sequence_elements, sequence_runs, sequence_tree
 from marmoset.crdts.sequence import Sequence, SequenceWindow
+from marmoset.crdts.sequence_runs import FRESH
 from marmoset.errors import InternalError
 from marmoset.ids import Dot
 from tests.crdts.sequence_reference import Cluster, play
@@ -242,7 +244,7 @@ def _calls(
 
 def test_one_member_is_a_plain_list(sizes: None) -> None:
     rng = random.Random(5)
-    sequence, plain, seq, fell = Sequence(), list[bytes | int](), 1, False
+    sequence, plain, ids, seq, fell = Sequence(), list[bytes | int](), list[Dot](), 1, False
     for step in range(3000):
         at = rng.randint(0, len(plain))
         roll = rng.random()
@@ -251,6 +253,7 @@ def test_one_member_is_a_plain_list(sizes: None) -> None:
                 left, right = sequence.neighbours(at)
                 sequences.insert(sequence, None, (1, seq), LocalContext(), left, right, [value])
                 plain.insert(at, value)
+                ids.insert(at, (1, seq))
                 seq += 1
         elif roll < 0.5 or not plain:
             values: list[bytes | int] = [
@@ -259,11 +262,12 @@ def test_one_member_is_a_plain_list(sizes: None) -> None:
             left, right = sequence.neighbours(at)
             sequences.insert(sequence, None, (1, seq), LocalContext(), left, right, list(values))
             plain[at:at] = values
+            ids[at:at] = [(1, seq + i) for i in range(len(values))]
             seq += len(values)
         elif roll < 0.9:
             stop = min(len(plain), at + rng.choice([1, 1, 2, 20, 60]))
             sequences.remove(sequence, None, (1, seq), sequence.ranges(at, stop))
-            del plain[at:stop]
+            del plain[at:stop], ids[at:stop]
             seq += 1
         else:
             at = rng.randrange(len(plain))
@@ -275,9 +279,9 @@ def test_one_member_is_a_plain_list(sizes: None) -> None:
         if plain:
             at = rng.randrange(len(plain))
             assert sequence[at] == plain[at] and sequence[at - len(plain)] == plain[at]
-            assert sequence.index_of(sequence.id_at(at)) == at
+            assert sequence.id_at(at) == ids[at] and sequence.index_of(ids[at]) == at
         if step % 100 == 0:
-            assert list(sequence) == plain
+            assert list(sequence) == plain and [sequence.id_at(i) for i in range(len(plain))] == ids
             assert sequence.slice(at, at + 50) == plain[at : at + 50]
             sequence._check()
     assert fell or sequence_runs.BUCKET_SEQS < 20, "nothing was pushed in front"
@@ -299,7 +303,9 @@ def test_what_is_pushed_one_by_one_ends_in_few_runs_and_chunks(windowed: bool, a
             sequences.fold_insert(sequence, window, (7, seq), 1)
     sequence._check()
     ids = [(7, seq) for seq in range(1, count + 1)]
-    assert [sequence.id_at(i) for i in range(count)] == (ids[::-1] if at_front else ids)
+    ids = ids[::-1] if at_front else ids
+    assert [sequence.id_at(i) for i in range(count)] == ids
+    assert all(sequence.precedes(a, b) and not sequence.precedes(b, a) for a, b in pairwise(ids))
     chunks = [chunk for block in sequence.blocks for chunk in block.chunks]
     assert len(list(sequence.runs())) <= 2 * (count // sequence_runs.BUCKET_SEQS + len(chunks))
     assert len(chunks) <= count // (sequence_runs.VALUES_MAX // 16)
@@ -307,6 +313,45 @@ def test_what_is_pushed_one_by_one_ends_in_few_runs_and_chunks(windowed: bool, a
     again, _ = sequences.import_state(sequences.export_state(sequence, window))
     assert [again.id_at(i) for i in range(count)] == [sequence.id_at(i) for i in range(count)]
     again._check()
+
+
+@pytest.mark.parametrize("windowed", [False, True])
+@pytest.mark.parametrize("at_front", [False, True])
+def test_values_that_nobody_edits_are_packed(windowed: bool, at_front: bool) -> None:
+    sequence, window, count = Sequence(), SequenceWindow() if windowed else None, 3000
+    for seq in range(1, count + 1):
+        left, right = sequence.neighbours(0 if at_front else len(sequence))
+        sequences.insert(sequence, window, (7, seq), LocalContext(), left, right, [b"%d" % seq])
+    for seq in range(1, count + 1):
+        if window is not None:
+            sequences.fold_insert(sequence, window, (7, seq), 1)
+    values = [b"%d" % seq for seq in range(1, count + 1)]
+    assert list(sequence) == (values[::-1] if at_front else values)
+    again, _ = sequences.import_state(sequences.export_state(sequence, window))
+    for each in (sequence, again):
+        packed = sum(chunk.size() for block in each.blocks for chunk in block.chunks if chunk.packed is not None)
+        assert packed >= count - sequence_runs.VALUES_MAX
+    sequences.assign(sequence, None, (7, count + 1), 1, LocalContext(), sequence.id_at(5), b"other")
+    assert sequence[5] == b"other" and len(sequence) == count
+    sequence._check()
+
+
+def test_what_is_popped_at_both_ends_stays_where_it_stood() -> None:
+    """Ids 7 6 5 8: that 7 and 8 are consecutive and both removed makes them no neighbours, nor do 4 and 5."""
+    for pushes, popped in (("LLLR", [(7, 3), (7, 4)]), ("LRRR", [(7, 1)]), ("RLLL", [(7, 1)])):
+        sequence, window = Sequence(), SequenceWindow()
+        order: list[int] = []
+        for seq, push in enumerate(pushes, 1):
+            left, right = sequence.neighbours(0 if push == "L" else len(sequence))
+            sequences.insert(sequence, window, (7, seq), LocalContext(), left, right, [seq])
+            order.insert(0 if push == "L" else len(order), seq)
+        for seq in range(1, len(pushes) + 1):
+            sequences.fold_insert(sequence, window, (7, seq), 1)
+        for number, dot in enumerate(reversed(popped)):
+            sequences.remove(sequence, window, (8, number + 1), [(*dot, 1)])
+            sequence._check()
+        stand = [(r.seq_at(i), r.state <= FRESH) for r in sequence.runs() for i in range(r.count)]
+        assert stand == [(seq, (7, seq) not in popped) for seq in order]
 
 
 def test_reading() -> None:

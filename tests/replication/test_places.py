@@ -71,6 +71,10 @@ def test_where_ids_fall_the_nearest_on_the_left_is_the_next_higher() -> None:
     renamed.add((7, 2), 1, (8, 20))
     assert place(old, new, (7, 1), renamed) == ((8, 20), None)
     assert place(old, new, (7, 3), renamed) == ((7, 3), (8, 20))
+    kept = Sequence()
+    sequences.insert(kept, None, (7, 3), LOCAL, None, None, [b"v"])
+    sequences.insert(kept, None, (7, 2), LOCAL, (7, 3), None, [b"v"])
+    assert place(old, kept, (7, 1), Renamed()) == ((7, 2), None)
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(1, 4), st.sampled_from([7, 8, 9])), max_size=6))
