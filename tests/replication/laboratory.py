@@ -342,15 +342,16 @@ class Laboratory:
                     break
             subject.serving = False
 
-    def bury_silent(self) -> None:
-        """Whoever left without anybody knowing it is buried by a member that is there."""
+    def bury_silent(self, force: bool) -> None:
+        """Whoever left without anybody knowing it is buried by a member that is there, with `force` by an operator:
+        those that are left may have joined while hardly anybody heard of anybody, and have no vote (`electorate`)."""
         serving = self.serving()
         for subject in self.subjects:
             for judge in serving:
                 roster = judge.replica.roster
                 gone = not subject.serving and subject.me in roster.present()
                 voters = [s.me for s in serving if judge.me in s.replica.roster.members]
-                if gone and is_majority(roster, judge.replica.stability.known, voters):
+                if gone and (force or is_majority(roster, judge.replica.stability.known, voters)):
                     judge.replica.submit_roster([Bury(subject.me)])
                     judge.note()
                     break
@@ -360,7 +361,7 @@ class Laboratory:
         for subject in self.serving():
             while subject.source is not None:
                 self.step_snapshot(subject)
-        for turn in range(12):
+        for turn in range(14):
             for a in self.serving():
                 for b in self.serving():
                     if a is not b:
@@ -368,8 +369,8 @@ class Laboratory:
             for a in self.serving():
                 while a.replica.advance():
                     a.replica.fold_slice(1000)
-            if turn in (3, 4):
-                self.bury_silent()
+            if turn in (3, 4, 6):
+                self.bury_silent(force=turn == 6)
 
     def all_pass(self) -> int:
         """Time goes on until every deadline has passed: each key that had one goes, everywhere, and nothing is left."""
