@@ -1,6 +1,7 @@
 """The return of one that is buried once more in the middle of it, or whose last sponsor is: nothing twice, or lost."""
 
-from marmoset.codec.operations import Increment, SetAdd
+from marmoset.codec.operations import AnyOperation, Increment, SequenceRemove, SetAdd
+from marmoset.ids import Dot
 from marmoset.replication.report import CHANGED
 from tests.node.group import Group
 from tests.node.test_rehabilitating import bury, closely, come_back, everywhere, pop, push, reported, value
@@ -56,6 +57,38 @@ def test_what_a_node_did_to_its_own_elements_is_done_again_where_the_first_attem
     assert reported(group[3]) == [("l", CHANGED)]
     assert everywhere(group, b"n") == 300
     assert everywhere(group, b"l") == [b"b", b"y", b"z"], "x is removed, though it came under a name of its own again"
+
+
+def test_what_a_node_did_to_its_own_elements_is_not_done_again_where_the_group_has_it() -> None:
+    """`churn` 410376 of the simulator."""
+    group = Group(3)
+    push(group, 1, b"l", b"a", b"b")
+    group.until(group.is_at_rest)
+    group.cut(3)
+    for number in range(300):
+        group.do(3, Increment(b"n", 1))
+        if number == 30:
+            push(group, 3, b"l", b"x", b"y", b"z")
+            pop(group, 3, b"l", 1, 3)  # b, which is of the group, and x
+    pop(group, 1, b"l", 0, 1)
+    bury(group, 1, "n3")
+    group[3].rehabilitating.submit_operations = 1
+    removals: list[Dot] = []
+
+    def listen(operation: AnyOperation, dot: Dot, stamp: int) -> None:
+        if isinstance(operation, SequenceRemove):
+            removals.append(dot)
+
+    group[3].replica.listener = listen
+    group.network.heal()
+    group.until(lambda: len(reported(group[3])) > 0 and value(group[1], b"l") == [b"b", b"y", b"z"])
+    assert group[3].state == "rehabilitating" and len(removals) == 1
+    group.hosts[2].stop()
+    bury(group, 1, "n3")
+    group.hosts[2].go_on()
+    come_back(group)
+    assert reported(group[3]) == [("l", CHANGED)] and everywhere(group, b"n") == 300
+    assert everywhere(group, b"l") == [b"b", b"y", b"z"] and len(removals) == 1
 
 
 def test_those_that_are_left_bury_the_last_that_served_while_they_submit() -> None:

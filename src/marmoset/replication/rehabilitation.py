@@ -266,10 +266,8 @@ class Rehabilitation:
                 replica.claim(operation)
             elif isinstance(operation, RosterOperation) or replica.roster.claims.covers(dot):
                 continue
-            elif dot in self.report:  # since an attempt that was buried too; what is not in the report is done again
-                _, _, inner = _parts(operation)
-                if isinstance(inner, (SequenceRemove, SequenceAssign)):
-                    self._do_own(exile, operation, inner)
+            elif (row := self.report.get(dot)) is not None:  # since an attempt that was buried too
+                self._submit_rest(exile, operation, row)
             elif self._submit(exile, operation, dot, entry.stamp):
                 if claimed and sum(claimed[-1]) == dot[1]:
                     claimed[-1] = (claimed[-1][0], claimed[-1][1] + operation.width)
@@ -286,6 +284,7 @@ class Rehabilitation:
             self._do(exile, operation, dot)
             return True
         rest: AnyOperation | None = operation
+        done = (self.replica.me, self.replica.next_seq)
         if isinstance(inner, (SequenceRemove, SequenceAssign)):
             rest = self._do_own(exile, operation, inner)
         if rest is None:
@@ -298,8 +297,19 @@ class Rehabilitation:
             self.counters["done_already"] += 1
             return True
         self.counters["withheld"] += 1
-        self.report.put(Row(dot, rest, stamp, reason, exile.name, exile))
+        row = Row(dot, rest, stamp, reason, exile.name, exile)
+        row.done = done if self.replica.next_seq > done[1] else None
+        self.report.put(row)
         return False
+
+    def _submit_rest(self, exile: Exile, operation: AnyOperation, row: Row) -> None:
+        """Submit again what an operation does beside its row, unless the group has it of the attempt that did it."""
+        replica, done = self.replica, row.done
+        if done is None or replica.final_seq(done[0]) < done[1]:
+            row.done = replica.me, replica.next_seq
+            _, _, inner = _parts(operation)
+            if isinstance(inner, (SequenceRemove, SequenceAssign)):
+                self._do_own(exile, operation, inner)
 
     def _objection(self, exile: Exile, operation: AnyOperation) -> str | None:
         """Why an overwrite or a removal is not submitted; None where it may be."""

@@ -32,7 +32,7 @@ VALUES_SHOWN: Final = 16
 class Row:
     """One operation that was not submitted. `name` is of the node that wrote it, `exile` what it was kept with."""
 
-    __slots__ = ("dot", "exile", "name", "operation", "reason", "stamp")
+    __slots__ = ("done", "dot", "exile", "name", "operation", "reason", "stamp")
 
     def __init__(self, dot: Dot, operation: AnyOperation, stamp: int, reason: str, name: str, exile: "Exile") -> None:
         self.dot = dot
@@ -41,6 +41,8 @@ class Row:
         self.reason = reason
         self.name = name
         self.exile = exile
+        self.done: Dot | None = None
+        """Under which dot the rest of the operation was submitted, what a removal did to elements of the node's own."""
 
     @property
     def id(self) -> str:
