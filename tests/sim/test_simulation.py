@@ -11,7 +11,7 @@ import pytest
 
 import marmoset
 from marmoset.errors import UsageError
-from marmoset.sim import command
+from marmoset.sim import checks, command
 from marmoset.sim.hunting import applied
 from marmoset.sim.mutants import MUTANTS
 from marmoset.sim.profiles import FAULTS, PROFILES, draw
@@ -49,6 +49,26 @@ def test_members_that_bury_each_other_come_to_rest() -> None:
         assert outcome.code == HOLDS, outcome.problem
         contradictory += outcome.counts.get("burials_contradictory", 0)
     assert contradictory
+
+
+@pytest.mark.parametrize(("grows_until_ms", "is_whole"), [(0, False), (3000, False), (11_000, True), (99_000, False)])
+def test_a_snapshot_that_is_still_growing_is_no_standstill(
+    grows_until_ms: int, is_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`everything` 440054: elements one by one over a link of 30 kB a second. The last one grows without end."""
+    simulation = Simulation(0, replace(draw(0, "calm", 2, 50), liveness_ms=5000))
+    world = simulation.cluster.world
+    received = [0, *range(1, grows_until_ms // 250 + 1)]
+    monkeypatch.setattr(
+        simulation, "_snapshot_bytes", lambda: received[min(world.now_us // 250_000, len(received) - 1)]
+    )
+    monkeypatch.setattr(checks, "unrest", lambda cluster: "" if 15_000_000 < world.now_us < 20_000_000 else "joining")
+    for name in ("check_values", "check_rest"):
+        monkeypatch.setattr(checks, name, lambda cluster: None)
+    if grows_until_ms == 99_000:
+        monkeypatch.setattr(checks, "unrest", lambda cluster: "joining")
+    assert simulation._liveness() == ("" if is_whole else "joining")
+    assert world.now_us <= 4 * 5_000_000
 
 
 def test_two_nodes_hold_and_so_do_twelve() -> None:

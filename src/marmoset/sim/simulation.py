@@ -2,8 +2,9 @@
 
 *Safety*: clients write while faults happen; everything that must hold at any moment is checked at ticks and behind
 every fault. *Heal*: cuts end, hosts go on, clocks agree, most of what crashed is started again, the rest stays dead
-and has to be buried. *Liveness*: within `liveness_ms` all have everything, nothing is left in any log, the dead are
-forgotten; then what is shown is compared with the specification, and nothing else may be kept.
+and has to be buried. *Liveness*: within `liveness_ms`, or later where a snapshot is still growing then, all have
+everything, nothing is left in any log, the dead are forgotten; then what is shown is compared with the specification,
+and nothing else may be kept.
 
 One seed gives one trace: nothing here reads a clock, and every random draw comes from a generator that the seed
 names.
@@ -36,6 +37,10 @@ STUCK: Final = 3
 """Exit codes of `marmoset sim`."""
 
 REST_POLL_MS: Final = 250
+SNAPSHOT_MS: Final = 10_000
+STRETCH_MAX: Final = 4
+"""Past the bound for liveness a run goes on as long as a snapshot has grown in the last `SNAPSHOT_MS`, up to so many
+times the bound: with one element in a message it is many times as long as what it brings."""
 KEYS_CHECKED: Final = 4
 BEGIN_MS_MAX: Final = 4000
 """For how long faults happen while a group is to begin by vote, which may need all of the nodes."""
@@ -233,12 +238,18 @@ class Simulation:
     def _liveness(self) -> str:
         """Let the cluster come to rest: an empty text, or why it did not."""
         cluster, world = self.cluster, self.cluster.world
-        begun_us, until_us = world.now_us, world.now_us + self.knobs.liveness_ms * US_PER_MS
+        bound_us = self.knobs.liveness_ms * US_PER_MS
+        begun_us, until_us = world.now_us, world.now_us + bound_us
         problem = "nothing was looked at"
+        received = 0
         while problem and world.now_us < until_us:
             world.run_until(world.now_us + REST_POLL_MS * US_PER_MS)
-            self._help(is_late=2 * world.now_us > begun_us + until_us)
+            self._help(is_late=2 * (world.now_us - begun_us) > bound_us)
             problem = checks.unrest(cluster)
+            if (now_received := self._snapshot_bytes()) != received:
+                received = now_received
+                grown_us = min(world.now_us + SNAPSHOT_MS * US_PER_MS, begun_us + STRETCH_MAX * bound_us)
+                until_us = max(until_us, grown_us)
         checks.check_values(cluster)
         if not problem:
             for host in cluster.hosts:
@@ -246,6 +257,11 @@ class Simulation:
             checks.check_rest(cluster)
             self.returns.check_rest(cluster)
         return problem
+
+    def _snapshot_bytes(self) -> int:
+        """How much of snapshots has come to those that are being let in."""
+        nodes = [host.node for host in self.cluster.hosts if host.node is not None]
+        return sum(node.joining.progress()["bytes"] for node in nodes)
 
     def _help(self, *, is_late: bool) -> None:
         """What an operator does: start again what has ended by itself or cannot join, bury what is dead for good if the
