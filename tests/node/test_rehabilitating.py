@@ -23,7 +23,7 @@ from marmoset.codec.operations import (
 )
 from marmoset.crdts.sequence import Sequence
 from marmoset.node import Node
-from marmoset.replication.report import CHANGED, FLUSHING, NEVER_MET, NOT_OURS, UNKNOWN
+from marmoset.replication.report import CHANGED, FLUSHING, NEVER_MET, NOT_HERE, NOT_OURS, UNKNOWN
 from tests.node.group import Group
 
 
@@ -374,6 +374,29 @@ def test_what_it_held_of_one_that_never_comes_back_is_reported_and_replayed_once
     group.settle(5)
     group.until(group.is_at_rest)
     assert everywhere(group, b"n") == 1 and everywhere(group, b"u") == {b"a"}
+
+
+def test_what_was_removed_of_somebody_who_was_buried_too_is_reported() -> None:
+    """The group does not have those elements, and their origin may bring them: `everything` 440541 of the simulator."""
+    group = Group(5)
+    push(group, 1, b"l", b"a", b"b")
+    group.until(group.is_at_rest)
+    group.cut(4, 5)
+    push(group, 4, b"l", b"x", b"y", b"z")
+    group.until(lambda: value(group[5], b"l") == [b"a", b"b", b"x", b"y", b"z"])
+    pop(group, 5, b"l", 1, 3)
+    group.do(5, SequenceAssign(b"l", group[5].replica.keyspace.get(b"l").id_at(2), b"Z"))  # type: ignore[union-attr]
+    group.hosts[3].stop()
+    bury(group, 1, "n4", "n5")
+    group.network.heal()
+    group.until(lambda: group[5].counters["rehabilitations"] == 1 and value(group[1], b"l") == [b"a"])
+    own = [row for row in group[5].rehabilitating.report if row.name == "n5"]
+    assert [row.reason for row in own] == [NOT_HERE] * 2
+    assert isinstance(own[0].operation, SequenceRemove) and [each[2] for each in own[0].operation.ranges] == [1]
+    group.hosts[3].go_on()
+    come_back(group)
+    assert everywhere(group, b"l") == [b"a", b"x", b"y", b"z"]
+    assert [row.reason for row in group[5].rehabilitating.report] == [NOT_HERE] * 2
 
 
 def test_a_newcomer_of_the_exiled_brings_all_that_it_wrote() -> None:

@@ -10,6 +10,7 @@ insertions were made in. `Rehabilitation` submits them once the node is a member
 | insertions | always, behind their nearest surviving left neighbour (`places`) |
 | removals of, and assignments to, elements that are submitted here themselves | always |
 | other removals from, and assignments to, sequences | where no other has overwritten or removed at the key since |
+| of elements that the group does not have, since who made them was buried as well | never |
 | all other overwrites and removals | where no other has changed the key since |
 | a reset of what is not there | is done already |
 | FLUSHALL | never: it concerns every key |
@@ -291,8 +292,12 @@ class Rehabilitation:
             return True
         reason = self._objection(exile, rest)
         if reason is None:
-            self._do(exile, rest, dot)
-            return True
+            here, missing = self._split(rest)
+            if here is not None:
+                self._do(exile, here, dot)
+            if missing is None:
+                return True
+            rest, reason = missing, reasons.NOT_HERE
         if reason == DONE_ALREADY:
             self.counters["done_already"] += 1
             return True
@@ -309,7 +314,10 @@ class Rehabilitation:
             row.done = replica.me, replica.next_seq
             _, _, inner = _parts(operation)
             if isinstance(inner, (SequenceRemove, SequenceAssign)):
-                self._do_own(exile, operation, inner)
+                left = self._do_own(exile, operation, inner)
+                here = None if left is None or row.reason != reasons.NOT_HERE else self._split(left)[0]
+                if here is not None:
+                    self._do(exile, here, NO_DOT)
 
     def _objection(self, exile: Exile, operation: AnyOperation) -> str | None:
         """Why an overwrite or a removal is not submitted; None where it may be."""
@@ -350,6 +358,29 @@ class Rehabilitation:
         if ours:
             self._do(exile, _with(operation, SequenceRemove(inner.key, ours)), NO_DOT)
         return _with(operation, SequenceRemove(inner.key, others)) if others else None
+
+    def _split(self, operation: AnyOperation) -> tuple[AnyOperation | None, AnyOperation | None]:
+        """What an operation does to elements that the group has, and to others: what it names has to be here. Whoever
+        made those was buried before they came, and brings them under other names."""
+        replica = self.replica
+        _, _, inner = _parts(operation)
+        if isinstance(inner, SequenceAssign):
+            element = self.renamed.find(inner.element) or inner.element
+            return (operation, None) if element[1] <= _known_upto(replica, element[0]) else (None, operation)
+        if not isinstance(inner, SequenceRemove):
+            return operation, None
+        here: list[tuple[int, int, int]] = []
+        missing: list[tuple[int, int, int]] = []
+        for origin, seq, count in [each for old in inner.ranges for each in self.renamed.ranges(*old)]:
+            known = max(0, min(count, _known_upto(replica, origin) - seq + 1))
+            if known:
+                here.append((origin, seq, known))
+            if known < count:
+                missing.append((origin, seq + known, count - known))
+        return (
+            _with(operation, SequenceRemove(inner.key, here)) if here else None,
+            _with(operation, SequenceRemove(inner.key, missing)) if missing else None,
+        )
 
     def _is_absent(self, key: bytes) -> bool:
         keyspace = self.replica.keyspace
@@ -432,7 +463,11 @@ def do(replica: Replica, exile: Exile, renamed: Renamed, operation: AnyOperation
 
 def _known_upto(replica: Replica, origin: ReplicaId) -> int:
     """How far the replica has what an origin made, its own open batch included: what it names it has to have."""
-    return replica.next_seq - 1 if origin == replica.me else upto(replica.seen, origin, replica.roster.joins)
+    if origin == replica.me:
+        return replica.next_seq - 1
+    if replica.presumed_dead(origin):
+        return replica.final_seq(origin)
+    return upto(replica.seen, origin, replica.roster.joins)
 
 
 def replay(replica: Replica, row: Row, renamed: Renamed) -> bool:

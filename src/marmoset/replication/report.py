@@ -21,9 +21,10 @@ CHANGED: Final = "others changed the key meanwhile"
 UNKNOWN: Final = "it is not remembered what others changed meanwhile"
 FLUSHING: Final = "it concerns every key"
 NO_GRAVESTONE: Final = "the group does not remember how far it had the writes of this node"
+NOT_HERE: Final = "the group does not have the elements that it names"
 NOT_OURS: Final = "written by another node, which was presumed dead and has not brought it itself"
 NEVER_MET: Final = "written by another node, which the group never met"
-REASONS: Final = (CHANGED, UNKNOWN, FLUSHING, NO_GRAVESTONE, NOT_OURS, NEVER_MET)
+REASONS: Final = (CHANGED, UNKNOWN, FLUSHING, NO_GRAVESTONE, NOT_HERE, NOT_OURS, NEVER_MET)
 """Why an operation is in a report."""
 VALUES_SHOWN: Final = 16
 
