@@ -142,7 +142,7 @@ def test_a_sorted_set_that_is_hidden_is_shown_too() -> None:
     group = Group(2)
     first, second = group.members
     first.session.receive(request("SADD", "both", "x"))
-    second.session.receive(request("ZADD", "both", 2, "m", 1.5, "l"))
+    second.session.receive(request("ZADD", "both", 2, "m", "1.5", "l"))
     group.run(1000)
     for member in group.members:
         assert member("TYPE", "both") == (b"+", b"set")
