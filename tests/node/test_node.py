@@ -272,21 +272,6 @@ def test_a_report_never_says_a_clock_that_what_is_open_is_stamped_before(event: 
         assert not isinstance(message, Batch) or message.stamp > promised
 
 
-def test_what_a_transaction_moves_crosses_twice() -> None:
-    limit = 4 << 20
-    group = Group(2, batch_bytes_max=limit)
-    host = group.hosts[0]
-    session = host.connect(1)
-    members = [b"%d" % i + b"x" * 65_000 for i in range(limit // 66_000)]
-    for member in members:
-        host.command(session, request(b"SADD", b"from", member), 0)
-    group.until(group.is_at_rest)
-    moves = [request(b"SMOVE", b"from", b"to", member) for member in members]
-    host.command(session, b"".join([request(b"MULTI"), *moves, request(b"EXEC")]), 0)
-    group.until(group.is_at_rest)
-    assert group.values(b"to") == [set(members)] * 2
-
-
 def test_what_is_held_is_asked_for_anew_when_it_waits_too_long() -> None:
     alone = Alone()
     b, c = alone.let_in(50), alone.let_in(60, "n3")
