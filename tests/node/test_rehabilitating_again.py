@@ -2,7 +2,7 @@
 
 from marmoset.codec.operations import AnyOperation, Increment, SequenceRemove, SetAdd
 from marmoset.ids import Dot
-from marmoset.replication.report import CHANGED
+from marmoset.replication.report import CHANGED, NOT_HERE
 from tests.node.group import Group
 from tests.node.test_rehabilitating import bury, closely, come_back, everywhere, pop, push, reported, value
 
@@ -30,8 +30,9 @@ def test_one_that_is_buried_again_before_it_was_done_submits_nothing_twice() -> 
     assert everywhere(group, b"l") == [b"%d" % number for number in range(30)]
 
 
-def test_what_a_node_did_to_its_own_elements_is_done_again_where_the_first_attempt_was_buried_too() -> None:
-    """The attempt that is lost has put what it withholds into the report, and with it done the rest."""
+def with_much_to_submit() -> Group:
+    """The third was cut off and is buried; among much else it has removed an element of the group with one of its own,
+    and the others have removed from that list as well."""
     group = Group(3)
     push(group, 1, b"l", b"a", b"b")
     group.until(group.is_at_rest)
@@ -44,6 +45,12 @@ def test_what_a_node_did_to_its_own_elements_is_done_again_where_the_first_attem
     pop(group, 1, b"l", 0, 1)
     bury(group, 1, "n3")
     group[3].rehabilitating.submit_operations = 1
+    return group
+
+
+def test_what_a_node_did_to_its_own_elements_is_done_again_where_the_first_attempt_was_buried_too() -> None:
+    """The attempt that is lost has put what it withholds into the report, and with it done the rest."""
+    group = with_much_to_submit()
     group.network.heal()
     group.until(lambda: group[3].state == "rehabilitating")
     group.cut(3)  # before it comes to the list
@@ -61,18 +68,7 @@ def test_what_a_node_did_to_its_own_elements_is_done_again_where_the_first_attem
 
 def test_what_a_node_did_to_its_own_elements_is_not_done_again_where_the_group_has_it() -> None:
     """`churn` 410376 of the simulator."""
-    group = Group(3)
-    push(group, 1, b"l", b"a", b"b")
-    group.until(group.is_at_rest)
-    group.cut(3)
-    for number in range(300):
-        group.do(3, Increment(b"n", 1))
-        if number == 30:
-            push(group, 3, b"l", b"x", b"y", b"z")
-            pop(group, 3, b"l", 1, 3)  # b, which is of the group, and x
-    pop(group, 1, b"l", 0, 1)
-    bury(group, 1, "n3")
-    group[3].rehabilitating.submit_operations = 1
+    group = with_much_to_submit()
     removals: list[Dot] = []
 
     def listen(operation: AnyOperation, dot: Dot, stamp: int) -> None:
@@ -89,6 +85,33 @@ def test_what_a_node_did_to_its_own_elements_is_not_done_again_where_the_group_h
     come_back(group)
     assert reported(group[3]) == [("l", CHANGED)] and everywhere(group, b"n") == 300
     assert everywhere(group, b"l") == [b"b", b"y", b"z"] and len(removals) == 1
+
+
+def test_what_a_removal_did_beside_elements_that_the_group_does_not_have_is_done_again() -> None:
+    group = Group(5)
+    push(group, 1, b"l", b"a", b"b")
+    group.until(group.is_at_rest)
+    group.cut(4, 5)
+    push(group, 4, b"l", b"x", b"y")
+    group.until(lambda: value(group[5], b"l") == [b"a", b"b", b"x", b"y"])
+    for number in range(300):
+        group.do(5, Increment(b"n", 1))
+        if number == 30:
+            pop(group, 5, b"l", 1, 3)  # b, which is of the group, and x, which nobody there has
+    group.hosts[3].stop()
+    bury(group, 1, "n4", "n5")
+    group[5].rehabilitating.submit_operations = 1
+    group.network.heal()
+    group.until(lambda: group[5].state == "rehabilitating")
+    group.cut(5)  # before it comes to the list
+    group.until(lambda: bool(reported(group[5])))
+    assert group[5].state == "rehabilitating" and value(group[1], b"l") == [b"a", b"b"]
+    group.hosts[4].stop()
+    bury(group, 1, "n5")
+    group.network.heal()
+    group.hosts[4].go_on()
+    group.until(lambda: group[5].is_member() and group[5].state == "serving" and value(group[1], b"n") == 300)
+    assert value(group[1], b"l") == [b"a"] and ("l", NOT_HERE) in reported(group[5])
 
 
 def test_those_that_are_left_bury_the_last_that_served_while_they_submit() -> None:
