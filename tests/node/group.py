@@ -27,7 +27,7 @@ from marmoset.codec.messages import (
 from marmoset.codec.operations import AnyOperation, Assign
 from marmoset.codec.packets import SAYS_ALIVE, Ack, Claim, Packet, Ping, decode_packet, encode_head, join_updates
 from marmoset.config import Config
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
+from marmoset.node import Close, Dial, DropTimer, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.sim.history import History
 from marmoset.sim.host import Host
 from marmoset.sim.network import Conditions, Network
@@ -94,6 +94,8 @@ class Alone:
                     self._answer(effect.address, decode_packet(effect.data))
                 elif isinstance(effect, SetTimer):
                     self.timers.append((self.time.now + effect.delay_ms, effect.token))
+                elif isinstance(effect, DropTimer):
+                    self.timers = [timer for timer in self.timers if timer[1] != effect.token]
                 elif isinstance(effect, Close):
                     self.closed.append(effect.link)
                 elif isinstance(effect, Dial):

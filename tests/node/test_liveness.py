@@ -98,6 +98,7 @@ def test_one_timer_is_under_way_however_many_packets_come() -> None:
         alone.run(170)
     alone.run(10_000)
     assert list(alone.node._timers.values()).count("liveness") == 1, "those that were overtaken set no new ones"
+    assert {token for _, token in alone.timers} == alone.node._timers.keys(), "and are taken back"
 
 
 def test_a_predecessor_that_only_others_can_reach_keeps_its_name() -> None:

@@ -540,39 +540,6 @@ def test_rows_that_name_elements_which_the_group_never_had_are_replayed_without_
     assert everywhere(group, b"l") == [b"x", b"y"]
 
 
-def test_what_is_stopped_before_it_was_done_says_what_is_lost() -> None:
-    group = Group(3)
-    group.until(group.is_at_rest)
-    group.cut(3)
-    group.do(3, SetAdd(b"u", [b"a"]))
-    bury(group, 1, "n3")
-    group.network.heal()
-    closely(group, lambda: any(notice.event == "presumed dead" for _, notice in group.notices))
-    group.cut(3)
-    group.run(5000)
-    assert group[3].state == "waiting" and group[3].status()["rehabilitating"] == 1
-    group[3].leave()
-    group.settle(3)
-    assert group.exits["n3"].code == 1 and "1 operations" in group.exits["n3"].why
-
-
-def test_asked_to_leave_while_it_submits_it_finishes_first() -> None:
-    group = Group(3)
-    group.until(group.is_at_rest)
-    group.cut(3)
-    group.do(3, *(SetAdd(b"u", [b"%d" % number]) for number in range(5)))
-    bury(group, 1, "n3")
-    group[3].rehabilitating.submit_operations = 1
-    group.network.heal()
-    group.until(lambda: group[3].state == "rehabilitating")
-    group[3].leave()
-    group.settle(3)
-    group.until(lambda: group.hosts[2].node is None)
-    assert group.exits["n3"].code == 0
-    group.until(group.is_at_rest)
-    assert value(group[1], b"u") == value(group[2], b"u") == {b"0", b"1", b"2", b"3", b"4"}
-
-
 def test_watched_keys_count_as_changed() -> None:
     from marmoset.keyspace import Watch
 

@@ -50,10 +50,17 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Call `handle_timer` with the token after the delay. Timers are never taken back; a late one is harmless."""
+    """Call `handle_timer` with the token after the delay; a late one is harmless."""
 
     token: int
     delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropTimer:
+    """Forget a timer that was set and is not due yet: another one took its place."""
+
+    token: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +80,4 @@ class Exit:
     why: str
 
 
-Effect = Send | SendPacket | Dial | Close | SetTimer | Notify | Exit
+Effect = Send | SendPacket | Dial | Close | SetTimer | DropTimer | Notify | Exit

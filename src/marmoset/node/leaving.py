@@ -36,7 +36,7 @@ class Leaving:
             node.rehabilitating.leaves = True
         elif node.state in (WAITING, DEAD) or (node.state == JOINING and not node.joining.is_birth_logged):
             if node.rehabilitating.is_under_way:
-                self._exit(1, self._unsubmitted)
+                self._exit(1, f"stopped before it could submit {node.rehabilitating.unsubmitted}")
             else:
                 self._exit(0, "left before it was a member")
         elif node.state in (SERVING, JOINING):
@@ -61,19 +61,15 @@ class Leaving:
         reachable = [r for r in missing if node.membership.state(r) != UNREACHABLE]
         if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
             if node.rehabilitating.is_under_way:
-                self._exit(1, self._unsubmitted)
+                self._exit(1, f"stopped before it could submit {node.rehabilitating.unsubmitted}")
             else:
                 self._exit(0, "left")
         elif now >= self._deadline_ms:
             names = ", ".join(replica.roster.members[r].name for r in missing)
             self._exit(1, f"left without knowing whether {names} know it, within leave_timeout")
 
-    @property
-    def _unsubmitted(self) -> str:
-        left = self._node.rehabilitating.operations_left
-        return f"stopped before it could submit {left} operations that only this node had"
-
     def _exit(self, code: int, why: str) -> None:
         self._node.liveness.leave()
+        self._node.rehabilitating.tell_the_rest()
         self._node.become(LEFT)
         self._node.effects.append(Exit(code, why))

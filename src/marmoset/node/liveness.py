@@ -42,8 +42,6 @@ class Liveness:
 
     def __init__(self, node: "Node") -> None:
         self._node = node
-        self._token = 0
-        self._armed_ms: int | None = None
         self._counters = dict.fromkeys(COUNTERS, 0)
 
     def begin(self) -> Swim:
@@ -77,11 +75,8 @@ class Liveness:
         else:
             self._node.membership.handle_packet(address, data, self._node.time.monotonic_ms())
 
-    def handle_timer(self, token: int) -> None:
-        """A timer is due; one that was overtaken by an earlier one is none."""
-        if token != self._token:
-            return
-        self._armed_ms = None
+    def handle_timer(self) -> None:
+        """It may be time for what SWIM does next."""
         node, now = self._node, self._node.time.monotonic_ms()
         if self.is_active and now >= node.membership.due_ms:
             node.membership.tick(now)
@@ -103,12 +98,8 @@ class Liveness:
             elif isinstance(effect, Changed):
                 self._tell_of(effect)
         swim.effects.clear()
-        if not self.is_active:
-            return
-        due = swim.due_ms
-        if self._armed_ms is None or due < self._armed_ms:
-            self._armed_ms = due
-            self._token = node.set_timer("liveness", max(1, due - node.time.monotonic_ms()))
+        if self.is_active:
+            node.arm_at("liveness", swim.due_ms)
 
     def _tell_of(self, change: Changed) -> None:
         node = self._node

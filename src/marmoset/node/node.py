@@ -39,7 +39,7 @@ from marmoset.node.bootstrapping import Bootstrapping
 from marmoset.node.budget import LogBudget
 from marmoset.node.burying import Burying
 from marmoset.node.dialling import Dialling
-from marmoset.node.effects import Close, Dial, Effect, Exit, Keys, Notify, Send, SetTimer, TimeSource
+from marmoset.node.effects import Close, Dial, DropTimer, Effect, Exit, Keys, Notify, Send, SetTimer, TimeSource
 from marmoset.node.explaining import Explaining
 from marmoset.node.greeting import Greeting
 from marmoset.node.joining import Joining
@@ -118,6 +118,7 @@ class Node:
         self.explaining = Explaining(self)
         self._handlers: dict[str, Callable[[], None]] = {
             "gossip": self._interval,
+            "liveness": self.liveness.handle_timer,
             "fold": self._fold,
             "expire": self._expire,
             "dial": self.dialling.handle_timer,
@@ -127,9 +128,9 @@ class Node:
             "wait": self.waiting.handle_timer,
             "memory": self.memory_limit.handle_timer,
         }
-        """What is done when a timer of a kind is due. That of liveness is told its token; "pump" has what follows every
-        event, and no more."""
+        """What is done when a timer of a kind is due. "pump" has what follows every event, and no more."""
         self._timers: dict[int, str] = {}
+        """What is under way: at most one timer of each kind."""
         self._next_token = 1
         self._armed: dict[str, tuple[int, int]] = {}
         """When a kind of timer is due, and its token."""
@@ -148,7 +149,7 @@ class Node:
         """
         config = self.config
         self.bootstrapping.check_settings()
-        self._arm("gossip", self._jittered(config.gossip_interval))
+        self.arm("gossip", self._jittered(config.gossip_interval))
         if self.joining.addresses:
             self.notify("info", "waiting to join", addresses=list(self.joining.addresses))
             self.joining.attempt()
@@ -280,17 +281,13 @@ class Node:
         kind = self._timers.pop(token, None)
         if kind is None:
             return
-        if kind in self._armed and self._armed[kind][1] == token:
-            del self._armed[kind]
+        del self._armed[kind]
         if self.replica.unsound:
             return
         self.replica.commit()
-        if kind == "liveness":
-            self.liveness.handle_timer(token)
-        else:
-            handler = self._handlers.get(kind)
-            if handler is not None:
-                handler()
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            handler()
         self._settle()
 
     def end_turn(self) -> None:
@@ -309,25 +306,23 @@ class Node:
         self.effects.append(Notify(level, event, fields))
 
     def arm(self, kind: str, delay_ms: int) -> None:
-        """Have `handle_timer` called for a kind of timer after a delay at the latest; one that is under way and due
-        later is overtaken. O(1)."""
+        """Have the handler of a kind of timer called after a delay at the latest; one that is under way and due later
+        is taken back. O(1)."""
+        self.arm_at(kind, self.time.monotonic_ms() + delay_ms)
+
+    def arm_at(self, kind: str, due_ms: int) -> None:
+        """The same by the moment when it is due; if that has passed, it is due in the next millisecond. O(1)."""
         armed = self._armed.get(kind)
         if armed is not None:
-            if armed[0] <= self.time.monotonic_ms() + delay_ms:
+            if armed[0] <= due_ms:
                 return
             del self._timers[armed[1]]
-        self._arm(kind, delay_ms)
-
-    def _arm(self, kind: str, delay_ms: int) -> None:
-        self._armed[kind] = self.time.monotonic_ms() + delay_ms, self.set_timer(kind, delay_ms)
-
-    def set_timer(self, kind: str, delay_ms: int) -> int:
-        """Have `handle_timer` called for a kind of timer, beside others of that kind; its token."""
+            self.effects.append(DropTimer(armed[1]))
         token = self._next_token
         self._next_token += 1
         self._timers[token] = kind
-        self.effects.append(SetTimer(token, delay_ms))
-        return token
+        self._armed[kind] = due_ms, token
+        self.effects.append(SetTimer(token, max(1, due_ms - self.time.monotonic_ms())))
 
     def _jittered(self, delay_ms: int) -> int:
         return max(1, round(delay_ms * self.rng.uniform(0.75, 1.25)))
@@ -446,7 +441,7 @@ class Node:
 
     def _interval(self) -> None:
         """A gossip interval has passed."""
-        self._arm("gossip", self._jittered(self.config.gossip_interval))
+        self.arm("gossip", self._jittered(self.config.gossip_interval))
         self.dialling.close_silent()
         self.meeting.handle_interval()
         self.budget.handle_interval()

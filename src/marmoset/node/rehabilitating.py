@@ -18,7 +18,7 @@ from marmoset.codec.messages import Refuse
 from marmoset.errors import UsageError
 from marmoset.ids import Dot, ReplicaId, id_text, parse_id
 from marmoset.membership.states import ALIVE
-from marmoset.node.states import DEAD, LEAVING, REHABILITATING, SERVING, WAITING
+from marmoset.node.states import DEAD, JOINING, LEAVING, REHABILITATING, SERVING, WAITING
 from marmoset.replication.electorate import is_majority
 from marmoset.replication.places import Renamed
 from marmoset.replication.rehabilitation import Exile, Rehabilitation, replay, sort_held
@@ -128,7 +128,10 @@ class Rehabilitating:
     @property
     def is_under_way(self) -> bool:
         """Whether this node is coming back, from the refusal on until it serves again."""
-        return any(exile.own for exile in self._exiles) or self._node.state in (DEAD, REHABILITATING)
+        if self._node.state in (DEAD, REHABILITATING):
+            return True
+        awaits_birth = self._node.state in (WAITING, JOINING)
+        return any(exile.own or (exile.held and awaits_birth) for exile in self._exiles)
 
     @property
     def operations_left(self) -> int:
@@ -136,6 +139,24 @@ class Rehabilitating:
         if self._task is not None:
             return self._task.operations_left
         return sum(len(entry.operations) for exile in self._exiles for entry in exile.own)
+
+    @property
+    def operations_held(self) -> int:
+        """How many operations of others are kept that nobody else may be able to bring. O(batches)."""
+        return sum(len(entry.operations) for exile in self._exiles for entry in exile.held)
+
+    @property
+    def unsubmitted(self) -> str:
+        """What is lost if this node ends now, in words. O(batches)."""
+        held = self.operations_held
+        others = f", and {held} of others that perhaps nobody else has" if held else ""
+        return f"{self.operations_left} operations that only this node had{others}"
+
+    def tell_the_rest(self) -> None:
+        """The node ends: say what is still in the report, which ends with it. O(rows)."""
+        self.report.drop_claimed(self._node.replica.roster.claims)
+        for row in self.report:
+            self._node.notify("error", "not submitted", **row.fields())
 
     # -- born again
 
@@ -179,8 +200,6 @@ class Rehabilitating:
         node.notify(severity, "rehabilitated", **task.counters, report=len(self.report))
         node.become(SERVING)
         if self.leaves:
-            for row in self.report:
-                node.notify("error", "not submitted", **row.fields())
             node.leave()
 
     # -- the report

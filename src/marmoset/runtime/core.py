@@ -25,7 +25,7 @@ from marmoset.codec.sealing import NO_KEYRING, SealError
 from marmoset.config import Config
 from marmoset.errors import PeerError
 from marmoset.logs import described, log
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
+from marmoset.node import Close, Dial, DropTimer, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.runtime.datagrams import Datagrams
 from marmoset.runtime.keyring import KeyringFile
 from marmoset.runtime.links import Link
@@ -85,7 +85,6 @@ class Runtime:
         self._server: asyncio.Server | None = None
         self._dialling: set[asyncio.Task[None]] = set()
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._timer_last = 0
         self._settling = False
         self._turn_wanted = False
         self._closed = False
@@ -141,8 +140,8 @@ class Runtime:
         done, _ = await asyncio.wait([self.exited], timeout=limit_s)
         if done:
             return self.exited.result()
-        left = self.node.rehabilitating.operations_left
-        lost = f", and {left} operations that only this node had were not submitted" if left else ""
+        coming_back = self.node.rehabilitating.is_under_way
+        lost = f", nor could it submit {self.node.rehabilitating.unsubmitted}" if coming_back else ""
         return Exit(1, f"leaving was not confirmed within {limit_s:g} s{lost}")
 
     async def close(self) -> None:
@@ -235,7 +234,10 @@ class Runtime:
     def _carry_out(self, effect: object) -> None:
         match effect:
             case SetTimer():
-                self._set_timer(effect.token, effect.delay_ms)
+                timer = self._loop.call_later(effect.delay_ms / 1000, self._on_timer, effect.token)
+                self._timers[effect.token] = timer
+            case DropTimer():
+                self._timers.pop(effect.token).cancel()
             case Dial():
                 task = self._loop.create_task(self._dial(effect.address))
                 self._dialling.add(task)
@@ -269,13 +271,8 @@ class Runtime:
 
     # Timers
 
-    def _set_timer(self, token: int, delay_ms: int) -> None:
-        self._timer_last += 1
-        key = self._timer_last
-        self._timers[key] = self._loop.call_later(delay_ms / 1000, self._on_timer, key, token)
-
-    def _on_timer(self, key: int, token: int) -> None:
-        del self._timers[key]
+    def _on_timer(self, token: int) -> None:
+        del self._timers[token]
         if not self._closed:
             self._tell(self.node.handle_timer, token)
 

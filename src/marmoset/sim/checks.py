@@ -114,8 +114,10 @@ def check_bounds(cluster: Cluster, host: Host, node: Node) -> None:
             raise Breach(f"{host.name} holds {link.stream.held_bytes} bytes for {link.peer_name}")
     if host.held_bytes() > slack:
         raise Breach(f"{host.name} holds {host.held_bytes()} bytes of unfinished messages")
-    if len(node._timers) > 16:
-        raise Breach(f"{host.name} has {len(node._timers)} timers under way")
+    if host.timers != node._timers.keys():
+        raise Breach(f"{host.name} has timers {host.timers} under way, and waits for {node._timers}")
+    if len(set(node._timers.values())) < len(node._timers):
+        raise Breach(f"{host.name} has more than one timer of a kind under way: {node._timers}")
     if cluster.network.way_bytes_max > conditions.window_bytes + knobs.pump_bytes + slack:
         raise Breach(f"{cluster.network.way_bytes_max} bytes were under way on a link that should have been paused")
 

@@ -15,7 +15,7 @@ from marmoset.codec.keyring import Keyring
 from marmoset.codec.sealing import PacketSealer, SealError
 from marmoset.config import Config
 from marmoset.ids import ReplicaId
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
+from marmoset.node import Close, Dial, DropTimer, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.session import Clients, Session
 from marmoset.sim.history import Breach, History, Witness
 from marmoset.sim.network import CLOSED, PAUSED, Network, Wire
@@ -106,6 +106,8 @@ class Host:
         """Links whose channels are not open yet, with the address that was dialled."""
         self._links = 0
         self._waiting: list[Callable[[], None]] = []
+        self.timers: set[int] = set()
+        """The tokens of the timers that are under way."""
         self._turn_wanted = False
         network.hosts[self.address] = self
 
@@ -143,6 +145,7 @@ class Host:
         self.is_silent = silent
         self._turn_wanted = False
         self._waiting.clear()
+        self.timers.clear()
         self._datagrams_waiting = 0
         for wire, side in self._detach_all():
             self.network.drop(wire, side, silent)
@@ -355,6 +358,8 @@ class Host:
                     self.network.send_datagram(self, effect.address, self._sealer.seal(effect.data))
                 elif isinstance(effect, SetTimer):
                     self._set_timer(effect)
+                elif isinstance(effect, DropTimer):
+                    self.timers.remove(effect.token)
                 elif isinstance(effect, Dial):
                     self._dial(effect.address)
                 elif isinstance(effect, Close):
@@ -380,6 +385,7 @@ class Host:
         self._end()
         self.witness = None
         self._waiting.clear()
+        self.timers.clear()
         self._datagrams_waiting = 0
         self._turn_wanted = False
         for wire, side in self._detach_all():
@@ -388,13 +394,15 @@ class Host:
 
     def _set_timer(self, effect: SetTimer) -> None:
         run = self.run
+        self.timers.add(effect.token)
 
         def due() -> None:
-            if self.node is None or self.run != run:
+            if self.node is None or self.run != run or effect.token not in self.timers:
                 return
             if self.is_stopped:
                 self._waiting.append(due)
                 return
+            self.timers.remove(effect.token)
             self.node.handle_timer(effect.token)
             self.settle()
 

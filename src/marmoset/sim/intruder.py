@@ -21,7 +21,7 @@ from marmoset.codec.frames import frames
 from marmoset.codec.packets import PACKET_PROTOCOL, PACKET_ROOM, decode_packet
 from marmoset.config import Config
 from marmoset.errors import PeerError
-from marmoset.node import Close, Dial, Exit, Node, Notify, Send, SendPacket, SetTimer
+from marmoset.node import Close, Dial, DropTimer, Exit, Node, Notify, Send, SendPacket, SetTimer
 from marmoset.session import Clients, Session
 from marmoset.sim.mutation import Maker
 from marmoset.sim.world import US_PER_MS, World
@@ -93,7 +93,7 @@ class Machine:
         self.node = Node(config, self, Random(group.rng.getrandbits(32)))
         self.session = Session(self.node, Clients(), 1, "127.0.0.1:1")
         self.ends: dict[int, Wire] = {}
-        self.timers = 0
+        self.timers: set[int] = set()
         self.is_up = True
         self.node.start()
         self.settle()
@@ -119,6 +119,8 @@ class Machine:
                     group.send_packet(self, effect.address, effect.data)
                 elif isinstance(effect, SetTimer):
                     self._set_timer(effect)
+                elif isinstance(effect, DropTimer):
+                    self.timers.remove(effect.token)
                 elif isinstance(effect, Dial):
                     group.dial(self, effect.address)
                 elif isinstance(effect, Close):
@@ -134,11 +136,11 @@ class Machine:
                     return
 
     def _set_timer(self, effect: SetTimer) -> None:
-        self.timers += 1
+        self.timers.add(effect.token)
 
         def due() -> None:
-            self.timers -= 1
-            if self.is_up:
+            if self.is_up and effect.token in self.timers:
+                self.timers.remove(effect.token)
                 self.node.handle_timer(effect.token)
                 self.settle()
 
@@ -377,8 +379,8 @@ class Intruded:
     def _check(self, machine: Machine) -> None:
         """What has to hold for every node, whatever came."""
         node = machine.node
-        if machine.timers > 32:
-            raise Fault(f"{machine.timers} timers are under way")
+        if machine.timers != node._timers.keys() or len(machine.timers) > len(set(node._timers.values())):
+            raise Fault(f"timers {machine.timers} are under way where {node._timers} should be")
         if len(node.links) > LINKS_MAX or len(machine.ends) > LINKS_MAX:
             raise Fault(f"{len(node.links)} links are kept")
         held = machine.held_bytes()
