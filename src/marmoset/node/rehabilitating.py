@@ -20,8 +20,10 @@ from marmoset.ids import Dot, ReplicaId, id_text, parse_id
 from marmoset.membership.states import ALIVE
 from marmoset.node.states import DEAD, JOINING, LEAVING, REHABILITATING, SERVING, WAITING
 from marmoset.replication.electorate import is_majority
+from marmoset.replication.memory import Observed
 from marmoset.replication.places import Renamed
 from marmoset.replication.rehabilitation import Exile, Rehabilitation, replay, sort_held
+from marmoset.replication.replica import Replica
 from marmoset.replication.report import Report, Row
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ class Rehabilitating:
         self.leaves = False
         """Whether the node leaves as soon as it has submitted everything."""
         self._exiles: list[Exile] = []
+        self._former: dict[ReplicaId, Observed] = {}
+        self._attempts: dict[ReplicaId, Observed] = {}
+        """What this node had observed under the ids that it had, the oldest first: those with which it was done, and
+        those that it lost before it had submitted all that it had kept."""
         self._renamed = Renamed()
         self._task: Rehabilitation | None = None
         self._addresses: list[str] = []
@@ -95,13 +101,30 @@ class Rehabilitating:
         addresses = [link.peer_address, *(roster.members[r].address for r in others)]
         self._addresses = [address for address in dict.fromkeys([*addresses, *node.config.join]) if address]
         if node.config.rejoin == "rehabilitate":
-            unfinished = any(exile.own for exile in self._exiles)  # what was submitted meanwhile is of that alone
-            self._exiles.append(Exile(replica, refusal.buried, refusal.final_seq, keeps_own=not unfinished))
+            self._exiles.append(self._keep(replica, refusal))
         self._task = None
         for other in list(node.links.values()):
             if other is not link:
                 node.refuse(other, "not yet", f"{node.name} is {node.state}")
         node.arm("rehabilitate", 1)
+
+    def _keep(self, replica: Replica, refusal: Refuse) -> Exile:
+        unfinished = any(exile.own for exile in self._exiles)  # what was submitted meanwhile is of that alone
+        if not unfinished:
+            self._former |= self._attempts
+            self._attempts.clear()
+        roster = replica.roster
+        self._former = {r: seen for r, seen in self._former.items() if r in roster.members or r in roster.graves}
+        exile = Exile(
+            replica,
+            refusal.buried,
+            refusal.final_seq,
+            keeps_own=not unfinished,
+            former=dict(self._former),
+            attempts=frozenset(self._attempts),
+        )
+        (self._attempts if unfinished else self._former)[replica.me] = exile.observed
+        return exile
 
     def handle_timer(self) -> None:
         """Do the next slice of what is under way."""

@@ -23,6 +23,11 @@ observed; any other removal would, being submitted by a replica that has everyth
 whether it is in the log still or has left it and waits to be folded, and `Observed.covers` says whether the returner
 had seen it. Everything else goes into the report.
 
+*Former lives.* A node may be presumed dead together with those that had let it in again, by others who have less of
+what it wrote. What it made in lives that were done with (`Exile.former`) and still has in its log is as much its own as
+the rest, as far as the group does not have it. What it made in a life that was cut short before it had submitted
+everything (`attempts`) is not: that is submitted anew from what it was made of.
+
 *At most once.* Each batch of the old life becomes one batch of the new one, with a `Resubmit` in it that names the old
 dots: all or nothing, everywhere. A replica that is buried again before it was done begins anew with what it kept, and
 leaves out what is claimed; what was not claimed, nobody has. Whoever holds the same operation in a report sees the
@@ -33,7 +38,7 @@ done. The replica must have no open batch.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final, cast, final
 
@@ -66,6 +71,7 @@ from marmoset.replication.report import Report, Row
 UNLIMITED: Final = 1 << 62
 NO_DOT: Final = (0, 0)
 DONE_ALREADY: Final = "done already"
+NOBODY: Final[Mapping[ReplicaId, Observed]] = {}
 
 
 @final
@@ -74,8 +80,10 @@ class Exile:
 
     __slots__ = (
         "_entries",
+        "attempts",
         "awaited",
         "final_seq",
+        "former",
         "held",
         "is_proven",
         "joins",
@@ -89,17 +97,29 @@ class Exile:
         "sequences",
     )
 
-    def __init__(self, replica: Replica, buried: ReplicaId, final_seq: int, *, keeps_own: bool = True) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        buried: ReplicaId,
+        final_seq: int,
+        *,
+        keeps_own: bool = True,
+        former: Mapping[ReplicaId, Observed] = NOBODY,
+        attempts: frozenset[ReplicaId] = frozenset(),
+    ) -> None:
         """`buried` is whose final seq was told: its own, or that of a sponsor in its line. O(log + replicas).
 
         Where it is a sponsor whose final seq is below the join that leads here, nobody ever had anything of us. In any
         other case without a gravestone of our own nothing is proven. `keeps_own` is False where all that it wrote was
-        submitted for a former life, which is not done yet and will be submitted again.
+        submitted for a former life, which is not done yet and will be submitted again. `former` are the ids of former
+        lives, the oldest first, with what each had observed, `attempts` those that were cut short.
         """
         roster = replica.roster
         self.me = replica.me
         self.name = replica.name
         self.keeps_own = keeps_own
+        self.former = former
+        self.attempts = attempts
         self.awaited = buried or replica.me
         """Whose burial has to have taken effect before it is known what others changed."""
         self.joins = dict(roster.joins)
@@ -128,7 +148,11 @@ class Exile:
         while self._entries and budget > 0:
             entry = self._entries.popleft()
             budget -= len(entry.operations)
-            if entry.origin != self.me:
+            if entry.origin in self.attempts:
+                continue
+            if entry.origin in self.former:
+                self.own.append(entry)
+            elif entry.origin != self.me:
                 self.held.append(entry)
             elif entry.last > self.final_seq and self.keeps_own:
                 self.own.append(entry)
@@ -142,6 +166,31 @@ class Exile:
                     if found is not None:
                         self.sequences[key, path] = found
         return bool(self._entries)
+
+
+@final
+class Life:
+    """One id under which a node wrote what it has kept: how far the group has that, and what had been observed then."""
+
+    __slots__ = ("awaited", "exile", "final_seq", "is_proven", "me", "observed")
+
+    def __init__(self, exile: Exile, me: ReplicaId, replica: Replica) -> None:
+        """`replica` is of the group, once it is known there who was buried. O(1)."""
+        is_buried = replica.presumed_dead(me)
+        self.exile = exile
+        self.me = me
+        self.awaited = (exile.awaited, me) if is_buried else (exile.awaited,)
+        """Whose burials have to be remembered for it to be known what others changed."""
+        if me == exile.me:
+            self.observed = exile.observed
+            self.is_proven = exile.is_proven
+            self.final_seq = exile.final_seq
+            if is_buried and self.is_proven:  # others may have let it in than those who told it how far they had it
+                self.final_seq = min(exile.final_seq, replica.final_seq(me))
+        else:
+            self.observed = exile.former[me]
+            self.is_proven = True
+            self.final_seq = replica.final_seq(me) if is_buried else 0
 
 
 def _parts(operation: AnyOperation) -> tuple[bytes, tuple[bytes, ...], AnyOperation]:
@@ -164,8 +213,10 @@ class Rehabilitation:
     """The return of one node, from its new birth to the moment at which it serves again."""
 
     __slots__ = (
+        "_awaited",
         "_cursor",
         "_held",
+        "_lives",
         "_queue",
         "_recent",
         "_taken",
@@ -182,7 +233,8 @@ class Rehabilitation:
         """`exiles` are the former lives, the oldest first: what one did is nothing that others did. O(log)."""
         self.replica = replica
         self.exiles = exiles
-        self.lineage = frozenset([replica.me, *(exile.me for exile in exiles)])
+        lives = dict.fromkeys([*(r for exile in exiles for r in exile.former), *(exile.me for exile in exiles)])
+        self.lineage = frozenset([replica.me, *lives])
         self.report = report
         self.renamed = renamed
         self.counters = {"submitted": 0, "withheld": 0, "done_already": 0, "held": 0}
@@ -191,7 +243,14 @@ class Rehabilitation:
         self._unread = deque(replica.unfolded())
         self._cursor = replica.log.next_index
         self._taken = replica.log.taken
-        self._queue = deque((exile, entry) for exile in exiles for entry in exile.own)
+        own = [(exile, entry) for exile in exiles for entry in exile.own]
+        former = {entry.origin for exile, entry in own if entry.origin != exile.me}
+        if former and len(exiles) > 1:
+            order = {life: place for place, life in enumerate(lives)}
+            own.sort(key=lambda each: (order[each[1].origin], each[1].first))
+        self._awaited = former | {exile.awaited for exile in exiles}
+        self._lives: dict[tuple[ReplicaId, ReplicaId], Life] = {}
+        self._queue = deque(own)
         self._held = [(exile, len(exile.held)) for exile in exiles]
 
     # -- slices
@@ -200,8 +259,7 @@ class Rehabilitation:
     def is_waiting(self) -> bool:
         """Whether a burial is not known to have taken effect here yet: what others changed may not be remembered."""
         roster = self.replica.roster
-        awaited = [exile.awaited for exile in self.exiles]
-        return any(r in roster.members and not roster.presumed_dead(r) for r in awaited)
+        return any(r in roster.members and not roster.presumed_dead(r) for r in self._awaited)
 
     @property
     def operations_left(self) -> int:
@@ -256,45 +314,55 @@ class Rehabilitation:
     # -- submitting
 
     def _submit_batch(self, exile: Exile, entry: LogEntry) -> None:
-        """One batch of the old life, as one batch of the new."""
-        replica = self.replica
+        """One batch of an old life, as one batch of the new."""
+        replica, life = self.replica, self._life(exile, entry.origin)
+        if replica.presumed_dead(life.me) and entry.last <= replica.final_seq(life.me):
+            return  # the group has it
+        if life.me != exile.me and not fate_of(entry, replica, exile):
+            return  # it is forgotten there
         claimed: Ranges = []
         seq = entry.first
         for operation in entry.operations:
-            dot = (exile.me, seq)
+            dot = (life.me, seq)
             seq += operation.width
             if isinstance(operation, Resubmit):
                 replica.claim(operation)
             elif isinstance(operation, RosterOperation) or replica.roster.claims.covers(dot):
                 continue
             elif (row := self.report.get(dot)) is not None:  # since an attempt that was buried too
-                self._submit_rest(exile, operation, row)
-            elif self._submit(exile, operation, dot, entry.stamp):
+                self._submit_rest(life, operation, row)
+            elif self._submit(life, operation, dot, entry.stamp):
                 if claimed and sum(claimed[-1]) == dot[1]:
                     claimed[-1] = (claimed[-1][0], claimed[-1][1] + operation.width)
                 else:
                     claimed.append((dot[1], operation.width))
         if claimed:
-            replica.claim(Resubmit(exile.me, claimed))
+            replica.claim(Resubmit(life.me, claimed))
         replica.commit()
 
-    def _submit(self, exile: Exile, operation: AnyOperation, dot: Dot, stamp: int) -> bool:
+    def _life(self, exile: Exile, me: ReplicaId) -> Life:
+        life = self._lives.get((exile.me, me))
+        if life is None:
+            life = self._lives[exile.me, me] = Life(exile, me, self.replica)
+        return life
+
+    def _submit(self, life: Life, operation: AnyOperation, dot: Dot, stamp: int) -> bool:
         """Submit one operation, or put it, or what is left of it, into the report; whether it is wholly done."""
         _, _, inner = _parts(operation)
-        if isinstance(inner, SetAdd) or (exile.is_proven and adds(operation)):
-            self._do(exile, operation, dot)
+        if isinstance(inner, SetAdd) or (life.is_proven and adds(operation)):
+            self._do(life, operation, dot)
             return True
         rest: AnyOperation | None = operation
         done = (self.replica.me, self.replica.next_seq)
         if isinstance(inner, (SequenceRemove, SequenceAssign)):
-            rest = self._do_own(exile, operation, inner)
+            rest = self._do_own(life, operation, inner)
         if rest is None:
             return True
-        reason = self._objection(exile, rest)
+        reason = self._objection(life, rest)
         if reason is None:
             here, missing = self._split(rest)
             if here is not None:
-                self._do(exile, here, dot)
+                self._do(life, here, dot)
             if missing is None:
                 return True
             rest, reason = missing, reasons.NOT_HERE
@@ -302,61 +370,62 @@ class Rehabilitation:
             self.counters["done_already"] += 1
             return True
         self.counters["withheld"] += 1
-        row = Row(dot, rest, stamp, reason, exile.name, exile)
+        row = Row(dot, rest, stamp, reason, life.exile.name, life.exile)
         row.done = done if self.replica.next_seq > done[1] else None
         self.report.put(row)
         return False
 
-    def _submit_rest(self, exile: Exile, operation: AnyOperation, row: Row) -> None:
+    def _submit_rest(self, life: Life, operation: AnyOperation, row: Row) -> None:
         """Submit again what an operation does beside its row, unless the group has it of the attempt that did it."""
         replica, done = self.replica, row.done
         if done is None or replica.final_seq(done[0]) < done[1]:
             row.done = replica.me, replica.next_seq
             _, _, inner = _parts(operation)
             if isinstance(inner, (SequenceRemove, SequenceAssign)):
-                left = self._do_own(exile, operation, inner)
+                left = self._do_own(life, operation, inner)
                 here = None if left is None or row.reason != reasons.NOT_HERE else self._split(left)[0]
                 if here is not None:
-                    self._do(exile, here, NO_DOT)
+                    self._do(life, here, NO_DOT)
 
-    def _objection(self, exile: Exile, operation: AnyOperation) -> str | None:
+    def _objection(self, life: Life, operation: AnyOperation) -> str | None:
         """Why an overwrite or a removal is not submitted; None where it may be."""
         key, _, inner = _parts(operation)
-        if not exile.is_proven:
+        if not life.is_proven:
             return reasons.NO_GRAVESTONE
         if isinstance(inner, Flush):
             return reasons.FLUSHING
         if isinstance(operation, Reset) and self._is_absent(key):
             return DONE_ALREADY
-        if exile.awaited in self.replica.memory.blind or not self.replica.presumed_dead(exile.awaited):
+        replica = self.replica
+        if any(r in replica.memory.blind or not replica.presumed_dead(r) for r in life.awaited):
             return reasons.UNKNOWN
         sequence = isinstance(inner, (SequenceRemove, SequenceAssign))
-        return reasons.CHANGED if self._is_changed(exile, key, ends_only=sequence) else None
+        return reasons.CHANGED if self._is_changed(life, key, ends_only=sequence) else None
 
-    def _do(self, exile: Exile, operation: AnyOperation, dot: Dot) -> None:
-        do(self.replica, exile, self.renamed, operation, dot)
+    def _do(self, life: Life, operation: AnyOperation, dot: Dot) -> None:
+        do(self.replica, life.exile, self.renamed, operation, dot)
         self.counters["submitted"] += 1
 
     def _do_own(
-        self, exile: Exile, operation: AnyOperation, inner: SequenceRemove | SequenceAssign
+        self, life: Life, operation: AnyOperation, inner: SequenceRemove | SequenceAssign
     ) -> AnyOperation | None:
         """Do what an operation does to elements that were submitted here themselves; what is left of it."""
-        first = exile.final_seq + 1 if exile.is_proven else UNLIMITED
+        first = life.final_seq + 1 if life.is_proven else UNLIMITED
         if isinstance(inner, SequenceAssign):
-            if inner.element[0] != exile.me or inner.element[1] < first:
+            if inner.element[0] != life.me or inner.element[1] < first:
                 return operation
-            self._do(exile, operation, NO_DOT)
+            self._do(life, operation, NO_DOT)
             return None
         ours: list[tuple[int, int, int]] = []
         others: list[tuple[int, int, int]] = []
         for replica, seq, count in inner.ranges:
-            known = min(count, max(0, first - seq)) if replica == exile.me else count
+            known = min(count, max(0, first - seq)) if replica == life.me else count
             if known:
                 others.append((replica, seq, known))
             if known < count:
                 ours.append((replica, seq + known, count - known))
         if ours:
-            self._do(exile, _with(operation, SequenceRemove(inner.key, ours)), NO_DOT)
+            self._do(life, _with(operation, SequenceRemove(inner.key, ours)), NO_DOT)
         return _with(operation, SequenceRemove(inner.key, others)) if others else None
 
     def _split(self, operation: AnyOperation) -> tuple[AnyOperation | None, AnyOperation | None]:
@@ -387,10 +456,10 @@ class Rehabilitation:
         slots = keyspace.shards[shard_of(key)]
         return key not in slots.values and key not in slots.beside and keyspace.deadline_ms(key) is None
 
-    def _is_changed(self, exile: Exile, key: bytes, *, ends_only: bool) -> bool:
+    def _is_changed(self, life: Life, key: bytes, *, ends_only: bool) -> bool:
         """Whether somebody else has changed a key, and the replica had not seen it."""
         return any(
-            dot[0] not in self.lineage and not exile.observed.covers(dot)
+            dot[0] not in self.lineage and not life.observed.covers(dot)
             for memory in (self.replica.memory, self._recent)
             for dots in ((memory.ends(key),) if ends_only else (memory.ends(key), memory.growths(key)))
             for dot in dots

@@ -12,7 +12,7 @@ from marmoset.sim.network import Conditions
 
 def _everything_submitted() -> list[Patch]:
     """What others have changed meanwhile does not matter."""
-    return [(rehabilitation.Rehabilitation, "_objection", lambda self, exile, operation: None)]
+    return [(rehabilitation.Rehabilitation, "_objection", lambda self, life, operation: None)]
 
 
 def _final_seq_ignored() -> list[Patch]:
@@ -36,11 +36,11 @@ def _stamps_compared() -> list[Patch]:
         begin(self, origin, first, last, stamp, *rest)
         stamps.update(((origin, seq), stamp) for seq in range(first, last + 1))
 
-    def remember(self: Any, exile: Any, operation: AnyOperation, dot: Dot, stamp: int) -> bool:
+    def remember(self: Any, life: Any, operation: AnyOperation, dot: Dot, stamp: int) -> bool:
         mine[0] = stamp
-        return submit(self, exile, operation, dot, stamp)
+        return submit(self, life, operation, dot, stamp)
 
-    def is_changed(self: Any, exile: Any, key: bytes, *, ends_only: bool) -> bool:
+    def is_changed(self: Any, life: Any, key: bytes, *, ends_only: bool) -> bool:
         dots = [dot for each in (self.replica.memory, self._recent) for dot in (*each.ends(key), *each.growths(key))]
         return any(dot[0] not in self.lineage and stamps.get(dot, 0) > mine[0] for dot in dots)
 
@@ -109,7 +109,7 @@ def _wiped() -> list[Patch]:
 def _withheld_without_reason() -> list[Patch]:
     """Whatever overwrites or removes is left to the operator."""
     return [
-        (rehabilitation.Rehabilitation, "_is_changed", lambda self, exile, key, *, ends_only: True),
+        (rehabilitation.Rehabilitation, "_is_changed", lambda self, life, key, *, ends_only: True),
     ]
 
 

@@ -2,7 +2,8 @@
 
 At the refusal: the final seq that it is told is truly final, nobody whom the teller counts having more. When it is
 done, the operations that it made above that seq are compared with what it has made under its new id and what its report
-has:
+has. So is what it had made in former lives and what those had who let it in again, if they were presumed dead as well,
+by others who have less of it:
 
 - each is in one of the two, or was a reset, and none in both or twice;
 - what was one transaction is one batch again, as far as it is submitted;
@@ -78,6 +79,8 @@ class Return:
         """What it truly had."""
         self.final_seq = final_seq
         self.is_done = False
+        self.settled = 0
+        """How far what it made was in the group when it was done."""
 
 
 @final
@@ -118,14 +121,19 @@ class Returns:
     def _done(self, cluster: Cluster, host: Host) -> None:
         node, witness, history = host.node, host.witness, cluster.history
         assert node is not None and witness is not None
-        returns = [each for each in self.all if each.host is host and each.run == host.run and not each.is_done]
+        lives = [each for each in self.all if each.host is host and each.run == host.run]
+        returns = [each for each in lives if not each.is_done]
         cluster.counts["rehabilitations"] += 1
-        lineage = {node.replica.me, *(each.me for each in returns)}
+        lineage = {node.replica.me, *(each.me for each in lives)}
         first = returns[0]  # the others had not served: what they made was what the first one had
-        written = [r for r in made_by(history, first.me) if r.dot[1] > first.final_seq]
+        written = [r for r in made_by(history, first.me) if not first.final_seq or not knows(witness.vector, r)]
+        for each in lives:
+            lost = [r for r in made_by(history, each.me) if not knows(witness.vector, r)] if each.is_done else []
+            written += [r for r in lost if r.dot[1] <= each.settled]
         attempts = [r for each in returns[1:] for r in made_by(history, each.me) if knows(witness.vector, r)]
         made = [*attempts, *made_by(history, node.replica.me)]
-        rows = [row for row in node.rehabilitating.report if row.dot[0] == first.me]
+        asked = {record.dot for record in written}
+        rows = [row for row in node.rehabilitating.report if row.dot[0] == first.me or row.dot in asked]
         self._compare(host, written, made, [row.operation for row in rows])
         self._check_whole(host, history, first, written, made, {row.dot for row in rows})
         cluster.counts["operations_resubmitted"] += len(made)
@@ -140,14 +148,17 @@ class Returns:
                         f"{host.name} submits {record.operation} again, which takes {unseen[0].operation} of "
                         f"{history.name(unseen[0].dot[0])} away; that it had not seen (4.6)"
                     )
+        vectors = {each.me: each.vector for each in lives}
         for row in rows:
             record = next(r for r in written if r.dot == row.dot)
             others = others_at(history, Record(row.operation, record.dot, record.stamp, record.observed), lineage)
             if row.reason == CHANGED and not any(
-                knows(witness.vector, r) and not knows(first.vector, r) for r in others
+                knows(witness.vector, r) and not knows(vectors[row.dot[0]], r) for r in others
             ):
                 raise Breach(f"{host.name} withholds {row.operation}, though nobody has changed the key (4.6)")
-        for each in returns:
+        for each in lives:
+            known = witness.vector.get(each.me, 0)
+            each.settled = min(each.settled, known) if each.is_done else known
             each.is_done = True
 
     def _compare(self, host: Host, written: list[Record], made: list[Record], reported: list[AnyOperation]) -> None:
