@@ -1,5 +1,6 @@
 """The return of one that is buried once more in the middle of it, or whose last sponsor is: nothing twice, or lost."""
 
+from marmoset.codec.messages import Refuse
 from marmoset.codec.operations import AnyOperation, Increment, SequenceRemove, SetAdd
 from marmoset.ids import Dot
 from marmoset.replication.report import CHANGED, NOT_HERE
@@ -142,3 +143,28 @@ def test_those_that_are_left_bury_the_last_that_served_while_they_submit() -> No
     group.until(lambda: group.is_whole() and group.is_at_rest(), 60_000)
     assert [len(value) for value in group.values(b"s2") + group.values(b"s3")] == [50] * 4  # type: ignore[arg-type]
     group.check()
+
+
+def test_what_it_wrote_in_a_life_counts_as_its_own_once_it_was_done_with_the_one_before() -> None:
+    group = Group(2)
+    node, lives = group[2], []
+    group.do(2, Increment(b"n", 1))
+    for _ in range(3):
+        lives.append(node.replica.me)
+        exile = node.rehabilitating._keep(node.replica, Refuse("presumed dead", "it was", 1, lives[-1]))
+        node.rehabilitating._exiles.append(exile)
+        while exile.gather(node.replica, 100):
+            pass
+        if lives[-1] == lives[0]:
+            assert exile.own and exile.keeps_own and not exile.former and not exile.attempts
+        else:
+            assert not exile.keeps_own and list(exile.former) == lives[:1] and exile.attempts == set(lives[1:-1])
+        node.become_replica()
+        node.replica.roster.graves.update(dict.fromkeys(lives, 1))
+    node.rehabilitating._exiles[0].own.clear()  # all is submitted
+    for number in (3, 4):
+        exile = node.rehabilitating._keep(node.replica, Refuse("presumed dead", "it was", 1, node.replica.me))
+        assert exile.keeps_own and list(exile.former) == lives[:number] and not exile.attempts
+        lives.append(node.replica.me)
+        node.become_replica()
+        node.replica.roster.graves.update(dict.fromkeys(lives, 1))

@@ -1,6 +1,17 @@
 """Submitting again, at the level of replicas: what is waited for, and what is proven."""
 
-from marmoset.codec.operations import Assign, Bury, Expire, Increment, Resubmit, SequenceInsert, SetAdd
+import pytest
+
+from marmoset.codec.operations import (
+    Assign,
+    Bury,
+    Expire,
+    Increment,
+    Resubmit,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+)
 from marmoset.replication.expiry import observe_time, remove_passed
 from marmoset.replication.places import Renamed
 from marmoset.replication.rehabilitation import Exile, Rehabilitation, replay
@@ -10,8 +21,8 @@ from marmoset.sim.specification import plain
 from tests.replication.group import Clock, first_of_all, join, meet, new_replica, rest, trio, write
 
 
-def exiled(replica: Replica, buried: int, final_seq: int) -> Exile:
-    exile = Exile(replica, buried, final_seq)
+def exiled(replica: Replica, buried: int, final_seq: int, **kept: object) -> Exile:
+    exile = Exile(replica, buried, final_seq, **kept)  # type: ignore[arg-type]
     while exile.gather(replica, 1):
         pass
     return exile
@@ -159,3 +170,92 @@ def test_whose_word_proves_what() -> None:
     assert not above.is_proven, "it was met, and there is no gravestone"
     assert not Exile(new_replica(5), 1, 3).is_proven
     assert a.me == 1
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_what_only_a_sponsor_had_which_was_presumed_dead_too_is_submitted_in_order(served: bool) -> None:
+    """The second has more of the third than the group, tells the third so and lets it in again, but was buried too."""
+    a, b, c = trio()
+    write(a, b"stable", b"s")
+    rest(a, b, c)
+    c.submit(Increment(b"n", 1))
+    c.submit(Assign(b"s", b"1"))
+    c.submit(SequenceInsert(b"l", None, None, [b"x", b"y"]))
+    c.commit()
+    meet(b, c)
+    element = (3, c.seen[3] - 1)
+    c.submit(Increment(b"n", 10))
+    c.submit(Assign(b"s", b"2"))
+    c.submit(SequenceRemove(b"l", [(*element, 1)]))
+    c.commit()
+    first = exiled(c, 3, b.seen[3])
+    second_life = join(b, 9)
+    exiles, kept = [first], {"former": {3: first.observed}}
+    if served:  # it has submitted what it kept, and went on
+        first.own.clear()
+        second_life.submit(Increment(b"n", 10))
+        second_life.claim(Resubmit(3, [(b.seen[3] + 1, 1)]))
+        second_life.submit(Assign(b"s", b"2"))
+        second_life.submit(SequenceRemove(b"l", [(*element, 1)]))
+        second_life.commit()
+        exiles = []
+    exiles.append(exiled(second_life, 2, a.seen[2], keeps_own=served, **kept))
+    assert not exiles[-1].held or all(entry.origin == 2 for entry in exiles[-1].held)
+    a.submit_roster([Bury(2), Bury(3)])
+    if not served:  # and others have removed from the list: that does not concern what is removed of one's own
+        theirs = a.submit(SequenceInsert(b"l", None, None, [b"theirs"]))
+        a.submit(SequenceRemove(b"l", [(*theirs, 1)]))
+        a.commit()
+    third_life = join(a, 10)
+    rest(a, third_life)
+    task = Rehabilitation(third_life, exiles, Report(), Renamed())
+    while task.step(1):
+        pass
+    rest(a, third_life)
+    assert a.keyspace.get(b"n") == 11 and a.keyspace.get(b"s") == b"2" and plain(a.keyspace.get(b"l")) == [b"y"]
+    assert not list(task.report) and a.roster.claims.covers((3, element[1]))
+
+
+def test_what_was_submitted_in_a_life_that_was_cut_short_is_submitted_anew_from_what_it_was_made_of() -> None:
+    a, b, c = trio()
+    rest(a, b, c)
+    final_seq = a.seen[3]
+    c.submit(Increment(b"n", 1))
+    c.commit()
+    first = exiled(c, 3, final_seq)
+    second_life = join(b, 9)
+    task = Rehabilitation(second_life, [first], Report(), Renamed())
+    b.submit_roster([Bury(3)])
+    assert second_life.me == 9 and first.own
+    second_life.submit(Increment(b"n", 1))
+    second_life.claim(Resubmit(3, [(final_seq + 1, 1)]))
+    second_life.commit()
+    meet(b, second_life)
+    second = exiled(second_life, 2, a.seen[2], keeps_own=False, former={3: first.observed})
+    third_life = join(b, 11)  # by one that was presumed dead as well: the group never meets it either
+    third = exiled(third_life, 2, a.seen[2], keeps_own=False, former={3: first.observed}, attempts=frozenset([9]))
+    assert [entry.origin for entry in third.held if entry.origin != 2] == [], "no row for what is submitted anew"
+    a.submit_roster([Bury(2), Bury(3)])
+    last_life = join(a, 12)
+    rest(a, last_life)
+    task = Rehabilitation(last_life, [first, second, third], Report(), Renamed())
+    while task.step(1):
+        pass
+    assert last_life.keyspace.get(b"n") == 1 and not [row for row in task.report if row.dot[0] != 2]
+
+
+def test_what_the_group_has_is_not_submitted_though_less_of_it_was_told() -> None:
+    a, b, c = trio()
+    rest(a, b, c)
+    told = b.seen[3]
+    c.submit(Increment(b"n", 1))
+    c.commit()
+    meet(a, c)
+    exile = exiled(c, 3, told)
+    a.submit_roster([Bury(2), Bury(3)])
+    newcomer = join(a, 9)
+    rest(a, newcomer)
+    task = Rehabilitation(newcomer, [exile], Report(), Renamed())
+    while task.step(1):
+        pass
+    assert newcomer.keyspace.get(b"n") == 1
