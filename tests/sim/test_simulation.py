@@ -11,7 +11,7 @@ import pytest
 
 import marmoset
 from marmoset.errors import UsageError
-from marmoset.sim import checks, command
+from marmoset.sim import checks, command, simulation
 from marmoset.sim.hunting import applied
 from marmoset.sim.mutants import MUTANTS
 from marmoset.sim.profiles import FAULTS, PROFILES, draw
@@ -69,6 +69,16 @@ def test_a_snapshot_that_is_still_growing_is_no_standstill(
         monkeypatch.setattr(checks, "unrest", lambda cluster: "joining")
     assert simulation._liveness() == ("" if is_whole else "joining")
     assert world.now_us <= 4 * 5_000_000
+
+
+def test_where_logs_stay_full_nothing_goes_wrong_for_a_while_until_all_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(simulation, "IDLE_MS_MAX", 1000)
+    monkeypatch.setattr(simulation, "RESPITE_MS", 500)
+    outcome = Simulation(4, replace(draw(4, "partitions", 5, 200), log_budget=1500)).run()
+    assert (outcome.code, outcome.problem) == (HOLDS, "") and outcome.counts["operations"] >= 200
+    assert outcome.counts["respites"]
 
 
 def test_two_nodes_hold_and_so_do_twelve() -> None:

@@ -45,6 +45,8 @@ KEYS_CHECKED: Final = 4
 BEGIN_MS_MAX: Final = 4000
 """For how long faults happen while a group is to begin by vote, which may need all of the nodes."""
 IDLE_MS_MAX: Final = 120_000
+RESPITE_MS: Final = 30_000
+"""How long nothing goes wrong, at least, after nobody could write for `IDLE_MS_MAX`."""
 """Safety is over when no operation was made for so long, which must not be where a majority is always in touch."""
 
 
@@ -101,6 +103,8 @@ class Simulation:
         self._removed: dict[str, int] = {}
         self._made_us = 0
         self._made = 0
+        self._respite_us: int | None = None
+        """Since when nothing goes wrong, so that clients can write again."""
 
     def run(self) -> Outcome:
         """Play it. Never raises for what the nodes do."""
@@ -165,14 +169,21 @@ class Simulation:
         world.after(knobs.turn_gap_us, self._turn)
         world.after(knobs.fault_gap_ms * US_PER_MS, self._fault)
         world.after(knobs.check_gap_ms * US_PER_MS, self._tick)
-        while self._made < knobs.steps and world.now_us - self._made_us < IDLE_MS_MAX * US_PER_MS:
+        while self._made < knobs.steps:
+            if world.now_us - self._made_us >= IDLE_MS_MAX * US_PER_MS:
+                if knobs.keeps_a_majority or self._respite_us is not None:
+                    break
+                self._made_us = self._respite_us = world.now_us
+                cluster.counts["respites"] += 1
+                self._recover(restarted_share=1.0)
             world.run_until(world.now_us + 50 * US_PER_MS)
             made = len(cluster.history.records)
             if made != self._made:
                 self._made, self._made_us = made, world.now_us
+                if self._respite_us is not None and world.now_us - self._respite_us > RESPITE_MS * US_PER_MS:
+                    self._respite_us = None
         self._is_safety = False
-        is_idle = self._made < knobs.steps and knobs.keeps_a_majority
-        return f"no client could write for {IDLE_MS_MAX} ms" if is_idle else ""
+        return f"no client could write for {IDLE_MS_MAX} ms" if self._made < knobs.steps else ""
 
     def _turn(self) -> None:
         """Some client says something; sooner or later the next one does, in bursts and lulls."""
@@ -193,7 +204,9 @@ class Simulation:
             return
         cluster = self.cluster
         begun = cluster.counts["groups_begun"] or cluster.world.now_us < BEGIN_MS_MAX * US_PER_MS
-        done = self.faults.one() if begun else self.faults.let_begin()
+        done = self.faults.one() if begun and self._respite_us is None else self.faults.let_begin()
+        if self._respite_us is not None:
+            self._help(is_late=True)
         if done:
             self.trace.line(cluster.world.now_us, f"fault {done}")
             self._check_one()
@@ -218,9 +231,14 @@ class Simulation:
 
     def _heal(self) -> None:
         """Everything works again; some hosts stay dead."""
-        cluster, rng = self.cluster, self.rng
+        cluster = self.cluster
         for host in cluster.hosts:
             checks.check_node(cluster, host, sorted(cluster.history.by_key)[:KEYS_CHECKED])
+        self._recover(restarted_share=0.6)
+        cluster.counts["dead_for_good"] += sum(host.node is None for host in cluster.hosts)
+
+    def _recover(self, restarted_share: float) -> None:
+        cluster, rng = self.cluster, self.rng
         self.trace.line(cluster.world.now_us, "everything heals")
         cluster.network.heal()
         for host in cluster.hosts:
@@ -230,10 +248,8 @@ class Simulation:
                 host.go_on()
         down = [host for host in cluster.hosts if host.node is None]
         for host in down:
-            if rng.random() < 0.6:
+            if rng.random() < restarted_share:
                 cluster.restart(host)
-            else:
-                cluster.counts["dead_for_good"] += 1
 
     def _liveness(self) -> str:
         """Let the cluster come to rest: an empty text, or why it did not."""
