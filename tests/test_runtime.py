@@ -17,6 +17,7 @@ from marmoset.codec.operations import SetAdd
 from marmoset.config import Config, load
 from marmoset.errors import PeerError, UsageError
 from marmoset.logs import LOGGER
+from marmoset.replication.report import CHANGED, Row
 from marmoset.runtime import ListenError, Runtime, core, links, listen, port_of
 from marmoset.runtime.links import Link
 
@@ -449,7 +450,11 @@ def test_a_node_that_is_stopped_while_it_cannot_submit_says_what_is_lost(monkeyp
             batch = SimpleNamespace(operations=[SetAdd(b"k", [b"x"]), SetAdd(b"k", [b"y"])])
             a.node.rehabilitating._exiles.append(SimpleNamespace(own=[batch], held=[]))  # type: ignore[arg-type]
             a.node.state = "rehabilitating"
+            a.node.rehabilitating.report.put(Row((7, 1), SetAdd(b"k", [b"z"]), 1, CHANGED, "a", None))  # type: ignore[arg-type]
+            told: list[str] = []
+            monkeypatch.setattr(core, "log", lambda level, event, fields, *error: told.append(event))
             exit = await a.leave()
+            assert told == ["not submitted"], "what its report holds ends with it"
             assert exit.code == 1 and "nor could it submit 2 operations that only this node had" in exit.why
 
     run(test)

@@ -92,6 +92,18 @@ def exile(group: Group, *operations: AnyOperation, others: tuple[AnyOperation, .
     come_back(group)
 
 
+def holding() -> Group:
+    """The fifth holds what only the fourth wrote, which is gone; both were cut off and are buried."""
+    group = Group(5)
+    group.until(group.is_at_rest)
+    group.cut(4, 5)
+    group.do(4, Increment(b"n", 1), SetAdd(b"u", [b"a"]))
+    group.until(lambda: value(group[5], b"n") == 1)
+    group.hosts[3].crash(silent=True)
+    bury(group, 1, "n4", "n5")
+    return group
+
+
 def test_what_nobody_else_has_touched_is_submitted_whatever_it_is() -> None:
     group = Group(3)
     group.do(1, SetAdd(b"u", [b"a", b"b"]), Assign(b"gone", b"1"), MapAssign(b"h", [b"f", b"1", b"g", b"2"]))
@@ -352,13 +364,7 @@ def test_two_that_hold_each_others_writes_submit_each_their_own() -> None:
 
 
 def test_what_it_held_of_one_that_never_comes_back_is_reported_and_replayed_once() -> None:
-    group = Group(5)
-    group.until(group.is_at_rest)
-    group.cut(4, 5)
-    group.do(4, Increment(b"n", 1), SetAdd(b"u", [b"a"]))
-    group.until(lambda: value(group[5], b"n") == 1)
-    group.hosts[3].crash(silent=True)
-    bury(group, 1, "n4", "n5")
+    group = holding()
     come_back(group)
     assert value(group[1], b"n") is None
     rows = list(group[5].rehabilitating.report)

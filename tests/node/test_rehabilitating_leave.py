@@ -1,9 +1,9 @@
 """Leaving and coming back: a node that ends before all it kept is with the others says what is lost."""
 
-from marmoset.codec.operations import Assign, Increment, SetAdd
+from marmoset.codec.operations import Assign, SetAdd
 from marmoset.replication.report import CHANGED
 from tests.node.group import Group
-from tests.node.test_rehabilitating import bury, closely, exile, reported, value
+from tests.node.test_rehabilitating import bury, closely, exile, holding, reported, value
 
 
 def test_what_is_stopped_before_it_was_done_says_what_is_lost() -> None:
@@ -40,13 +40,7 @@ def test_asked_to_leave_while_it_submits_it_finishes_first() -> None:
 
 
 def test_what_was_held_of_others_is_told_by_one_that_is_stopped_before_it_is_back() -> None:
-    group = Group(5)
-    group.until(group.is_at_rest)
-    group.cut(4, 5)
-    group.do(4, Increment(b"n", 1), SetAdd(b"u", [b"a"]))
-    group.until(lambda: value(group[5], b"n") == 1)
-    group.hosts[3].crash(silent=True)
-    bury(group, 1, "n4", "n5")
+    group = holding()
     group.network.heal()
     closely(group, lambda: any(notice.event == "presumed dead" for _, notice in group.notices))
     group.cut(5)

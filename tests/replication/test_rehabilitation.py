@@ -28,6 +28,14 @@ def exiled(replica: Replica, buried: int, final_seq: int, **kept: object) -> Exi
     return exile
 
 
+def submitted(replica: Replica, *exiles: Exile) -> Rehabilitation:
+    """All that can be is submitted."""
+    task = Rehabilitation(replica, exiles, Report(), Renamed())
+    while task.step(1):
+        pass
+    return task
+
+
 def test_nothing_is_submitted_before_the_burial_is_known_to_have_taken_effect() -> None:
     a, b, c = trio()
     rest(a, b, c)
@@ -153,9 +161,7 @@ def test_claims_travel_with_what_they_are_about_and_with_snapshots() -> None:
     later = join(a, 10)
     for replica in (a, newcomer, later):
         assert replica.roster.claims.covers((3, final_seq + 2)) and not replica.roster.claims.covers((3, final_seq))
-    again = Rehabilitation(later, [exiled(c, 3, final_seq)], Report(), Renamed())
-    while again.step(1):
-        pass
+    again = submitted(later, exiled(c, 3, final_seq))
     assert later.keyspace.get(b"n") == 5 and again.counters["submitted"] == 0
 
 
@@ -208,9 +214,7 @@ def test_what_only_a_sponsor_had_which_was_presumed_dead_too_is_submitted_in_ord
         a.commit()
     third_life = join(a, 10)
     rest(a, third_life)
-    task = Rehabilitation(third_life, exiles, Report(), Renamed())
-    while task.step(1):
-        pass
+    task = submitted(third_life, *exiles)
     rest(a, third_life)
     assert a.keyspace.get(b"n") == 11 and a.keyspace.get(b"s") == b"2" and plain(a.keyspace.get(b"l")) == [b"y"]
     assert not list(task.report) and a.roster.claims.covers((3, element[1]))
@@ -224,9 +228,7 @@ def test_what_was_submitted_in_a_life_that_was_cut_short_is_submitted_anew_from_
     c.commit()
     first = exiled(c, 3, final_seq)
     second_life = join(b, 9)
-    task = Rehabilitation(second_life, [first], Report(), Renamed())
     b.submit_roster([Bury(3)])
-    assert second_life.me == 9 and first.own
     second_life.submit(Increment(b"n", 1))
     second_life.claim(Resubmit(3, [(final_seq + 1, 1)]))
     second_life.commit()
@@ -238,9 +240,7 @@ def test_what_was_submitted_in_a_life_that_was_cut_short_is_submitted_anew_from_
     a.submit_roster([Bury(2), Bury(3)])
     last_life = join(a, 12)
     rest(a, last_life)
-    task = Rehabilitation(last_life, [first, second, third], Report(), Renamed())
-    while task.step(1):
-        pass
+    task = submitted(last_life, first, second, third)
     assert last_life.keyspace.get(b"n") == 1 and not [row for row in task.report if row.dot[0] != 2]
 
 
@@ -255,7 +255,5 @@ def test_what_the_group_has_is_not_submitted_though_less_of_it_was_told() -> Non
     a.submit_roster([Bury(2), Bury(3)])
     newcomer = join(a, 9)
     rest(a, newcomer)
-    task = Rehabilitation(newcomer, [exile], Report(), Renamed())
-    while task.step(1):
-        pass
+    submitted(newcomer, exile)
     assert newcomer.keyspace.get(b"n") == 1

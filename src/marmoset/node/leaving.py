@@ -35,10 +35,7 @@ class Leaving:
         if node.state == REHABILITATING:
             node.rehabilitating.leaves = True
         elif node.state in (WAITING, DEAD) or (node.state == JOINING and not node.joining.is_birth_logged):
-            if node.rehabilitating.is_under_way:
-                self._exit(1, f"stopped before it could submit {node.rehabilitating.unsubmitted}")
-            else:
-                self._exit(0, "left before it was a member")
+            self._exit_well("left before it was a member")
         elif node.state in (SERVING, JOINING):
             node.become(LEAVING)
             node.replica.submit_roster([*node.sponsoring.let_go(), Leave()])
@@ -60,13 +57,18 @@ class Leaving:
         missing = [r for r in others if r not in self.told and not replica.is_known_to(r, dot)]
         reachable = [r for r in missing if node.membership.state(r) != UNREACHABLE]
         if not reachable and (not others or 2 * (len(others) - len(missing)) > len(others)):
-            if node.rehabilitating.is_under_way:
-                self._exit(1, f"stopped before it could submit {node.rehabilitating.unsubmitted}")
-            else:
-                self._exit(0, "left")
+            self._exit_well("left")
         elif now >= self._deadline_ms:
             names = ", ".join(replica.roster.members[r].name for r in missing)
             self._exit(1, f"left without knowing whether {names} know it, within leave_timeout")
+
+    def _exit_well(self, why: str) -> None:
+        """Exit with 0, unless something ends with this node that only it has."""
+        rehabilitating = self._node.rehabilitating
+        if rehabilitating.is_under_way:
+            self._exit(1, f"stopped before it could submit {rehabilitating.unsubmitted}")
+        else:
+            self._exit(0, why)
 
     def _exit(self, code: int, why: str) -> None:
         self._node.liveness.leave()

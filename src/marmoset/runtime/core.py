@@ -140,6 +140,9 @@ class Runtime:
         done, _ = await asyncio.wait([self.exited], timeout=limit_s)
         if done:
             return self.exited.result()
+        with self.lock:
+            self.node.rehabilitating.tell_the_rest()
+            self.settle()
         coming_back = self.node.rehabilitating.is_under_way
         lost = f", nor could it submit {self.node.rehabilitating.unsubmitted}" if coming_back else ""
         return Exit(1, f"leaving was not confirmed within {limit_s:g} s{lost}")

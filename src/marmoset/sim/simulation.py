@@ -45,9 +45,9 @@ KEYS_CHECKED: Final = 4
 BEGIN_MS_MAX: Final = 4000
 """For how long faults happen while a group is to begin by vote, which may need all of the nodes."""
 IDLE_MS_MAX: Final = 120_000
+"""A respite is given when no operation was made for so long, which must not be where a majority is always in touch."""
 RESPITE_MS: Final = 30_000
-"""How long nothing goes wrong, at least, after nobody could write for `IDLE_MS_MAX`."""
-"""Safety is over when no operation was made for so long, which must not be where a majority is always in touch."""
+"""How long nothing goes wrong, at least, in a respite."""
 
 
 def per_operation(counts: Mapping[str, int]) -> dict[str, float]:
