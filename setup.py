@@ -26,6 +26,7 @@ COMPILED_MODULES: Final = (
     "clocks.py",
     "codec/frames.py",
     "codec/operations.py",
+    "codec/runs.py",
     "codec/wire.py",
     "crdts/*.py",
     "keyspace.py",

@@ -347,7 +347,7 @@ def test_what_writes_are_said_to_take_is_no_less_than_what_they_take() -> None:
             for at, write in enumerate(writes):
                 count, said = len(replica._open), access._open_bytes
                 write()
-                takes = len(bytes(encode_operations(replica._open[count:])))
+                takes = len(bytes(encode_operations(replica._open[count:], 1, 1)))
                 assert takes <= access._open_bytes - said, at
             replica.keyspace.tracking = False
             replica._open.clear()

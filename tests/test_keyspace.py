@@ -1,5 +1,6 @@
 """The keyspace: what is plain, what stands beside it, what is counted, and what FLUSHALL and watchers see."""
 
+import gc
 from random import Random
 from typing import get_args
 
@@ -414,3 +415,13 @@ def test_the_kind_of_every_plain_value() -> None:
         b"list": KIND_SEQUENCE,
     }  # fmt: skip
     assert len(get_args(Value)) >= 7
+
+
+def test_tables_are_known_to_the_garbage_collector_while_they_are_small() -> None:
+    """Else it visits all of a table, however large, when the first container is put in."""
+    keyspace = Keyspace(100)
+    assert all(gc.is_tracked(slots.values) for slots in keyspace.shards)
+    for number in range(2000):
+        keyspace.effect(Assign(b"%d" % number, b"v"), (1, number + 1), 0, LocalContext())
+    keyspace.effect(Flush(), (1, 2001), 0, LocalContext())
+    assert len(keyspace) == 0 and all(gc.is_tracked(slots.values) for slots in keyspace.shards)

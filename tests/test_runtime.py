@@ -447,7 +447,7 @@ def test_a_node_that_is_stopped_while_it_cannot_submit_says_what_is_lost(monkeyp
 
     async def test() -> None:
         async with node("a", leave_timeout="0") as a:
-            batch = SimpleNamespace(operations=[SetAdd(b"k", [b"x"]), SetAdd(b"k", [b"y"])])
+            batch = SimpleNamespace(width=2)
             a.node.rehabilitating._exiles.append(SimpleNamespace(own=[batch], held=[]))  # type: ignore[arg-type]
             a.node.state = "rehabilitating"
             a.node.rehabilitating.report.put(Row((7, 1), SetAdd(b"k", [b"z"]), 1, CHANGED, "a", None))  # type: ignore[arg-type]

@@ -5,6 +5,11 @@ that no dict grows large enough to stall the event loop, and so that a snapshot 
 the vector at which it was read. What the snapshot of a shard already held is skipped here when it comes again from
 the log (`snapshot_vectors`, DESIGN.md 4.1).
 
+A window tells operations apart that have not observed one another. As long as each one that comes has observed
+everything unstable here (`chained`), there is nothing to tell apart, and values are changed as if everything were
+stable. Once something comes that has not, `wind_later` is told what that was, and a window is made of it where a key is
+touched again (`Slots.wind`): what becomes stable before has cost nothing.
+
 Nothing here knows members or time. Costs are those of the types; `keys`, `scan` and `Flush` say theirs.
 """
 
@@ -16,19 +21,24 @@ from zlib import crc32
 
 from marmoset.clocks import Context, VersionVector, upto
 from marmoset.codec.operations import (
+    KIND_SEQUENCE,
     AnyOperation,
     Assign,
     Expire,
     Flush,
     KeyOperation,
     Reset,
+    Scalar,
 )
+from marmoset.codec.runs import Pushes, Run
 from marmoset.crdts import types
+from marmoset.crdts.chains import CLASH, PLAIN, REPLACED, ChainNotes
 from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.exports import DeadlineEntry, export_deadline
 from marmoset.crdts.footprint import footprint, window_footprint
 from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.plain_slots import new_table
 from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
@@ -64,13 +74,16 @@ class Keyspace:
         "_flushed",
         "_last_key",
         "_last_shard",
+        "chained",
         "deadlines",
         "garbage",
+        "notes",
         "now_ms",
         "shards",
         "snapshot_vectors",
         "split_above",
         "tracking",
+        "unchain",
         "usage",
         "watchers",
     )
@@ -82,7 +95,11 @@ class Keyspace:
         self.watchers: dict[bytes, list[Watch]] = {}
         self.garbage = Garbage()
         """Shards that FLUSHALL or `clear` replaced and large values that were reset."""
+        self.notes = ChainNotes()
         self.shards: list[Slots] = []
+        self.unchain: Callable[[int], None] | None = None
+        """Called with its seq where `chained` has to end before an operation that is being applied: whoever has the log
+        is to call `wind_later` with all that comes before it."""
         self.clear()
 
     def clear(self) -> None:
@@ -91,9 +108,10 @@ class Keyspace:
             for watch in watches:
                 watch.touched = True
         for slots in self.shards:
+            slots.forget_unwound()
             self.garbage.put_table(slots.values)
             self.garbage.put_table(slots.windows)
-        self.shards = [Slots(self.split_above, self.garbage) for _ in range(SHARDS)]
+        self.shards = [Slots(self.split_above, self.garbage, self.notes) for _ in range(SHARDS)]
         self.usage = Usage(self.shards)
         """About how much memory all keys take."""
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
@@ -102,6 +120,8 @@ class Keyspace:
         """What the clock of this replica says (DESIGN.md 3.8): keys whose deadline has passed are not there."""
         self.tracking = False
         """Whether operations need window entries: not in a group of one."""
+        self.chained = False
+        """Whether every operation that comes has observed everything unstable here, and needs no window."""
         self.snapshot_vectors: dict[int, VersionVector] = {}
         """While catching up behind a snapshot: shard to the vector at which its values were read."""
 
@@ -250,29 +270,93 @@ class Keyspace:
 
     # -- effect
 
-    def effect(self, operation: AnyOperation, dot: Dot, stamp: int, context: Context) -> None:
-        """Apply an operation on keys. Cost: that of its type; `Flush` is O(shards + windows + sequences)."""
+    def effect(self, operation: AnyOperation, dot: Dot, stamp: int, context: Context) -> bool:
+        """Apply an operation on keys; whether it left nothing that has to be folded. Cost: that of its type; `Flush` is
+        O(shards + windows + sequences)."""
         if type(operation) is Flush:
             self._flush(dot, context)
-            return
+            return False
         assert isinstance(operation, KeyOperation)  # those on the roster do not come here
         key = operation.key
         shard = self._shard(key)
         if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
-            return
+            return False
         if self.watchers:
             self._touch(key)
         if type(operation) is Expire:
             self.deadlines.assign(shard, key, dot, operation.deadline_ms, context, tracking=self.tracking)
-            return
-        ends = type(operation) is Reset or (type(operation) is Assign and not operation.keep_deadline)
+            return False
+        slots = self.shards[shard]
+        tracking = self.tracking
+        is_reset = type(operation) is Reset
+        ends = is_reset or (type(operation) is Assign and not operation.keep_deadline)
         if ends and (self.deadlines.count or self.deadlines.entries):
             self.deadlines.reset(shard, key, context)
-        if type(operation) is Reset:
+        chained = self.chained
+        if chained or not tracking:
+            if is_reset:
+                needed = slots.needs(key, operation)
+            else:
+                needed = slots.effect_plain(key, operation, dot, chained=chained)
+                if needed == PLAIN:
+                    return True
+            tracking = chained and needed != PLAIN and needed != REPLACED
+            if chained and needed == CLASH and self.unchain is not None:
+                self.unchain(dot[1])
+        if slots.unwound and not self.chained:
+            slots.wind(key)
+        if is_reset:
             self.usage.handle_reset(shard, key)
-            self.shards[shard].reset(key, dot, context, tracking=self.tracking)
+            slots.reset(key, dot, context, tracking=tracking)
         else:
-            self.shards[shard].effect(key, operation, dot, stamp, context, tracking=self.tracking)
+            slots.effect(key, operation, dot, stamp, context, tracking=tracking)
+        return not tracking
+
+    def push_alone(self, key: bytes, dot: Dot, values: list[Scalar], is_front: bool) -> bool:
+        """Insert values at an end of a list that is there, nothing being unstable anywhere; whether that was done: not
+        where more has to be looked at. O(log n + values)."""
+        if not self._is_bare:
+            return False
+        return self.shards[self._shard(key)].push_alone(key, dot, values, is_front)
+
+    # -- chains
+
+    def effect_run(self, run: Run, at: int) -> int:
+        """Apply the operations of a run from one on, as long as they leave nothing that has to be folded and need no
+        more than the plain value: the index of the first that is not done. O(operations)."""
+        if not self.chained or not self._is_bare:
+            return at
+        keys = run.keys
+        count = len(keys)
+        while at < count and self.shards[_crc32(keys[at]) & MASK].run_plain(run, at):
+            at += 1
+        return at
+
+    def effect_pushes(self, pushes: Pushes) -> bool:
+        """The same for pushes; whether they were done, all or none. O(values + log n)."""
+        return self.chained and self._is_bare and self.shards[shard_of(pushes.key)].push_plain(pushes)
+
+    @property
+    def _is_bare(self) -> bool:
+        """Whether nothing has to be looked at beside what the keys hold. O(1)."""
+        deadlines = self.deadlines
+        return not (self.watchers or self.snapshot_vectors or deadlines.count or deadlines.entries)
+
+    def wind_later(self, operation: AnyOperation, dot: Dot, stamp: int) -> None:
+        """An operation, the next one of a chain, is unstable and has no window entries where it needed none: they are
+        made once something comes for its key. O(1)."""
+        if isinstance(operation, Flush):
+            for slots in self.shards:
+                slots.forget_put_off()  # it has observed all of them; insertions are noted as they are made
+        elif isinstance(operation, KeyOperation) and type(operation) is not Expire and operation.kind != KIND_SEQUENCE:
+            self.shards[shard_of(operation.key)].wind_later(operation.key, (operation, dot, stamp))
+
+    def forget_unwound(self) -> None:
+        """Nothing is unstable any more that has no window. O(shards)."""
+        self.notes.has_insertions = False
+        self.notes.begun = []
+        for slots in self.shards:
+            slots.forget_unwound()
 
     # -- FLUSHALL
 
@@ -287,11 +371,17 @@ class Keyspace:
                 continue
             self._flush_deadlines(shard, context)
             slots = self.shards[shard]
-            look = sorted({*slots.windows, *slots.beside})
+            if not self.chained:
+                if self.notes.is_observing:  # which it resets whatever they are
+                    slots.forget_put_off()
+                slots.wind_all()
+            look = sorted({*slots.windows, *slots.beside, *slots.insertions})
             if slots.remembering:
                 look = sorted({*look, *(key for key, value in slots.values.items() if types.remembers(value))})
             if slots.values:
-                self.garbage.put_table(slots.replace({key: slots.values[key] for key in look if key in slots.values}))
+                left = new_table()
+                left.update({key: slots.values[key] for key in look if key in slots.values})
+                self.garbage.put_table(slots.replace(left))
             for key in look:
                 slots.reset(key, dot, context, tracking=self.tracking)
             emptied += (key for key in look if key in slots.windows or key in slots.beside)

@@ -38,6 +38,8 @@ FILES_BESIDE: Final = 64
 def serve(config: Config) -> int:
     """Run a node until it is told to stop; the exit code."""
     logs.configure(config.log_format, config.log_level)
+    gc.collect()  # what the imports have left
+    gc.disable()  # a full collection would have tables that are still empty forgotten (`crdts.plain_slots.new_table`)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(run(config))
@@ -47,6 +49,8 @@ def serve(config: Config) -> int:
         return _fail(EXIT_USAGE, error)
     except KeyboardInterrupt:
         return EXIT_FAILED
+    finally:
+        gc.enable()
 
 
 def _fail(code: int, error: Exception) -> int:
@@ -113,6 +117,6 @@ def _check_open_files(config: Config) -> None:
 
 
 def _collect_young_garbage_only() -> None:
-    gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
+    gc.enable()

@@ -66,7 +66,7 @@ def operation(cls: type) -> st.SearchStrategy[object]:
 OPERATION_FIELDS["operation"] = st.one_of([operation(cls) for cls in CHILD_OPERATIONS])
 any_operation: st.SearchStrategy[object] = st.one_of([operation(cls) for cls in OPERATIONS])
 batch_operations = st.lists(any_operation, min_size=1, max_size=4)
-raw_operations = batch_operations.map(encode_operations)  # type: ignore[arg-type]
+raw_operations = batch_operations.map(lambda operations: encode_operations(operations, 7, 1))  # type: ignore[arg-type]
 known_rows = st.builds(KnownRow, replica=ids, state=counts, clock=counts, vector=vectors)
 roster_rows = st.builds(
     RosterRow,

@@ -63,7 +63,7 @@ def test_cut_or_changed_bytes_are_a_message_or_a_fault_of_the_peer(message: obje
 def batch(**changes: object) -> Batch:
     fields: dict[str, object] = {
         "origin": 1, "first": 1, "count": 1, "stamp": 0, "state": 0, "raised": [], "dropped": [],
-        "operations": encode_operations([Reset(b"k")]),
+        "operations": encode_operations([Reset(b"k")], 1, 1),
     }  # fmt: skip
     return Batch(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -125,7 +125,7 @@ def test_a_length_that_promises_gigabytes_takes_none() -> None:
 
 
 def test_the_last_seq_of_a_batch() -> None:
-    assert batch(first=5, count=3, operations=encode_operations([Assign(b"k", b"v")])).last == 7
+    assert batch(first=5, count=3, operations=encode_operations([Assign(b"k", b"v")], 1, 5)).last == 7
 
 
 @given(vectors)

@@ -1,10 +1,13 @@
 """Operations in bytes: round trips, and bytes that are none."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marmoset.codec import wire
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
@@ -12,16 +15,30 @@ from marmoset.codec.operations import (
     Inside,
     Join,
     MapAssign,
+    MapIncrement,
     Operation,
+    ScoreAssign,
     SequenceInsert,
     SetAdd,
     SetRemove,
 )
-from marmoset.codec.wire import SHAPES, decode_operations, encode_operations
+from marmoset.codec.runs import Pushes, Run
+from marmoset.codec.wire import RUNS, SHAPES, decode_parts
 from marmoset.errors import PeerError
-from tests.codec.strategies import OPERATIONS, any_operation, batch_operations
+from marmoset.ids import Dot
+from tests.codec.strategies import OPERATIONS, any_operation, batch_operations, operation
 
 raw = msgspec.msgpack.encode
+ORIGIN, FIRST = 7, 40
+
+
+def encode_operations(operations: list[AnyOperation]) -> msgspec.Raw:
+    """As a batch of `ORIGIN` has them, from `FIRST` on."""
+    return wire.encode_operations(operations, ORIGIN, FIRST)
+
+
+def decode_operations(encoded: msgspec.Raw) -> list[AnyOperation]:
+    return wire.decode_operations(encoded, ORIGIN, FIRST)
 
 
 @given(batch_operations)
@@ -32,9 +49,68 @@ def test_operations_come_back_as_they_were_and_have_one_form_of_bytes(operations
     assert bytes(encode_operations(decoded)) == bytes(encoded)
 
 
+runs = st.sampled_from([Assign, Increment, SetAdd, MapAssign, ScoreAssign, MapIncrement]).flatmap(
+    lambda cls: st.lists(operation(cls), min_size=2, max_size=5)
+)
+
+
+@given(st.lists(runs | batch_operations, min_size=1, max_size=3))
+def test_neighbours_of_one_kind_come_back_as_they_were_and_in_their_order(stretches: list[list[object]]) -> None:
+    operations = [each for stretch in stretches for each in stretch]
+    encoded = encode_operations(operations)  # type: ignore[arg-type]
+    decoded = decode_operations(encoded)
+    assert decoded == operations
+    assert bytes(encode_operations(decoded)) == bytes(encoded)
+
+
+def test_a_run_is_written_in_columns() -> None:
+    written = encode_operations([Assign(b"k", b"v"), Assign(b"l", 7), Increment(b"n", 1), Assign(b"k", b"w")])
+    assert msgspec.msgpack.decode(written) == [[64, [b"k", b"l"], [b"v", 7]], [3, b"n", 1], [2, b"k", b"w", False]]
+    assert msgspec.msgpack.decode(encode_operations([Increment(b"k", 1), Increment(b"l", -2)])) == [
+        [65, [b"k", b"l"], [1, -2]]
+    ]
+    assert msgspec.msgpack.decode(encode_operations([SetAdd(b"k", [b"x"]), SetAdd(b"k", [b"y"])])) == [
+        [66, [b"k", b"k"], [b"x", b"y"]]
+    ]
+    for cls, tag in ((MapAssign, 67), (ScoreAssign, 68)):
+        assert msgspec.msgpack.decode(encode_operations([cls(b"k", [b"f", 1]), cls(b"l", [b"g", b"2"])])) == [
+            [tag, [b"k", b"l"], [b"f", b"g"], [1, b"2"]]
+        ]
+
+
+def pushed(key: bytes, first: int, left: Dot | None, right: Dot | None, front: bool, count: int) -> list[AnyOperation]:
+    """Insertions of one value each, each beside the one before; the first has the seq `first`."""
+    made: list[AnyOperation] = [SequenceInsert(key, left, right, [0])]
+    for at in range(1, count):
+        before = (ORIGIN, first + at - 1)
+        made.append(SequenceInsert(key, left if front else before, before if front else right, [at]))
+    return made
+
+
+neighbours = st.none() | st.tuples(st.just(ORIGIN) | st.integers(1, 9), st.integers(1, FIRST - 1))
+stretches_of_pushes = st.tuples(
+    st.sampled_from([b"k", b"l"]), neighbours, neighbours, st.booleans(), st.integers(1, 5), st.booleans()
+)
+
+
+@given(st.lists(stretches_of_pushes, min_size=1, max_size=4))
+def test_pushes_come_back_as_they_were_and_stand_together(stretches: list[Any]) -> None:
+    operations: list[AnyOperation] = []
+    for key, left, right, front, count, goes_on in stretches:
+        seq = FIRST + len(operations)
+        if goes_on and operations:  # beside the last one of the stretch before
+            left, right = (left, (ORIGIN, seq - 1)) if front else ((ORIGIN, seq - 1), right)
+        operations += pushed(key, seq, left, right, front, count)
+    assert decode_operations(encode_operations(operations)) == operations
+    [part] = decode_parts(encode_operations(pushed(b"k", FIRST, None, (3, 1), True, 9)), ORIGIN, FIRST)
+    assert isinstance(part, Pushes) and part.dot == (ORIGIN, FIRST) and len(part) == 9
+    [run] = decode_parts(encode_operations([SetAdd(b"k", [b"x"])] * 3), ORIGIN, FIRST)
+    assert isinstance(run, Run) and len(run) == 3
+
+
 def test_every_operation_has_a_tag_of_its_own() -> None:
     assert set(SHAPES) == set(OPERATIONS)
-    tags = [tag for tag, _ in SHAPES.values()]
+    tags = [tag for tag, _ in SHAPES.values()] + list(RUNS)
     assert len(set(tags)) == len(tags)
 
 
@@ -93,6 +169,23 @@ def test_cut_or_changed_bytes_are_operations_or_a_fault_of_the_peer(
         ([[2, b"k"]], "a field too few"),
         ([[35, 0]], "a burial of nobody"),
         ([[32, 1, "n" * 513, "a"]], "a name without end"),
+        ([[64, [], []]], "a run of nothing"),
+        ([[64, [b"k"], [b"v"]]], "a run of one"),
+        ([[64, [b"k", b"l"], [b"v"]]], "a run whose last assignment has no value"),
+        ([[64, [b"k", b"l"], [b"v", b"w", b"x"]]], "a run with a value too many"),
+        ([[64, [1, b"k"], [b"v", b"v"]]], "a key that is a number, in a run"),
+        ([[64, [b"k", b"l"], ["text", b"v"]]], "a value that is text, in a run"),
+        ([[65, [b"k", b"l"], [b"1", 1]]], "an amount of bytes, in a run"),
+        ([[66, [b"k", b"l"], [1, b"e"]]], "an element that is a number, in a run"),
+        ([[66, [b"k", b"l"], [b"e"]]], "an element too few"),
+        ([[67, [b"k", b"l"], [b"f"], [1, 2]]], "a field too few"),
+        ([[67, [b"k", b"l"], [b"f", b"g"], [1]]], "a field without a value, in a run"),
+        ([[67, [b"k", b"l"], [1, b"g"], [1, 2]]], "a field that is a number, in a run"),
+        ([[68, [b"k", b"l"], [b"m", b"n"], [1]]], "a run of scores that is not whole"),
+        ([[69, b"k", None, None, True, [b"v"]]], "one push"),
+        ([[69, b"k", None, None, 1, [b"v", b"w"]]], "pushes to nowhere"),
+        ([[69, b"k", [1, 0], None, True, [b"v", b"w"]]], "a neighbour with seq zero, of pushes"),
+        ([[64, [b"k", b"l"], [b"v", b"w"], 1]], "a run with a field too many"),
         ({"1": 2}, "a table"),
         (7, "a number"),
     ],

@@ -14,17 +14,20 @@ from marmoset.keyspace import Keyspace, shard_of
 MANY = [b"%06d" % number for number in range(4 * LARGE)]
 
 
-def left(value: set[bytes] | dict[bytes, int] | SplitSet | SplitMap) -> int:
+Container = set[bytes] | dict[bytes, int] | list[bytes] | SplitSet | SplitMap
+
+
+def left(value: Container) -> int:
     """How many entries are not freed."""
     return sum(map(len, value.parts)) if isinstance(value, (SplitSet, SplitMap)) else len(value)
 
 
 @pytest.mark.parametrize(
     "value",
-    [set(MANY), dict.fromkeys(MANY, 0), SplitSet(MANY), SplitMap([(each, 0) for each in MANY])],
-    ids=["set", "dict", "SplitSet", "SplitMap"],
+    [set(MANY), dict.fromkeys(MANY, 0), list(MANY), SplitSet(MANY), SplitMap([(each, 0) for each in MANY])],
+    ids=["set", "dict", "list", "SplitSet", "SplitMap"],
 )
-def test_a_large_container_goes_in_slices(value: set[bytes] | dict[bytes, int] | SplitSet | SplitMap) -> None:
+def test_a_large_container_goes_in_slices(value: Container) -> None:
     garbage = Garbage()
     garbage.put(value)
     before, slices = len(MANY), 0

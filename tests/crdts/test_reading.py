@@ -92,7 +92,10 @@ def reads_as_it_stood(rng: Random, kinds: tuple[str, ...]) -> int:
     for _ in range(4):
         for _ in range(rng.randint(5, 40)):
             some_life(lab, subject)
+        subject.replica.chain.end()
+        subject.replica.chain.length_max = 0  # as while somebody is let in
         slots = subject.replica.keyspace.shards[shard_of(rng.choice(KEYS))]
+        slots.wind_all()
         before = content(slots)
         step = rng.choice([1, 1, 2, 5])
         readings = [SlotsReading(slots, step) for _ in range(rng.choice([1, 1, 2]))]

@@ -27,7 +27,7 @@ def sizes(request: pytest.FixtureRequest) -> Iterator[None]:
     has the limits built in."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "small sizes":
-            for module in (sequence_runs, sequence_tree, sequence_elements):
+            for module in (sequence_runs, sequence_tree, sequence_elements, sequences):
                 for name, value in SMALL.items():
                     patch.setattr(module, name, value, raising=False)
         yield

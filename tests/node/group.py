@@ -201,15 +201,16 @@ class Alone:
 
         me = self.node.replica
         before = me.contexts.get(origin, {})
+        first = me.seen.get(origin, 0) + 1
         fields: dict[str, object] = {
             "origin": origin,
-            "first": me.seen.get(origin, 0) + 1,
+            "first": first,
             "count": len(operations),
             "stamp": (self.time.wall << 16) + 1,
             "state": me.stability.states.get(origin, 0) + 1,
             "raised": [(r, q) for r, q in sorted(me.seen.items()) if before.get(r) != q and r != origin],
             "dropped": [],
-            "operations": encode_operations(operations),
+            "operations": encode_operations(operations, origin, first),
             **changes,
         }
         return Batch(**fields)  # type: ignore[arg-type]

@@ -255,7 +255,7 @@ def test_a_newcomer_folds_and_forgets_nothing_before_it_is_complete() -> None:
     for i in range(200):
         group.write(1, b"x" * 2000, b"key%d" % i)
     group[1].fold_budget = 0
-    group.until(lambda: group[1].replica.folding_batches > 0)  # stable, not yet folded: part of the log of a join
+    group.until(lambda: len(group[1].replica.folding) > 0)  # stable, not yet folded: part of the log of a join
     group[1].snapshot_step_elements = 5
     group.start_one(join=(group.hosts[0].address,))
     group.until(lambda: group[3].state == "joining" and bool(group[3].replica.log.entries))

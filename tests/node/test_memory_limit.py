@@ -15,6 +15,7 @@ from marmoset.codec.operations import (
     SetAdd,
 )
 from marmoset.crdts.sequence import Sequence
+from marmoset.ids import Dot
 from marmoset.node.memory_limit import EVICT_REPLICATED, EVICT_TURN_MS
 from tests.node.group import Group
 
@@ -25,14 +26,14 @@ def evicting(size: int, **changes: object) -> Group:
     return Group(size, maxmemory=LIMIT, maxmemory_policy=EVICT_REPLICATED, **changes)  # type: ignore[arg-type]
 
 
-def do(group: Group, number: int, size: int, *operations: AnyOperation) -> None:
-    """A client's turn that sends so many bytes."""
+def do(group: Group, number: int, size: int, *operations: AnyOperation) -> list[Dot]:
+    """A client's turn that sends so many bytes; the dots of its operations."""
     node = group[number]
-    for operation in operations:
-        node.replica.submit(operation)
+    dots = [node.replica.submit(operation) for operation in operations]
     node.replica.end_of_command(size)
     node.end_turn()
     group.settle(number)
+    return dots
 
 
 def fill(group: Group, number: int, count: int, size: int = 100, begun: int = 0) -> None:
@@ -264,8 +265,9 @@ def test_what_others_send_is_looked_at_as_what_is_written_here() -> None:
 def test_what_folding_frees_is_seen() -> None:
     """Values of removed elements go at once, what remembers the removals later: without another write."""
     group = Group(2)
+    first: Dot | None = None
     for at in range(0, 4000, 2):
-        do(group, 1, 40, SequenceInsert(b"list", None, None, [b"value:%d" % at, b"value:%d" % (at + 1)]))
+        [first] = do(group, 1, 40, SequenceInsert(b"list", None, first, [b"value:%d" % at, b"value:%d" % (at + 1)]))
     group.until(group.is_at_rest)
     group.cut(2)
     sequence = group[1].replica.keyspace.get(b"list")

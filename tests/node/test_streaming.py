@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from marmoset.codec.messages import Batch, Direct, Resume
-from marmoset.codec.operations import SetAdd
+from marmoset.codec.operations import Assign, SetAdd
 from marmoset.node.links import Link
 from marmoset.node.meeting import HOLD_MS_MAX, WHOLE_MS
 from marmoset.node.node import Node
@@ -149,3 +149,36 @@ def test_a_link_that_stalled_once_does_not_have_everything_brought_by_all_for_ev
         group.run(50)
     group.until(group.is_at_rest)
     assert became[DUPLICATE] == 0 < became["applied"]
+
+
+def test_a_batch_that_waits_until_a_chain_has_ended_is_used_then() -> None:
+    """Nothing else tells to look again: nobody writes, and our state stays the same."""
+    group = Group(2)
+    group.until(group.is_at_rest)
+    chain = group[1].replica.chain
+    chain.step_operations = 50
+    group.run(3000)
+    assert chain.is_on
+    group.cut(1)
+    group.run(300)
+    for number in range(400):
+        group.do(1, Assign(b"k%d" % number, b"v"))
+    group.write(2, b"from 2", b"other")
+    group.network.heal()
+    group.until(lambda: group[2].replica.keyspace.get(b"k399") == b"v")
+    waited = group.until(lambda: group[1].replica.keyspace.get(b"other") == b"from 2")
+    assert waited <= 50 and not chain.is_on
+
+
+def test_what_is_written_in_this_turn_counts_as_a_batch_that_others_lack() -> None:
+    group = Group(2)
+    group.until(group.is_at_rest)
+    replica = group[1].replica
+    replica.submit(Assign(b"k", b"v"))
+    assert group[1].status()["log_batches"] == 1 and group[1].status()["window_entries"] == 0
+    assert not replica.is_at_rest
+    group[1].end_turn()
+    assert group[1].status()["log_batches"] == 1
+    group.settle(1)
+    group.until(group.is_at_rest)
+    assert group[1].status()["log_batches"] == 0

@@ -4,6 +4,7 @@ Batches are really encoded and decoded. An exchange may stop after any batch; a 
 that its sender had. Newcomers are filled by the real snapshot, whose shards are read at moments of the test's choosing.
 """
 
+from collections.abc import Callable
 from random import Random
 
 from marmoset.clocks import VersionVector
@@ -58,7 +59,7 @@ KEYS = (b"a", b"dco", b"c")
 """The first two in one shard of the keyspace, which is then read in several steps."""
 ELEMENTS = (b"x", b"y", b"z")
 NAMES = {"nested": "hash", "set": "set", "map": "hash", "list": "list", "register": "string", "zset": "zset"}
-AMOUNTS: tuple[int | str, ...] = (1, -1, 5, "0.1", "-2.50", "0.5")
+AMOUNTS: tuple[int | str, ...] = (1, -1, 5, "0.1", "-2.50", "0.5", "0." + "123456789" * 4, "1" + "0" * 30)
 SCORES: tuple[int | bytes, ...] = (1, 2, b"1.5", b"inf")
 LATER_MS = 1_500_000
 ALL_KINDS = ("set", "map", "list", "list", "register", "zset", "nested")
@@ -76,9 +77,10 @@ class Subject:
             wall_ms=lambda: laboratory.wall_ms,
             name=f"r{me}",
             address=f"127.0.0.1:{me}",
-            frame_bytes_max=64,
+            frame_bytes_max=laboratory.rng.choice([64, 1 << 16]),
             batch_operations_max=100,
         )
+        self.replica.chain.length_max = min(laboratory.rng.choice([0, 8, 1000]), laboratory.chain_max)
         self.replica.begin(me)
         self.replica.listener = self._record
         self.source: SnapshotSource | None = None
@@ -109,6 +111,8 @@ class Laboratory:
     """All replicas, and every operation that any of them made."""
 
     def __init__(self, rng: Random, kinds: tuple[str, ...], deadlines: bool) -> None:
+        self.chain_max = 1000
+        self.fold_budgets: tuple[int, ...] = (1, 5, 100_000)
         self.deadlines = deadlines
         self.rng = rng
         self.kinds = kinds
@@ -133,12 +137,39 @@ class Laboratory:
         """A batch of a few operations of any type."""
         rng, replica = self.rng, subject.replica
         observe_time(replica)
-        for _ in range(rng.choice([1, 1, 1, 2, 3])):
-            operation = self.operation(subject)
-            if operation is not None:
-                replica.submit(operation)
+        if rng.random() > 0.85:
+            self.stretch(subject)
+        else:
+            for _ in range(rng.choice([1, 1, 1, 2, 3])):
+                operation = self.operation(subject)
+                if operation is not None:
+                    replica.submit(operation)
         replica.commit()
         subject.note()
+
+    def stretch(self, subject: Subject) -> None:
+        """Operations of one kind in a row, as they stand in runs."""
+        rng, replica = self.rng, subject.replica
+        key, kind, is_front = rng.choice(KEYS), rng.choice(self.kinds), rng.random() < 0.5
+        for _ in range(rng.randint(2, 5)):
+            value = replica.keyspace.get(key)
+            if kind == "nested" or (value is not None and KIND_NAMES[kind_of(value)] != NAMES[kind]):
+                return
+            element, number = rng.choice(ELEMENTS), rng.randint(0, 99)
+            if kind == "register":
+                replica.submit(Assign(key, b"%d" % number) if is_front else Increment(key, number))
+            elif kind == "set":
+                replica.submit(SetAdd(key, [element]))
+            elif kind == "map":
+                replica.submit(MapAssign(key, [element, number]))
+            elif kind == "zset":
+                replica.submit(ScoreAssign(key, [element, number]))
+            else:
+                at = len(value) if isinstance(value, Sequence) and not is_front else 0
+                left, right = value.neighbours(at) if isinstance(value, Sequence) else (None, None)
+                replica.submit(SequenceInsert(key, left, right, [b"%d" % number]))
+            if rng.random() < 0.2:
+                key = rng.choice(KEYS)
 
     def operation(self, subject: Subject) -> AnyOperation | None:
         rng = self.rng
@@ -160,7 +191,7 @@ class Laboratory:
             if value is None or rng.random() < 0.7:
                 return self.child_operation(key, value)
             kind = "map"
-        if value is not None and KIND_NAMES[kind_of(value)] != NAMES[kind]:
+        if value is not None and KIND_NAMES[kind_of(value)] != NAMES[kind] and (kind == "list" or rng.random() < 0.9):
             return None  # as a client would be told; keys get several types by concurrent creation all the same
         if kind == "register":
             return Increment(key, rng.choice(AMOUNTS))
@@ -267,8 +298,9 @@ class Laboratory:
         subject.note()
 
     def fold(self, subject: Subject) -> None:
+        budget = self.rng.choice(self.fold_budgets)
         if subject.replica.advance():
-            subject.replica.fold_slice(self.rng.choice([1, 5, 100000]))
+            subject.replica.fold_slice(budget)
 
     # -- joining
 
@@ -414,10 +446,19 @@ def read(framed: bytes) -> tuple[object, bytes]:
 
 
 def history(
-    rng: Random, steps: int, churn: float = 0.02, kinds: tuple[str, ...] = ALL_KINDS, deadlines: bool = False
+    rng: Random,
+    steps: int,
+    churn: float = 0.02,
+    kinds: tuple[str, ...] = ALL_KINDS,
+    deadlines: bool = False,
+    prepare: Callable[[Laboratory], None] | None = None,
+    look: Callable[[Laboratory], None] | None = None,
 ) -> dict[str, int]:
-    """One random history and all checks; how much of what it is there to provoke has happened."""
+    """One random history and all checks; how much of what it is there to provoke has happened. `prepare` is called
+    before anybody joins, `look` at every step."""
     lab = Laboratory(rng, kinds, deadlines)
+    if prepare is not None:
+        prepare(lab)
     tally = {"joins": 0, "leaves": 0, "folds": 0, "cut off": 0, "steps": 0}
     for _ in range(rng.randint(1, 3)):
         lab.join(lab.subjects[0])
@@ -454,6 +495,8 @@ def history(
             lab.expire(rng.choice(lab.serving()))
         if rng.random() < 0.1:
             lab.check()
+        if look is not None:
+            look(lab)
     lab.finish()
     lab.check()
     groups: dict[tuple[tuple[int, int], ...], list[Subject]] = {}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.replication.laboratory import ALL_KINDS, history
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-SEARCH = settings(max_examples=40, deadline=None, suppress_health_check=SLOW)
+SEARCH = settings(max_examples=30, deadline=None, suppress_health_check=SLOW)
 
 
 @pytest.mark.parametrize("kind", ["set", "map", "list", "register", "zset"])

@@ -3,8 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import Reset
-from marmoset.replication.oplog import LogEntry, OpLog
+from marmoset.codec.frames import frames
+from marmoset.codec.messages import Batch, encode
+from marmoset.codec.operations import AnyOperation, Reset
+from marmoset.codec.wire import encode_operations
+from marmoset.replication.oplog import LogEntry, OpLog, log_entry
+from tests.codec.strategies import batch_operations
 
 
 def entry(origin: int, first: int, last: int, size: int = 10) -> LogEntry:
@@ -55,3 +59,18 @@ def test_whatever_is_appended_and_released_the_log_agrees_with_a_list(steps: lis
         log._check()
         assert list(log.entries.values()) == plain
         assert log.first_index == (plain[0].index if plain else log.next_index)
+
+
+@given(batch_operations, st.sampled_from([1 << 16, 9]))
+def test_operations_are_read_when_they_are_asked_for_if_nobody_keeps_them(
+    operations: list[AnyOperation], frame_bytes_max: int
+) -> None:
+    raw = encode_operations(operations, 3, 5)
+    batch = Batch(3, 5, sum(each.width for each in operations), 9, 1, [(2, 7)], [], raw)
+    framed = frames(encode(batch), frame_bytes_max)
+    for kept in (None, operations):
+        made = log_entry(batch, kept, framed)
+        assert made.operations == operations and made.operations is made.operations
+        made.let_go()
+        assert made.operations == operations
+        assert (made.origin, made.first, made.last, made.stamp) == (3, 5, batch.last, 9)

@@ -50,9 +50,11 @@ def last_batch(replica: Replica) -> Batch:
 
 def forged(by: Replica, what: list[AnyOperation], **changes: object) -> Batch:
     """A batch as `by` would make it next, but for what is changed."""
+    first = by.seen[by.me] + 1
     fields: dict[str, object] = {
-        "origin": by.me, "first": by.seen[by.me] + 1, "count": len(what), "stamp": by.clock.stamp + 1,
-        "state": by.state + 1, "raised": [], "dropped": [], "operations": encode_operations(what), **changes,
+        "origin": by.me, "first": first, "count": len(what), "stamp": by.clock.stamp + 1,
+        "state": by.state + 1, "raised": [], "dropped": [], "operations": encode_operations(what, by.me, first),
+        **changes,
     }  # fmt: skip
     return Batch(**fields)  # type: ignore[arg-type]
 
@@ -264,6 +266,7 @@ def test_a_report_is_counted_only_when_everything_that_its_sender_had_is_here() 
 def test_nothing_is_folded_before_everybody_is_known_to_have_it() -> None:
     a, b, c = trio()
     rest(a, b, c)
+    a.chain.end()
     a.submit(SetAdd(b"s", [b"x"]))
     a.commit()
     meet(a, b)
@@ -286,7 +289,7 @@ def test_folding_goes_in_slices_and_what_is_not_folded_is_still_handed_to_newcom
     meet(a, b)
     assert a.advance()
     assert a.fold_slice(2) and a.fold_slice(2)
-    left = a.folding_batches
+    left = len(a.folding)
     assert 0 < left < 6
     c = join(a, 3)
     assert len(c.log) >= left
@@ -372,7 +375,7 @@ def test_an_unborn_newcomer_holds_the_frontier_and_has_no_vote() -> None:
     meet(a, b)
     a.advance()
     assert len(a.log) and a.roster.electorate() == [1, 2]
-    assert 3 in a.counted() and a.roster.unborn_of(1) == [3]
+    assert 3 in a.roster.counted() and a.roster.unborn_of(1) == [3]
     a.submit_roster([Bury(3)])  # its sponsor may, alone
     rest(a, b)
     assert a.is_at_rest and 3 not in a.roster.members
@@ -387,7 +390,7 @@ def test_burials_take_effect_together() -> None:
     b.submit_roster([Bury(3)])  # the two do not know of each other's burial
     write(a, b"v")
     catch_up(b, a)
-    assert a.counted() == [1, 2, 3, 4], "b is not known to have the burial of 4"
+    assert a.roster.counted() == [1, 2, 3, 4], "b is not known to have the burial of 4"
     rest(a, b)
     assert sorted(a.roster.members) == sorted(b.roster.members) == [1, 2]
     assert sorted(a.roster.graves) == [3, 4] and a.is_at_rest and b.is_at_rest
@@ -412,7 +415,7 @@ def test_no_burial_takes_effect_at_a_leaver_by_rows_of_those_who_have_forgotten_
     leaver.count_report(report)
     catch_up(b, leaver)
     assert leaver.roster.buried.keys() == {1, 5} and leaver.is_known_to(4, leaver.roster.buried[1]), "or so it seems"
-    assert not leaver.presumed_dead(1) and 1 in leaver.counted(), "d has never heard that a is buried"
+    assert not leaver.presumed_dead(1) and 1 in leaver.roster.counted(), "d has never heard that a is buried"
     assert leaver.presumed_dead(5), "what had taken effect before stays so"
     leaver._check()
 

@@ -167,7 +167,11 @@ def test_a_burial_that_has_taken_effect_has_for_the_newcomer_too() -> None:
     a.submit_roster([Bury(3)])  # which b does not know yet
     _, newcomer, sink, message = begin(a, 9)
     sink.begin(message)
-    assert newcomer.counted() == a.counted() and 4 not in newcomer.counted() and 3 in newcomer.counted()
+    assert (
+        newcomer.roster.counted() == a.roster.counted()
+        and 4 not in newcomer.roster.counted()
+        and 3 in newcomer.roster.counted()
+    )
 
 
 def test_a_snapshot_is_not_complete_before_the_log_has_caught_up_with_its_latest_value() -> None:
@@ -264,7 +268,7 @@ def test_a_batch_in_the_log_that_the_tables_do_not_cover_is_a_fault_of_the_peer(
     a = first_of_all()
     _, newcomer, sink, message = begin(a, 9)
     sink.begin(message)
-    hostile = Batch(*batch, 1, 1, [], [], encode_operations([Flush()]))
+    hostile = Batch(*batch, 1, 1, [], [], encode_operations([Flush()], 1, 1))
     with pytest.raises(PeerError):
         sink.log(hostile, encode(hostile))
     assert len(newcomer.log) == 0

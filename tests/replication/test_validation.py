@@ -51,7 +51,7 @@ def batch(replica: Replica, *operations: AnyOperation, count: int | None = None,
         "state": 1,
         "raised": [],
         "dropped": [],
-        "operations": encode_operations(list(operations)),
+        "operations": encode_operations(list(operations), PEER, replica.seen[PEER] + 1),
         **changes,
     }
     return Batch(**fields)  # type: ignore[arg-type]

@@ -68,7 +68,8 @@ def test_messages_and_operations_of_every_type_are_made_and_can_be_read() -> Non
         message = decode(maker.message())
         seen[type(message)] += 1
         if isinstance(message, Batch):
-            seen.update(type(operation) for operation in decode_operations(message.operations))
+            operations = decode_operations(message.operations, message.origin, message.first)
+            seen.update(type(operation) for operation in operations)
         seen[type(maker.operation())] += 1
     assert {*MESSAGES, *STRUCTURES, *STRUCTURES.values()} <= set(seen)
 

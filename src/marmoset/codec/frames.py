@@ -30,6 +30,14 @@ def frames(message: bytes, frame_bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
+def is_one_frame(framed: bytes) -> bool:
+    """Whether a message that was framed stands in one frame, so that it ends as it would by itself. O(1)."""
+    if len(framed) < HEADER.size:
+        return False
+    (length,) = HEADER.unpack_from(framed)
+    return bool(length + HEADER.size == len(framed))
+
+
 def frame(payload: bytes) -> bytes:
     """One payload behind its length."""
     return HEADER.pack(len(payload)) + payload

@@ -66,6 +66,11 @@ class Operation:
         return f"{type(self).__name__}({', '.join(map(repr, self.content()))})"
 
 
+def width_of(operation: Operation) -> int:
+    """How many dots an operation takes: told by its class, where the type checker knows but one of many. O(1)."""
+    return operation.width
+
+
 class KeyOperation(Operation):
     """An operation on what a key holds. Inside a map its own key says nothing."""
 

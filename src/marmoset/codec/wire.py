@@ -1,8 +1,9 @@
 """How operations are written (floor 2): an array behind a small integer tag, by msgspec.
 
-Decoding checks types and bounds in C, against the table here. Tags are part of the wire format: they are never used
-again for anything else. What only a type can check (an amount that is a number, say) is checked by `check_operation` of
-`crdts.types`, before anything is applied.
+Decoding checks types and bounds in C, against the tables here. Tags are part of the wire format: they are never used
+again for anything else. Neighbours of one kind stand together behind one tag, as a run (`codec.runs`). What only a
+type can check (an amount that is a number, say) is checked by `check_operation` of `crdts.types`, before anything is
+applied.
 """
 
 from collections.abc import Iterable
@@ -41,9 +42,23 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetAdd,
     SetRemove,
+    width_of,
+)
+from marmoset.codec.runs import (
+    ASSIGN_RUN,
+    INCREMENT_RUN,
+    MAP_RUN,
+    PUSH_RUN,
+    SCORE_RUN,
+    SET_RUN,
+    Part,
+    Pushes,
+    Run,
+    in_runs,
+    operations_of,
 )
 from marmoset.errors import PeerError
-from marmoset.ids import ID_BITS
+from marmoset.ids import ID_BITS, ReplicaId
 
 Id = Annotated[int, msgspec.Meta(gt=0, lt=1 << ID_BITS)]
 Seq = Annotated[int, msgspec.Meta(gt=0, lt=1 << 60)]
@@ -85,6 +100,23 @@ SHAPES: Final[dict[type[Operation], tuple[int, dict[str, Any]]]] = {
 """The tag and the fields of each operation, the latter in the order of `Operation.content`."""
 
 
+Keys = Annotated[list[bytes], msgspec.Meta(min_length=2)]
+
+RUNS: Final[dict[int, tuple[str, dict[str, Any]]]] = {
+    ASSIGN_RUN: ("AssignRun", {"keys": Keys, "values": list[Scalar]}),
+    INCREMENT_RUN: ("IncrementRun", {"keys": Keys, "amounts": list[int]}),
+    SET_RUN: ("SetAddRun", {"keys": Keys, "elements": list[bytes]}),
+    MAP_RUN: ("MapAssignRun", {"keys": Keys, "fields": list[bytes], "values": list[Scalar]}),
+    SCORE_RUN: ("ScoreAssignRun", {"keys": Keys, "members": list[bytes], "scores": list[Scalar]}),
+    PUSH_RUN: (
+        "PushRun",
+        {"key": bytes, "left": WireDot | None, "right": WireDot | None, "is_front": bool, "values": Pairs},
+    ),
+}
+"""The name and the columns of each run, by its tag. Neighbours that can form one are written so, unless their batch has
+a number beyond 64 bits."""
+
+
 def _union(types: Iterable[type]) -> Any:
     return Union[tuple(types)]  # noqa: UP007  # there is no other way to write one of types that are not known yet
 
@@ -101,8 +133,20 @@ def _structures() -> dict[type[Operation], type[msgspec.Struct]]:
     return made
 
 
+def _run_structures() -> dict[int, type[msgspec.Struct]]:
+    options: dict[str, Any] = {"array_like": True, "forbid_unknown_fields": True, "frozen": True, "gc": False}
+    return {
+        tag: msgspec.defstruct(name, list(columns.items()), tag=tag, **options) for tag, (name, columns) in RUNS.items()
+    }
+
+
 STRUCTURES: Final = _structures()
 """What the bytes of each operation are checked against, and become for a moment, before they are an operation."""
+
+RUN_STRUCTURES: Final = _run_structures()
+"""The same for runs, by their tags."""
+
+_RUN_TAGS: Final[dict[type, int]] = {structure: tag for tag, structure in RUN_STRUCTURES.items()}
 
 _CLASSES: Final[dict[type, type[Operation]]] = {structure: cls for cls, structure in STRUCTURES.items()}
 _astuple: Final = msgspec.structs.astuple
@@ -116,7 +160,8 @@ def row(operation: object) -> tuple[object, ...]:
 
 
 _encoder: Final = msgspec.msgpack.Encoder(enc_hook=row)
-_decoder: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(list[_union(STRUCTURES.values())])  # type: ignore[misc]
+_written: Final = _union([*STRUCTURES.values(), *RUN_STRUCTURES.values()])
+_decoder: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(list[_written])  # type: ignore[valid-type]
 
 
 def names(operation: Operation) -> list[str]:
@@ -124,12 +169,20 @@ def names(operation: Operation) -> list[str]:
     return list(SHAPES[type(operation)][1])
 
 
-def encode_operations(operations: list[AnyOperation]) -> msgspec.Raw:
-    """The bytes of a batch's operations. O(length)."""
-    try:
-        return msgspec.Raw(_encoder.encode(operations))
-    except OverflowError:  # sums may outgrow 64 bits, and be assigned again
+def encode_operations(operations: list[AnyOperation], origin: ReplicaId, first: int) -> msgspec.Raw:
+    """The bytes of a batch's operations, of which the first one has the dot (origin, first). O(length)."""
+    raw = encode_exactly(operations, origin, first)
+    if raw is None:  # sums may outgrow 64 bits, and be assigned again
         return msgspec.Raw(_encoder.encode([_with_digits(operation) for operation in operations]))
+    return raw
+
+
+def encode_exactly(operations: list[AnyOperation], origin: ReplicaId, first: int) -> msgspec.Raw | None:
+    """The same if they can be read as they are; None with numbers beyond 64 bits. O(length)."""
+    try:
+        return msgspec.Raw(_encoder.encode(in_runs(operations, origin, first)))
+    except OverflowError:
+        return None
 
 
 def _with_digits(operation: Operation) -> tuple[object, ...]:
@@ -147,19 +200,60 @@ def _with_digits(operation: Operation) -> tuple[object, ...]:
     return tuple(written)
 
 
-def decode_operations(raw: msgspec.Raw) -> list[AnyOperation]:
-    """The operations of a batch, checked one by one. O(length).
+def decode_structures(raw: msgspec.Raw) -> list[msgspec.Struct]:
+    """The operations and runs of a batch, of which nothing but the types is checked. O(length).
 
     Raises:
         PeerError: they are none, or there are none.
     """
     try:
-        structures = _decoder.decode(raw)
+        structures: list[msgspec.Struct] = _decoder.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
         raise PeerError(f"operations that cannot be read: {problem}") from problem
     if not structures:
         raise PeerError("a batch without operations")
-    return [_operation(structure) for structure in structures]
+    return structures
+
+
+def decode_parts(raw: msgspec.Raw, origin: ReplicaId, first: int) -> list[Part]:
+    """The operations of a batch, of which the first one has the dot (origin, first), as they are written: by themselves
+    and in runs; checked one by one. O(length).
+
+    Raises:
+        PeerError: they are none, or there are none.
+    """
+    parts: list[Part] = []
+    seq = first
+    for structure in decode_structures(raw):
+        tag = _RUN_TAGS.get(type(structure))
+        if tag is None:
+            operation = _operation(structure)
+            parts.append(operation)
+            seq += width_of(operation)
+        elif tag == PUSH_RUN:
+            key, left, right, is_front, values = _astuple(structure)
+            parts.append(Pushes((origin, seq), key, left, right, is_front, values))
+            seq += len(values)
+        else:
+            run = _run(tag, _astuple(structure))
+            parts.append(run)
+            seq += len(run.keys)
+    return parts
+
+
+def decode_operations(raw: msgspec.Raw, origin: ReplicaId, first: int) -> list[AnyOperation]:
+    """The same, one by one. O(length).
+
+    Raises:
+        PeerError: they are none, or there are none.
+    """
+    return operations_of(decode_parts(raw, origin, first))
+
+
+def _run(tag: int, columns: tuple[Any, ...]) -> Run:
+    if tag <= INCREMENT_RUN:
+        return Run(tag, columns[0], [], columns[1])
+    return Run(tag, columns[0], columns[1], [] if tag == SET_RUN else columns[2])
 
 
 def _operation(structure: msgspec.Struct) -> AnyOperation:

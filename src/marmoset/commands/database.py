@@ -27,6 +27,7 @@ from marmoset.crdts.types import Value, kind_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
+from marmoset.replication.alone import push_alone
 from marmoset.replication.replica import Replica
 from marmoset.resp.errors import WRONG_TYPE, CommandError, too_large
 
@@ -199,8 +200,11 @@ class Database:
             self.submit(SequenceInsert(key, None, None, cast("list[Scalar]", values)))
             return len(values)
         length = len(sequence)
+        given = cast("list[Scalar]", values)
+        if (not index or index == END) and push_alone(self.replica, key, sequence, given, not index):
+            return length + len(values)
         left, right = sequence.neighbours(length if index == END else index)
-        self.submit(SequenceInsert(key, left, right, cast("list[Scalar]", values)))
+        self.submit(SequenceInsert(key, left, right, given))
         return length + len(values)
 
     def cut(self, name: str, key: bytes, sequence: Sequence, start: int, stop: int) -> None:

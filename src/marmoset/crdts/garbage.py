@@ -39,7 +39,7 @@ class Garbage:
         elif isinstance(value, (SplitSet, SplitMap)):
             if not value.readings:
                 self._containers += value.parts
-        elif isinstance(value, (set, dict, ScoreOrder)) and len(value) >= LARGE:
+        elif isinstance(value, (set, dict, list, ScoreOrder)) and len(value) >= LARGE:
             self._containers.append(value)
 
     def put_table(self, table: dict[bytes, Any]) -> None:

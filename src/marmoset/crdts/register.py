@@ -69,6 +69,10 @@ def add(left: int | Decimal, right: int | Decimal) -> int | Decimal:
     return _exact.add(Decimal(left), Decimal(right))
 
 
+def _negative(number: int | Decimal) -> int | Decimal:
+    return -number if isinstance(number, int) else number.copy_negate()  # `-` would round it
+
+
 def number_text(number: int | Decimal) -> bytes:
     """A number as Redis shows it: digits and a point, without exponent or trailing zeros.
 
@@ -180,6 +184,16 @@ class RegisterWindow:
             self.increments = {dot: amount}
         self.total = add(self.total, amount)
         self.counted = True
+
+    def found(self, value: Scalar) -> None:
+        """Where there are increments alone, stand them on a base with which `value` comes out. O(digits).
+
+        Of the base only the number is known again, not the text that it was: the text never shows again, since an
+        assignment or a reset that has not observed the increments has observed what they stand on.
+        """
+        if not self._replica and not self._several:
+            number = number_of(value)
+            self.base = value if number is None else plain_number(add(number, _negative(self.total)))
 
     def fold_assign(self, dot: Dot) -> None:
         """Forget an assignment that is stable; the value stays. O(1)."""

@@ -26,15 +26,20 @@ front do O(n) steps and not O(n²). The search for the true right neighbour pass
 concurrent elements by their floors, so neither do two replicas that push and pop.
 """
 
-from marmoset.clocks import Context
+from typing import Final
+
+from marmoset.clocks import Context, LocalContext
 from marmoset.codec.operations import Scalar
+from marmoset.codec.runs import Pushes
 from marmoset.crdts.sequence_order import find_place
-from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, Chunk, Run
+from marmoset.crdts.sequence_runs import DEAD, FRESH, FRESH_REMOVED, REMOVED, RESTING, VALUES_MAX, Chunk, Run
 from marmoset.crdts.sequence_state import export_state, import_state
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import Range, SequenceWindow
 from marmoset.errors import InternalError
 from marmoset.ids import Dot, ReplicaId
+
+OBSERVING: Final = LocalContext()
 
 __all__ = [
     "Sequence",
@@ -47,6 +52,7 @@ __all__ = [
     "fold_reset",
     "import_state",
     "insert",
+    "push",
     "remove",
     "reset",
 ]
@@ -98,6 +104,30 @@ def insert(
         if right is not None:
             sequence.add_name(right)
     sequence.insert_at(chunk, k, dot[0], dot[1], values, state)
+
+
+def push(sequence: Sequence, pushes: Pushes) -> None:
+    """Effect of pushes that leave nothing but plain elements. O(values + log n).
+
+    Raises:
+        InternalError: a neighbour is missing, or they never stood side by side; nothing was changed.
+    """
+    values = pushes.values
+    replica, seq = pushes.dot
+    if not pushes.is_front:  # between consecutive elements nothing else can stand
+        insert(sequence, None, pushes.dot, OBSERVING, pushes.left, pushes.right, values)
+        return
+    insert(sequence, None, pushes.dot, OBSERVING, pushes.left, pushes.right, [values[0]])
+    for at in range(1, len(values), VALUES_MAX // 2):
+        run = sequence.find_run(replica, seq + at - 1)
+        assert run is not None
+        chunk = run.chunk
+        k = chunk.find(run)
+        inner = run.offset_of(seq + at - 1, seq + at)
+        if inner:
+            sequence.split_run(run, k, inner)
+            k += 1
+        sequence.push_at(chunk, k, replica, seq + at, values[at : at + VALUES_MAX // 2])
 
 
 def _stands_at(element: Dot | None, chunk: Chunk, k: int, inner: int) -> bool:

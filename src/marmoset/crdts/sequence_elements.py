@@ -149,6 +149,40 @@ class SequenceElements(SequenceTree):
         if len(runs) > RUNS_MAX or chunk.size() > VALUES_MAX:
             self.settle(chunk)
 
+    def insert_at_end(self, dot: Dot, values: list[Scalar], is_front: bool) -> None:
+        """Put stable elements in front of all others or behind them, of which none is removed. O(log n + values)."""
+        chunk = self.blocks[0].chunks[0] if is_front else self.blocks[-1].chunks[-1]
+        self.insert_at(chunk, 0 if is_front else len(chunk.runs), dot[0], dot[1], values, RESTING)
+
+    def push_at(self, chunk: Chunk, k: int, replica: ReplicaId, seq: int, values: list[Scalar]) -> None:
+        """Put visible, stable elements with consecutive ids in front of run `k` of a chunk, each in front of the one
+        before; at most `VALUES_MAX // 2`. O(log n + values)."""
+        count = len(values)
+        runs = chunk.runs
+        self.changing(chunk)
+        self._resize(chunk, count)
+        at = chunk.size_before(k)
+        if k:
+            chunk.changes_from(k - 1)
+        chunk.open()[at:at] = values[::-1]
+        if k < len(runs) and runs[k].follows(replica, seq, RESTING):
+            taken = min(count, BUCKET_SEQS - (seq & (BUCKET_SEQS - 1)))
+            runs[k].falling = True
+            runs[k].count += taken
+            chunk.shown[k] += taken
+            seq += taken
+            count -= taken
+        while count:
+            taken = min(count, BUCKET_SEQS - (seq & (BUCKET_SEQS - 1)))
+            run = Run(chunk, replica, seq, taken, RESTING, taken > 1)
+            runs.insert(k, run)
+            chunk.shown.insert(k, taken)
+            self._register(run)
+            seq += taken
+            count -= taken
+        if len(runs) > RUNS_MAX or chunk.size() > VALUES_MAX:
+            self.settle(chunk)
+
     def _insert_many(
         self, chunk: Chunk, k: int, replica: ReplicaId, seq: int, values: list[Scalar], state: int
     ) -> None:

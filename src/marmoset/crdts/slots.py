@@ -1,16 +1,15 @@
 """Slots: names with values of any kind (floor 3). A shard of the keyspace is one, and so are the fields of a nested
 map.
 
-Three tables. `values` is what is visible, the plain Python value, and all that a read ever looks at. `windows` has the
-window of the visible value for the names that have one. `beside` is for the few names that hold something that is not
-visible: other kinds, where members created one name with different types (the first kind of the fixed order answers),
-and what remembers removals, a sequence or a map with one inside, that cannot be dropped before those are stable.
+What stands beside what a name shows is of other kinds, where members created one name with different types (the first
+kind of the fixed order answers), or remembers removals, a sequence or a map with one inside, and cannot be dropped
+before those are stable.
 
 `tracking` says whether operations need window entries: not in a group of one. Costs are those of the types.
 """
 
 from collections.abc import Iterator
-from typing import Protocol, final
+from typing import final
 
 from marmoset.clocks import Context
 from marmoset.codec.operations import (
@@ -27,54 +26,20 @@ from marmoset.codec.operations import (
     Scalar,
 )
 from marmoset.crdts import types
-from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
-from marmoset.crdts.sequence import SequenceWindow
+from marmoset.crdts.plain_slots import Holding, PlainSlots
+from marmoset.crdts.sequence import Sequence, SequenceWindow
 from marmoset.crdts.split import SplitMap
 from marmoset.crdts.types import Value, Window, kind_of, kind_of_window, remembers
 from marmoset.ids import Dot
 
 
-class Reader(Protocol):
-    """Who reads names as they stood at one instant (`reading.SlotsReading`), and is told before they change."""
-
-    def before(self, name: bytes, operation: AnyOperation | None) -> None:
-        """An operation on a name comes, or with None a reset."""
-
-    def before_all(self) -> None:
-        """All names change."""
-
-
 @final
-class Holding:
-    """A value of one kind that is not what a name shows, with its window."""
-
-    __slots__ = ("value", "window")
-
-    def __init__(self, value: Value | None, window: Window | None) -> None:
-        self.value = value
-        self.window = window
-
-
-@final
-class Slots:
+class Slots(PlainSlots):
     """Names with their values, windows, and what stands beside them."""
 
-    __slots__ = ("beside", "entries", "garbage", "readings", "remembering", "split_above", "values", "windows")
-
-    def __init__(self, split_above: int, garbage: Garbage | None = None) -> None:
-        """`garbage` takes what resets leave of large collections; without it they are freed at once."""
-        self.split_above = split_above
-        self.garbage = garbage
-        self.values: dict[bytes, Value] = {}
-        self.windows: dict[bytes, Window] = {}
-        self.beside: dict[bytes, dict[int, Holding]] = {}
-        self.entries = 0
-        """Unstable facts in all windows."""
-        self.remembering = 0
-        """How many of the visible values remember removals."""
-        self.readings: tuple[Reader, ...] = ()
+    __slots__ = ()
 
     # -- effect
 
@@ -84,6 +49,8 @@ class Slots:
         """Apply an operation to what a name holds of the operation's kind."""
         for reading in self.readings:
             reading.before(name, operation)
+        if self.insertions and name in self.insertions:
+            self._wind_insertions(name)
         kind = operation.kind
         old = value = self.values.get(name)
         if (self.beside and name in self.beside) or (old is not None and kind_of(old) != kind):
@@ -102,10 +69,14 @@ class Slots:
             before = window.entries
         self._keep(name, old, types.effect(value, window, operation, dot, stamp, context), window, before)
 
+    # -- resets
+
     def reset(self, name: bytes, dot: Dot, context: Context, *, tracking: bool) -> None:
         """Reset what a name holds of every kind."""
         for reading in self.readings:
             reading.before(name, None)
+        if self.insertions and name in self.insertions:
+            self._wind_insertions(name)
         if self.beside and name in self.beside:
             self._reset_all(name, dot, context, None, tracking=tracking)
             return
@@ -134,41 +105,6 @@ class Slots:
         slots.windows.update({field: inner.copy() for field, inner in window.fields.items()})
         slots.entries = window.entries
         return NestedMap(slots), NestedWindow(slots)
-
-    def _keep(self, name: bytes, old: Value | None, value: Value | None, window: Window | None, before: int) -> None:
-        """Put back what a name shows, where it showed `old`, and its window, which had `before` entries."""
-        entries = 0
-        if window is not None:
-            entries = window.entries
-            self.entries += entries - before
-            if entries:
-                self.windows[name] = window
-            elif before:
-                self._drop_window(name)
-        if types.is_visible(value):
-            assert value is not None
-            self._show(name, old, value)
-            return
-        self._hide(name)
-        if window is not None and entries:  # removed elements only
-            self._drop_window(name)
-            self.beside.setdefault(name, {})[kind_of_window(window)] = Holding(value, window)
-
-    def _drop_window(self, name: bytes) -> None:
-        """Nothing of what a name shows is unstable any more."""
-        del self.windows[name]
-        if not self.windows:
-            self.windows.clear()  # which gives the table back: it grew with what was unstable at one time
-
-    def _show(self, name: bytes, old: Value | None, value: Value) -> None:
-        if not isinstance(value, bytes):
-            value = types.split_large(value, self.split_above)
-        if old is not value:
-            self.remembering += remembers(value) - remembers(old)
-            self.values[name] = value
-
-    def _hide(self, name: bytes) -> None:
-        self.remembering -= remembers(self.values.pop(name, None))
 
     # -- names that hold more than they show
 
@@ -377,6 +313,11 @@ class Slots:
             assert window.entries, "a window without entries is kept"
             assert kind_of_window(window) == kind_of(self.values[name])
             entries += window.entries
+        for name, made in self.insertions.items():
+            sequence = self.values.get(name)
+            assert isinstance(sequence, Sequence) and name not in self.windows and name not in self.beside
+            there = [sequence.index_of(dot) for piece in made.made for dot in (piece.dot, piece.last())]
+            assert None not in there, "what was inserted is gone"
         for name, held in self.beside.items():
             assert held, "nothing is kept beside a name"
             shown = self.values.get(name)

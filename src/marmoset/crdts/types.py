@@ -267,6 +267,20 @@ def reset(value: Value | None, window: Window | None, dot: Dot, context: Context
     raise InternalError("a window of a sequence beside another value")
 
 
+def found(window: Window, value: Value) -> None:
+    """Give the registers of a window, made from unstable operations alone, what was stable before those, so that it
+    shows `value`. O(registers of the window)."""
+    if isinstance(window, RegisterWindow):
+        assert isinstance(value, (bytes, int))
+        window.found(value)
+    elif isinstance(window, MapWindow):
+        assert isinstance(value, (dict, SplitMap, SortedSet))
+        for field, inner in window.fields.items():
+            shown = value.get(field)
+            assert shown is not None
+            inner.found(shown)
+
+
 def fold(value: Value | None, window: Window, operation: AnyOperation, dot: Dot) -> None:
     """Forget an operation of the window's kind that is stable; what is visible stays. O(what it touched)."""
     if isinstance(window, NestedWindow):

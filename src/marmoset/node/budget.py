@@ -51,7 +51,7 @@ class LogBudget:
         """The members that lack something that is here, in the order of ids. O(members squared)."""
         replica = self._node.replica
         dots = list(replica.seen.items())
-        return [r for r in replica.counted() if any(not replica.is_known_to(r, dot) for dot in dots)]
+        return [r for r in replica.roster.counted() if any(not replica.is_known_to(r, dot) for dot in dots)]
 
     def waited_for(self) -> list[str]:
         """The names of the members that lack something that is here. O(members squared)."""

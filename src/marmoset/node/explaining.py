@@ -210,7 +210,7 @@ class Explaining:
     def _waits_of(self, replica: ReplicaId) -> list[str]:
         """What is kept because a member is not known to have it."""
         here = self._node.replica
-        if replica not in here.counted():
+        if replica not in here.roster.counted():
             return ["frontier: it is not waited for"]
         lacks = {
             self._name(origin): seq - here.stability.known.get(replica, {}).get(origin, seq)
@@ -229,8 +229,7 @@ class Explaining:
         here = self._node.replica
         entries: list[tuple[LogEntry, Dot]] = []
         for entry in here.unfolded():
-            names = [op for op in entry.operations if _touches(op, key)]
-            if names:
+            if _mentions(entry, key):
                 entries.append((entry, (entry.origin, entry.last)))
         window = here.keyspace.window(key)
         count = 0 if window is None else window.entries
@@ -239,7 +238,7 @@ class Explaining:
             return [*lines, "nothing is kept beside the value"]
         wall_ms = self._node.wall_ms()
         for entry, dot in entries[:SHOWN_MAX]:
-            lacking = [r for r in here.counted() if not here.is_known_to(r, dot)]
+            lacking = [r for r in here.roster.counted() if not here.is_known_to(r, dot)]
             since = seconds(max(0, wall_ms - stamp_ms(entry.stamp)))
             waits = f"waits for {self._names(lacking)}" if lacking else "stable, about to be folded"
             lines.append(f"{self._name(entry.origin)}:{entry.first}, logged {since} ago: {waits}")
@@ -258,11 +257,16 @@ class Explaining:
         for replica in self.replicas_called(name.decode("utf-8", "replace")):
             lines += self.member(replica)
         is_key = name in node.replica.keyspace
-        if is_key or any(_touches(op, name) for entry in node.replica.unfolded() for op in entry.operations):
+        if is_key or any(_mentions(entry, name) for entry in node.replica.unfolded()):
             lines += [f"key {name.decode('utf-8', 'backslashreplace')}", *self.key(name)]
         if not lines:
             raise UsageError("neither a member nor a key is called so, and nothing of it is remembered")
         return lines
+
+
+def _mentions(entry: LogEntry, key: bytes) -> bool:
+    """Whether a batch does something to a key. O(length), and it is only read where the key's bytes are in it."""
+    return entry.may_have(key) and any(_touches(op, key) for op in entry.read())
 
 
 def _touches(operation: AnyOperation, key: bytes) -> bool:

@@ -435,8 +435,6 @@ class Node:
         if link.peer in self.replica.roster.members:
             stream.start_sending(from_index)
 
-    # -- exchange
-
     # -- periodic work
 
     def _interval(self) -> None:
@@ -471,6 +469,7 @@ class Node:
         except InternalError as problem:
             self._tell_of(problem, "", "")
             return
+        more = self.replica.chain.step() or more
         garbage = self.replica.memory.collect_garbage()
         if self.replica.keyspace.garbage.collect(GARBAGE_ENTRIES) or garbage or more:
             self.arm("fold", 1)
@@ -500,7 +499,7 @@ class Node:
         if self.replica.stability_changed:
             if self.replica.keyspace.tracking and self.is_member():
                 self.arm("fold", self.streaming.fold_delay_ms)
-        elif self.replica.folding_batches:
+        elif self.replica.folding or self.replica.chain.is_ending:
             self.arm("fold", 1)
         if self.state == JOINING:
             self.joining.check_complete()

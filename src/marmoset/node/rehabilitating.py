@@ -161,12 +161,12 @@ class Rehabilitating:
         """How many operations are kept that are not yet submitted. O(batches)."""
         if self._task is not None:
             return self._task.operations_left
-        return sum(len(entry.operations) for exile in self._exiles for entry in exile.own)
+        return sum(entry.width for exile in self._exiles for entry in exile.own)
 
     @property
     def operations_held(self) -> int:
         """How many operations of others are kept that nobody else may be able to bring. O(batches)."""
-        return sum(len(entry.operations) for exile in self._exiles for entry in exile.held)
+        return sum(entry.width for exile in self._exiles for entry in exile.held)
 
     @property
     def unsubmitted(self) -> str:

@@ -47,11 +47,11 @@ def status(node: "Node") -> dict[str, str | int]:
         "links": len(node.linked),
         "keys": len(keyspace),
         "operations": replica.seen.get(replica.me, 0),
-        "log_batches": len(log),
+        "log_batches": len(log) + replica.open_batches,  # the others lack that one too
         "log_bytes": log.size_bytes,
         **node.budget.status(),
         **node.memory_limit.status(),
-        "folding_batches": replica.folding_batches,
+        "folding_batches": len(replica.folding),
         "window_entries": keyspace.window_entries + keyspace.deadlines.entries,
         "keys_with_deadline": keyspace.deadlines.count,
         "held_bytes": held,
@@ -90,7 +90,7 @@ def frontier(node: "Node") -> list[dict[str, str | int]]:
     """How far each origin is stable, and what each member is known to lack: how many operations, and how long ago the
     oldest of them was made. O(members squared + log)."""
     replica = node.replica
-    stable, counted = replica.frontier(), set(replica.counted())
+    stable, counted = replica.frontier(), set(replica.roster.counted())
     lags = {
         r: sum(max(0, seq - replica.stability.known.get(r, {}).get(o, seq)) for o, seq in replica.seen.items())
         for r in replica.seen

@@ -125,6 +125,9 @@ class Streaming:
         """Use what streams hold, as far as it can be used by now: whatever has changed our state, be it a batch, a
         stranger that is believed or our own leave. O(links) where it has changed, and what is used."""
         node, now = self._node, self._node.time.monotonic_ms()
+        if node.replica.chain.has_ended:  # a batch that waited for that can be used, though our state is the same
+            node.replica.chain.has_ended = False
+            self._drained_state = -1
         while node.replica.state != self._drained_state:
             self._drained_state = node.replica.state
             for link in list(node.linked.values()):

@@ -30,7 +30,7 @@ from marmoset.codec.operations import Join
 from marmoset.codec.wire import decode_operations
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
-from marmoset.replication.replica import APPLIED, DUPLICATE, OWN_BURIAL, TOO_EARLY, Replica
+from marmoset.replication.replica import APPLIED, DUPLICATE, NOT_NOTED, OWN_BURIAL, TOO_EARLY, Replica
 
 GO_ON: Final = "go on"
 NOT_YET: Final = "not yet"
@@ -317,6 +317,8 @@ class Stream:
                 if self._moved.get(message.origin, 0) < message.last:
                     self._moved[message.origin] = message.last
                 return GO_ON
+            if verdict == NOT_NOTED:
+                return TOO_EARLY
             if replica.is_leaving:  # the others no longer keep what a leaver lacks
                 return GO_ON
             if self.direct:  # what it depends on, or its origin's join, comes over another link
@@ -341,7 +343,7 @@ class Stream:
         for batch in missing:
             if batch.origin not in vouched:
                 return self._not_believed(missing)
-            for operation in decode_operations(batch.operations):
+            for operation in decode_operations(batch.operations, batch.origin, batch.first):
                 if isinstance(operation, Join):
                     vouched.add(operation.replica)
         return GO_ON if self.peer in vouched else self._not_believed(missing)

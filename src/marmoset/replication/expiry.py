@@ -32,7 +32,7 @@ def remove_passed(replica: Replica, limit: int) -> int:
     observe_time(replica)
     clocks = replica.stability.clocks
     known_ms = min(
-        (stamp_ms(clocks.get(member, 0)) for member in replica.counted() if member != replica.me),
+        (stamp_ms(clocks.get(member, 0)) for member in replica.roster.counted() if member != replica.me),
         default=keyspace.now_ms,
     )
     present = replica.roster.present()

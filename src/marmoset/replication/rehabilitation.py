@@ -147,7 +147,7 @@ class Exile:
         """Keep what is to be kept of some more batches; True while there are others. O(budget)."""
         while self._entries and budget > 0:
             entry = self._entries.popleft()
-            budget -= len(entry.operations)
+            budget -= entry.width
             if entry.origin in self.attempts:
                 continue
             if entry.origin in self.former:
@@ -156,7 +156,7 @@ class Exile:
                 self.held.append(entry)
             elif entry.last > self.final_seq and self.keeps_own:
                 self.own.append(entry)
-                self.lost -= entry.last - entry.first + 1
+                self.lost -= entry.width
             else:
                 continue
             for operation in entry.operations:
@@ -264,7 +264,7 @@ class Rehabilitation:
     @property
     def operations_left(self) -> int:
         """How many operations are not yet looked at. O(batches)."""
-        return sum(len(entry.operations) for _, entry in self._queue)
+        return sum(entry.width for _, entry in self._queue)
 
     def step(self, budget: int) -> bool:
         """Do about so many operations; True while there is more to do. O(budget), and one batch at least."""
@@ -276,7 +276,7 @@ class Rehabilitation:
             return True
         while self._queue and budget > 0:
             exile, entry = self._queue.popleft()
-            budget -= len(entry.operations)
+            budget -= entry.width
             self._submit_batch(exile, entry)
         if self._queue:
             return True
@@ -294,7 +294,7 @@ class Rehabilitation:
         """Note what batches that are not folded have changed; how many operations those had. O(budget + batches that
         came, or left the log, since the last time)."""
         log, looked = self.replica.log, 0
-        stable = islice(self.replica.stable_unfolded(), log.taken - self._taken)
+        stable = islice(self.replica.folding.latest_first(), log.taken - self._taken)
         self._taken = log.taken
         self._unread += [entry for entry in stable if entry.index >= self._cursor]  # it came and left meanwhile
         while self._cursor < log.next_index:
@@ -308,7 +308,7 @@ class Rehabilitation:
             for operation in entry.operations:
                 self._recent.record(operation, (entry.origin, seq))
                 seq += operation.width
-            looked += len(entry.operations)
+            looked += entry.width
         return looked
 
     # -- submitting

@@ -13,10 +13,7 @@ its batch, the same everywhere.
 Wall time is a function given at the start; whoever gives it decides how far it can be trusted.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from heapq import merge
-from operator import attrgetter
 from typing import Final, cast, final
 
 from marmoset.clocks import Context, HybridClock, LocalContext, VersionVector, latest_stamp, stamp_ms, upto
@@ -26,29 +23,30 @@ from marmoset.codec.operations import (
     AnyOperation,
     Bury,
     Expire,
-    Flush,
     Join,
+    KeyOperation,
     Leave,
     Ready,
     Reset,
     Resubmit,
     RosterOperation,
 )
-from marmoset.codec.wire import decode_operations, encode_operations
+from marmoset.codec.runs import operations_of
+from marmoset.codec.wire import decode_parts, encode_exactly, encode_operations
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
+from marmoset.replication.applying import Applying
+from marmoset.replication.chain import Chain
+from marmoset.replication.folding import Folding
 from marmoset.replication.memory import ChangeMemory
-from marmoset.replication.oplog import LogEntry, OpLog
+from marmoset.replication.oplog import LogEntry, OpLog, in_apply_order, log_entry
 from marmoset.replication.roster import Member, Roster
 from marmoset.replication.stability import Stability
 from marmoset.replication.validation import check_batch
 
 LOCAL: Final = LocalContext()
-UNTOUCHED_BY_DEADLINES: Final = (Reset, Expire, Flush, Join, Ready, Leave, Bury, Resubmit)
-"""Operations that do not build on what a key holds."""
 FORGOTTEN_MAX: Final = 1024
-_index_of: Final = attrgetter("index")
 OPEN_BYTES_MAX: Final = 1 << 20
 """An open batch of this size is closed at the end of the command that brought it there."""
 
@@ -57,7 +55,8 @@ DUPLICATE: Final = "duplicate"
 TOO_EARLY: Final = "too early"
 OWN_BURIAL: Final = "own burial"
 UNKNOWN_ORIGIN: Final = "unknown origin"
-"""What became of a batch that arrived."""
+NOT_NOTED: Final = "not noted"
+"""What became of a batch that arrived. The last: it can be applied once the chain has ended (`replication.chain`)."""
 
 
 @final
@@ -66,17 +65,19 @@ class Replica:
 
     __slots__ = (
         "_applied_local",
+        "_claims_local",
         "_cut",
-        "_folding",
         "_open",
         "_open_bytes",
         "_open_stamp",
         "address",
         "batch_operations_max",
+        "chain",
         "clock",
         "clock_skew_max_ms",
         "contexts",
         "counters",
+        "folding",
         "frame_bytes_max",
         "group",
         "keyspace",
@@ -120,6 +121,7 @@ class Replica:
         self.listener: Callable[[AnyOperation, Dot, int], None] | None = None
         """Told of every operation of our own as it is made, with its dot and stamp; for the simulator and tests."""
         self.clock = HybridClock()
+        self.chain = Chain(keyspace)
         self.memory = ChangeMemory(memory_bytes_max)
         self.counters: dict[str, int] = {"batches_local": 0, "batches_remote": 0, "batches_folded": 0, "forgotten": 0}
         self.begin(0)
@@ -150,11 +152,10 @@ class Replica:
         self.memory.clear()
         self.memory.blind.clear()
         self._open: list[AnyOperation] = []
-        self._open_bytes = 0
-        self._open_stamp = 0
-        self._applied_local = False
-        self._cut = False
-        self._folding: deque[LogEntry] = deque()
+        self._open_bytes = self._open_stamp = 0
+        self._applied_local = self._claims_local = self._cut = False
+        self.folding = Folding()
+        self.chain.begin(self.log)
         self.keyspace.clear()
 
     def begin_group(self, group: int) -> None:
@@ -185,13 +186,12 @@ class Replica:
 
     def submit(self, operation: AnyOperation) -> Dot:
         """Apply an operation of our own at once and put it into the open batch; its (first) dot. Cost: the type's."""
-        if not self._applied_local:
-            self._open_stamp = self.clock.tick(self.wall_ms())
-            self._applied_local = True
+        self.begin_write()
         if self.keyspace.deadlines.count:
             self._reset_left_over(operation)
         dot = (self.me, self.next_seq)
-        self.keyspace.effect(operation, dot, self._open_stamp, LOCAL)
+        if not self.keyspace.effect(operation, dot, self._open_stamp, LOCAL):
+            self.chain.plain = False
         self.next_seq += operation.width
         if self.keyspace.tracking:
             self._open.append(operation)
@@ -201,18 +201,27 @@ class Replica:
             self.listener(operation, dot, self._open_stamp)
         return dot
 
+    def begin_write(self) -> int:
+        """Have a batch open: its stamp. O(1)."""
+        if not self._applied_local:
+            self._open_stamp = self.clock.tick(self.wall_ms())
+            self._applied_local = True
+            self.chain.handle_batch(self.me, self.next_seq, self._open_stamp, self._open)
+        return self._open_stamp
+
     def _reset_left_over(self, operation: AnyOperation) -> None:
         """Before a write to a key whose deadline has passed: reset what is observed of the old, in the same batch."""
-        if not isinstance(operation, UNTOUCHED_BY_DEADLINES) and self.keyspace.is_left_over(operation.key):
+        if not isinstance(operation, KeyOperation) or isinstance(operation, (Reset, Expire)):
+            return
+        if self.keyspace.is_left_over(operation.key):
             self.submit(Reset(operation.key))
 
     def claim(self, operation: Resubmit) -> None:
         """Put into the open batch that it has operations of somebody who was buried. O(ranges of that one)."""
-        if not self._applied_local:
-            self._open_stamp = self.clock.tick(self.wall_ms())
-            self._applied_local = True
+        self.begin_write()
         self.next_seq += 1
         if self.keyspace.tracking:
+            self._claims_local = True
             self._open.append(operation)
         else:
             self.roster.claims.add(operation.replica, operation.seqs, stamp_ms(self._open_stamp))
@@ -265,7 +274,8 @@ class Replica:
             self._learn_self()
             return True
         operations, self._open = self._open, []
-        self._log_own(operations, self._open_stamp, last)
+        on_roster, self._claims_local = self._claims_local, False
+        self._log_own(operations, self._open_stamp, last, on_roster=on_roster)
         return True
 
     def submit_roster(self, operations: Sequence[RosterOperation]) -> list[Dot]:
@@ -275,13 +285,14 @@ class Replica:
         stamp = self.clock.tick(self.wall_ms())
         first = self.next_seq
         self.next_seq += len(operations)
-        self._log_own(cast("list[AnyOperation]", list(operations)), stamp, self.next_seq - 1)
+        self._log_own(cast("list[AnyOperation]", list(operations)), stamp, self.next_seq - 1, on_roster=True)
         return [(self.me, seq) for seq in range(first, self.next_seq)]
 
-    def _log_own(self, operations: list[AnyOperation], stamp: int, last: int) -> None:
+    def _log_own(self, operations: list[AnyOperation], stamp: int, last: int, *, on_roster: bool) -> None:
         before = self.contexts[self.me]
         first = self.seen[self.me] + 1
         self.state += 1
+        exact = encode_exactly(operations, self.me, first)
         batch = Batch(
             self.me,
             first,
@@ -290,13 +301,14 @@ class Replica:
             self.state,
             sorted((r, q) for r, q in self.seen.items() if before.get(r) != q),
             sorted(r for r in before if r not in self.seen),
-            encode_operations(operations),
+            encode_operations(operations, self.me, first) if exact is None else exact,
         )
         self.seen[self.me] = last
         after = dict(self.seen)
         framed = frames(encode(batch), self.frame_bytes_max)
-        self.log.append(LogEntry(self.me, first, last, stamp, operations, framed), is_own=True)
-        self._effect_roster(operations, self.me, first, after)
+        self._log(log_entry(batch, operations, framed, is_exact=exact is not None))
+        if on_roster:
+            self._effect_roster(operations, self.me, first, after)
         self.contexts[self.me] = after
         self._learn_self()
         self.counters["batches_local"] += 1
@@ -328,9 +340,6 @@ class Replica:
         verdict = self.judge(batch)
         if verdict is not None:
             return verdict
-        operations = decode_operations(batch.operations)
-        if any(isinstance(operation, Bury) and operation.replica == self.me for operation in operations):
-            return OWN_BURIAL
         if self._applied_local:
             raise InternalError("a batch arrives while a local one is open", changed=False)
         after = {**self.contexts[batch.origin], **dict(batch.raised)}
@@ -338,41 +347,51 @@ class Replica:
             after.pop(replica, None)
         after[batch.origin] = batch.last
         context = Context(after, self.roster.joins)
-        check_batch(batch, operations, context, (self.seen, self.roster.graves))
-        done = 0
+        if self.chain.is_ending and not self.chain.admits(context):
+            return NOT_NOTED
+        parts = decode_parts(batch.operations, batch.origin, batch.first)
+        on_roster = check_batch(batch, parts, context, (self.seen, self.roster.graves))
+        if not self.chain.admits(context):
+            return NOT_NOTED
+        if on_roster and any(isinstance(part, Bury) and part.replica == self.me for part in parts):
+            return OWN_BURIAL
+        self.chain.handle_remote(batch, context)
+        self.chain.plain = effective
+        applying = Applying(batch, context, self.keyspace, self.chain)
         try:
             if effective:
-                seq = batch.first
-                for operation in operations:
-                    if not isinstance(operation, RosterOperation):
-                        self.keyspace.effect(operation, (batch.origin, seq), batch.stamp, context)
-                    seq += operation.width
-                    done += 1
-            self._take_in(batch, operations, framed, after)
+                applying.effect(parts)
+            self._take_in(batch, operations_of(parts) if on_roster else None, framed, after)
         except Exception as problem:
-            if done or not isinstance(problem, InternalError) or problem.changed:
+            if applying.done or not isinstance(problem, InternalError) or problem.changed:
                 self.become_unsound(f"half of a batch was applied: {problem!r}")
                 raise InternalError(self.unsound) from problem
             raise
         return APPLIED
 
     def become_unsound(self, why: str) -> None:
-        """Remember that a rule was broken in the middle of a change: what is here is not to be relied on any more."""
+        """Remember that a rule was broken in the middle of a change: nothing here is to be relied on any more."""
         self.unsound = self.unsound or why
 
-    def _take_in(self, batch: Batch, operations: list[AnyOperation], framed: bytes, after: VersionVector) -> None:
-        """What else follows from a batch whose operations on keys are done."""
+    def _take_in(self, batch: Batch, on_roster: list[AnyOperation] | None, framed: bytes, after: VersionVector) -> None:
+        """What else follows from a batch whose operations on keys are done. `on_roster` are all its operations, if some
+        are not on keys."""
         origin, last = batch.origin, batch.last
         self.clock.merge(batch.stamp)
         self.seen[origin] = last
-        self.log.append(LogEntry(origin, batch.first, last, batch.stamp, operations, framed))
+        self._log(log_entry(batch, on_roster, framed))
         self.keyspace.usage.written_bytes += len(framed)
-        self._effect_roster(operations, origin, batch.first, after)
+        if on_roster is not None:
+            self._effect_roster(on_roster, origin, batch.first, after)
         self.contexts[origin] = after
         self.state += 1
         self.stability.learn(origin, after, batch.state, batch.stamp)
         self._learn_self()
         self.counters["batches_remote"] += 1
+
+    def _log(self, entry: LogEntry) -> None:
+        self.log.append(entry, is_own=entry.origin == self.me)
+        self.chain.handle_logged(entry)
 
     def _effect_roster(
         self, operations: list[AnyOperation], origin: ReplicaId, first: int, after: VersionVector
@@ -390,6 +409,8 @@ class Replica:
                 self.contexts[newcomer] = dict(after)
                 self.stability.learn(newcomer, after, 0, 0)
                 self.keyspace.tracking = True
+                if origin == self.me:  # a snapshot has windows
+                    self.chain.begin_end()
             elif isinstance(operation, Ready):
                 self.roster.members[origin].born = True
             elif isinstance(operation, Bury):
@@ -467,10 +488,6 @@ class Replica:
         vector = self.stability.known.get(member)
         return vector is not None and self.covers(vector, dot)
 
-    def counted(self) -> list[ReplicaId]:
-        """The members that hold the frontier."""
-        return self.roster.counted()
-
     def presumed_dead(self, replica: ReplicaId) -> bool:
         """Whether the burial of a replica has taken effect here."""
         return self.roster.presumed_dead(replica)
@@ -486,7 +503,7 @@ class Replica:
 
     def frontier(self) -> VersionVector:
         """The vector up to which everything is causally stable, as known here. O(replicas squared)."""
-        return self.stability.frontier(self.counted(), self.roster.joins)
+        return self.stability.frontier(self.roster.counted(), self.roster.joins)
 
     # -- folding and forgetting
 
@@ -494,62 +511,46 @@ class Replica:
         """Take what has become stable out of the log, to be folded; True while there is something to fold.
         O(replicas squared + batches that became stable)."""
         if not self.stability_changed or self.is_leaving:  # a leaver may lack what is stable for the others
-            return bool(self._folding)
+            return bool(self.folding)
         self.stability_changed = False
         frontier = self.frontier()
-        stable: list[LogEntry] = []
-        for origin in list(self.log.queues):
-            seq = frontier.get(origin, 0)
-            while (entry := self.log.take_stable(origin, seq)) is not None:
-                stable.append(entry)
-        stable.sort(key=lambda entry: entry.index)  # what was observed is folded before what observed it
-        self._folding.extend(stable)
-        if not self._folding:
+        self.chain.mind_wound()
+        self.folding.take(self.log, frontier, self.chain.plain_from)
+        if not self.folding:
             self._settle(frontier)
-        return bool(self._folding)
+        self.chain.tidy(lets_in=self.roster.lets_in(self.me))
+        return bool(self.folding)
 
     def fold_slice(self, budget: int) -> bool:
         """Fold stable batches, touching about `budget` elements; True while some are left. O(budget)."""
-        remembering = self.is_remembering
-        while self._folding and budget > 0:
-            entry = self._folding.popleft()
-            seq = entry.first
-            for operation in entry.operations:
-                if not isinstance(operation, RosterOperation):
-                    try:
-                        self.keyspace.fold(operation, (entry.origin, seq))
-                    except Exception as problem:
-                        self.become_unsound(f"half of a batch was folded: {problem!r}")
-                        raise InternalError(self.unsound) from problem
-                    if remembering:
-                        self._remember(operation, (entry.origin, seq))
-                seq += operation.width
-                budget -= operation.weight
-            self.counters["batches_folded"] += 1
-        if not self._folding:
+        remember = self._remember if self.is_remembering else None
+        try:
+            self.counters["batches_folded"] += self.folding.fold(self.keyspace, budget, remember)
+        except Exception as problem:
+            self.become_unsound(f"half of a batch was folded: {problem!r}")
+            raise InternalError(self.unsound) from problem
+        if not self.folding:
             self.stability_changed = True  # somebody may be ready to be forgotten
-        return bool(self._folding)
+        return bool(self.folding)
 
     def unfolded(self) -> Iterator[LogEntry]:
         """Every batch that may now have window entries, in apply order: the log, and what is stable but not yet
         folded. The tables are copied at once, so what happens later changes nothing. O(n) in C, then O(1) each."""
-        return merge(sorted(self._folding, key=_index_of), list(self.log.entries.values()), key=_index_of)
-
-    def stable_unfolded(self) -> Iterator[LogEntry]:
-        """What is stable but not yet folded, what left the log last first. To be read at once. O(1) each."""
-        return reversed(self._folding)
+        return iter(in_apply_order([*self.folding, *self.log.entries.values()]))
 
     def _settle(self, frontier: VersionVector) -> None:
         """With nothing left to fold: forget who is gone, and stop tracking in a group of one."""
         roster = self.roster
         if roster.left or roster.buried:
-            counted = self.counted()
+            counted = self.roster.counted()
             for replica, dot in sorted({**roster.left, **roster.buried}.items()):
                 stable = dot[0] not in frontier or dot[1] <= frontier[dot[0]]
                 whole = frontier.get(replica, -1) == self.seen.get(replica, -2) and replica not in self.log.queues
                 if stable and whole and replica not in counted and replica != self.me:
                     self._forget(replica)
         if len(roster.members) == 1 and self.me in roster.members and not self.log.entries and not self._open:
+            self.chain.end()
+            self.chain.forget()
             self.keyspace.tracking = False
 
     def _forget(self, replica: ReplicaId) -> None:
@@ -571,14 +572,14 @@ class Replica:
         return self.me in self.roster.left
 
     @property
-    def is_at_rest(self) -> bool:
-        """Whether no metadata is kept: no log, no windows. O(shards)."""
-        return not self.log.entries and not self._folding and self.keyspace.is_at_rest
+    def open_batches(self) -> int:
+        """1 while operations wait to be logged at the end of the turn, else 0. O(1)."""
+        return 1 if self._open else 0
 
     @property
-    def folding_batches(self) -> int:
-        """Batches that are stable and not yet folded."""
-        return len(self._folding)
+    def is_at_rest(self) -> bool:
+        """Whether no metadata is kept: no log, no windows. O(shards)."""
+        return not (self._open or self.log.entries or self.folding) and self.keyspace.is_at_rest
 
     def _check(self) -> None:
         """Every invariant of the replica; for tests and the simulator. O(n)."""
@@ -587,6 +588,7 @@ class Replica:
         self.stability._check()
         self.keyspace._check()
         self.memory._check()
+        self.chain._check()
         assert set(self.seen) == set(self.roster.members), "the vector and the roster name different replicas"
         assert set(self.contexts) == set(self.stability.known) == set(self.roster.members)
         assert self.stability.known[self.me] is self.seen

@@ -162,6 +162,13 @@ class Roster:
         """The present members of a name, in the order of ids."""
         return [self.members[r] for r in self.present() if self.members[r].name == name]
 
+    def lets_in(self, sponsor: ReplicaId) -> bool:
+        """Whether somebody has newcomers that are neither born nor buried. O(members)."""
+        for replica, member in self.members.items():
+            if not member.born and replica not in self.buried and self.joins.get(replica, (0, 0))[0] == sponsor:
+                return True
+        return False
+
     def unborn_of(self, sponsor: ReplicaId) -> list[ReplicaId]:
         """The present newcomers of a sponsor that are not born; they are buried with it."""
         return [r for r in self.present() if not self.members[r].born and self.joins.get(r, (0, 0))[0] == sponsor]

@@ -42,7 +42,7 @@ from marmoset.errors import PeerError
 from marmoset.ids import ReplicaId
 from marmoset.keyspace import SHARDS, shard_of
 from marmoset.replication.memory import PARTS
-from marmoset.replication.oplog import LogEntry
+from marmoset.replication.oplog import log_entry
 from marmoset.replication.replica import Replica
 from marmoset.replication.roster import Member
 
@@ -129,6 +129,9 @@ class SnapshotSource:
 
     def _read(self) -> None:
         """Read on until a step is full: the rest of the shard that was begun, then others as they stand now."""
+        self.replica.chain.begin_end()  # until it has ended, windows cannot be told
+        if self.replica.chain.step():
+            return
         budget = self._step_elements
         if self._reading is not None:
             first, entries = self._shard, list[AnyEntry]()
@@ -138,6 +141,7 @@ class SnapshotSource:
             first, entries = self._shard, []
             self._vector = vector_pairs(self.replica.seen)
             while budget > 0 and self._shard < SHARDS:
+                self.replica.keyspace.shards[self._shard].wind_all()
                 self._reading = SlotsReading(self.replica.keyspace.shards[self._shard], self._step_elements)
                 entries += self.replica.keyspace.export_deadlines(self._shard)
                 budget -= self._take(entries, budget)
@@ -302,12 +306,12 @@ class SnapshotSink:
         Raises:
             PeerError: it is none of that log; the attempt is over.
         """
-        operations = decode_operations(batch.operations)
+        operations = decode_operations(batch.operations, batch.origin, batch.first)
         count = sum([operation.width for operation in operations])
         if batch.last > self.replica.seen.get(batch.origin, 0) or count != batch.count:
             raise PeerError("a batch in a snapshot's log that its vector does not cover")
         framed = frames(data, self.replica.frame_bytes_max)
-        self.replica.log.append(LogEntry(batch.origin, batch.first, batch.last, batch.stamp, operations, framed))
+        self.replica.log.append(log_entry(batch, operations, framed))
 
     def changes(self, message: SnapshotChanges) -> None:
         """Remember what the sponsor does. O(dots)."""

@@ -139,7 +139,7 @@ def check_knowledge(history: History, host: Host, node: Node) -> None:
                     f"{host.name} believes that {history.name(member)} has {history.name(origin)}:{seq}, "
                     f"which has it up to {true.get(origin, 0)} (3.4)"
                 )
-    frontier, counted = replica.frontier(), replica.counted()
+    frontier, counted = replica.frontier(), replica.roster.counted()
     if replica.roster.dead:
         for member in replica.roster.present():
             true, base = history.vectors.get(member, {}), history.joins.get(member, ({}, 0))[0]
@@ -207,8 +207,8 @@ def unrest(cluster: Cluster) -> str:
             return f"{host.name} holds {[cluster.history.name(r) for r in lost]} unreachable, who serves"
         if vector != vectors[0]:
             return f"{host.name} and {up[0].name} do not have the same operations"
-        if replica.log.entries or replica.folding_batches:
-            return f"{host.name} has {len(replica.log.entries)} batches in its log, {replica.folding_batches} to fold"
+        if replica.log.entries or replica.folding:
+            return f"{host.name} has {len(replica.log.entries)} batches in its log, {len(replica.folding)} to fold"
     return ""
 
 

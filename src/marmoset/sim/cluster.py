@@ -75,6 +75,8 @@ class Cluster:
 
     def _prepare(self, node: Node) -> None:
         node.fold_budget = self.knobs.fold_budget
+        node.replica.chain.length_max = self.knobs.chain_max
+        node.replica.chain.step_operations = self.knobs.chain_step
         node.pump_bytes = self.knobs.pump_bytes
         node.snapshot_step_elements = self.knobs.snapshot_step_elements
         node.rehabilitating.submit_operations = self.knobs.submit_operations

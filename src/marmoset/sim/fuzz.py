@@ -115,7 +115,7 @@ class Fuzzer:
     def _decode(self, data: bytes) -> None:
         message = decode(data)
         if isinstance(message, Batch):
-            decode_operations(message.operations)
+            decode_operations(message.operations, message.origin, message.first)
         elif isinstance(message, SnapshotPart):
             decode_entries(message.entries)
 

@@ -19,6 +19,8 @@ Patch = tuple[object, str, object]
 
 MEMBERSHIP: Final = "membership"
 """In the place of a profile: histories of membership alone."""
+JOINS: Final[dict[str, object]] = {"weights": {"crash": 1, "leave": 2, "join": 3, "restart": 3}, "fault_gap_ms": 200}
+"""Somebody is always being let in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from marmoset.crdts import addwins, reading, register, sequence, types
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.ids import Dot, ReplicaId
 from marmoset.node import leaving, meeting, memory_limit, node
-from marmoset.replication import expiry, oplog, replica, roster, snapshot, stability
+from marmoset.replication import expiry, folding, oplog, replica, roster, snapshot, stability
 from marmoset.session import Session
-from marmoset.sim.hunting import Mutant, Patch, hunt
+from marmoset.sim.hunting import JOINS, Mutant, Patch, hunt
+from marmoset.sim.mutants_chain import MUTANTS_CHAIN
 from marmoset.sim.mutants_membership import MUTANTS_MEMBERSHIP
 from marmoset.sim.mutants_rehabilitation import MUTANTS_REHABILITATION
 from marmoset.sim.mutants_swim import MUTANTS_SWIM
@@ -138,19 +139,12 @@ def _frontier_without_the_slow() -> list[Patch]:
 def _folded_by_origin() -> list[Patch]:
     """What is stable is folded origin by origin, not in the order in which it was applied."""
 
-    def take_by_origin(self: Any) -> bool:
-        if not self.stability_changed:
-            return bool(self._folding)
-        self.stability_changed = False
-        frontier = self.frontier()
-        for origin in sorted(self.log.queues):
-            while (entry := self.log.take_stable(origin, frontier.get(origin, 0))) is not None:
-                self._folding.append(entry)
-        if not self._folding:
-            self._settle(frontier)
-        return bool(self._folding)
+    def take_by_origin(self: Any, log: oplog.OpLog, frontier: VersionVector, plain_from: int) -> None:
+        for origin in sorted(log.queues):
+            while (entry := log.take_stable(origin, frontier.get(origin, 0))) is not None:
+                self.batches.append(entry)
 
-    return [(replica.Replica, "advance", take_by_origin)]
+    return [(folding.Folding, "take", take_by_origin)]
 
 
 def _window_skipped() -> list[Patch]:
@@ -392,6 +386,8 @@ def _expired_by_own_clock() -> list[Patch]:
             self.hidden = hidden
 
         def __getattr__(self, name: str) -> Any:
+            if name == "roster":
+                return Hasty(self.hidden.roster)
             return (lambda: []) if name == "counted" else getattr(self.hidden, name)
 
     remove: Any = expiry.remove_passed
@@ -403,8 +399,6 @@ def _sizes_counted_as_one() -> list[Patch]:
     return [(SequenceInsert, "width", property(lambda insertion: 1))]
 
 
-JOINS: Final[dict[str, object]] = {"weights": {"crash": 1, "leave": 2, "join": 3, "restart": 3}, "fault_gap_ms": 200}
-"""Somebody is always being let in."""
 COMINGS_AND_GOINGS: Final[dict[str, object]] = {**JOINS, "gossip_interval_ms": 200, "turn_gap_us": 25_000}
 """Members are forgotten while others, who seldom write, have not heard of their last writes."""
 
@@ -572,6 +566,7 @@ MUTANTS: Final = (
     Mutant("residue left", "5", "the runs beside are not looked at again", _residue_left, "partitions", focus="l"),
     Mutant("expired early", "5", "a key is removed by one clock alone", _expired_by_own_clock, "everything", 120),
     Mutant("one dot for many", "2", "an insertion of several values takes one dot", _sizes_counted_as_one, "calm"),
+    *MUTANTS_CHAIN,
     *MUTANTS_MEMBERSHIP,
     *MUTANTS_REHABILITATION,
     *MUTANTS_SWIM,

@@ -17,9 +17,8 @@ from msgspec import inspect
 
 from marmoset.codec.frames import HEADER
 from marmoset.codec.messages import AnyMessage, Batch, SnapshotPart, decode, encode
-from marmoset.codec.operations import Operation
 from marmoset.codec.packets import PACKET_BYTES_MAX, AnyBody, AnyUpdate, Packet, decode_packet
-from marmoset.codec.wire import STRUCTURES, decode_operations, encode_operations
+from marmoset.codec.wire import RUN_STRUCTURES, STRUCTURES, decode_structures
 from marmoset.errors import PeerError
 
 MESSAGES: Final[tuple[Any, ...]] = get_args(AnyMessage)
@@ -54,7 +53,7 @@ class Maker:
         self.newest = 0
         """The highest incarnation of whom a packet speaks, mostly."""
         self._makers: dict[type, dict[str, Callable[[], Any]]] = {}
-        for cls in (*MESSAGES, *STRUCTURES.values(), Packet):
+        for cls in (*MESSAGES, *STRUCTURES.values(), *RUN_STRUCTURES.values(), Packet):
             self._learn(inspect.type_info(cls))
 
     def _learn(self, info: inspect.Type) -> Callable[[], Any]:
@@ -91,7 +90,7 @@ class Maker:
     def _raw(self, name: str) -> Callable[[], Any] | None:
         """How a field is made whose type does not say everything."""
         if name == "operations":
-            return lambda: encode_operations([self.operation() for _ in range(self.rng.randint(1, 3))])
+            return lambda: _raw_operations([self.operation() for _ in range(self.rng.randint(1, 3))])
         if name == "pairs":
             return lambda: [part for _ in range(self.rng.randint(1, 3)) for part in (self.rng.choice(BYTES), b"7")]
         if name == "incarnation":  # the highest ends all talk about a member: seldom
@@ -113,11 +112,18 @@ class Maker:
 
     def structure(self, cls: Any) -> Any:
         """A structure of some type. O(fields)."""
-        return cls(**{name: make() for name, make in self._makers[cls].items()})
+        values = {name: make() for name, make in self._makers[cls].items()}
+        if "keys" in values and cls in RUN_STRUCTURES.values():  # whose columns are as long as one another
+            count = len(values["keys"])
+            for name, make in self._makers[cls].items():
+                while len(values[name]) < count:
+                    values[name] += make()
+                values[name] = values[name][:count]
+        return cls(**values)
 
     def operation(self) -> Any:
         """An operation of any type, as the structure that is written."""
-        return self.structure(self.rng.choice(list(STRUCTURES.values())))
+        return self.structure(self.rng.choice([*STRUCTURES.values(), *RUN_STRUCTURES.values()]))
 
     def message(self) -> bytes:
         """The bytes of a message of any type."""
@@ -148,10 +154,10 @@ class Maker:
         try:
             message = decode(data)
             if isinstance(message, Batch) and self.rng.random() < 0.6:
-                operations = [_structure(operation) for operation in decode_operations(message.operations)]
+                operations: list[Any] = list(decode_structures(message.operations))
                 at = self.rng.randrange(len(operations))
                 operations[at] = self.operation() if self.rng.random() < 0.4 else self._changed(operations[at])
-                return encode(msgspec.structs.replace(message, operations=encode_operations(operations)))
+                return encode(msgspec.structs.replace(message, operations=_raw_operations(operations)))
             if isinstance(message, SnapshotPart) and self.rng.random() < 0.7:
                 entries = msgspec.Raw(self.spoil_bytes(bytes(message.entries)))
                 return encode(msgspec.structs.replace(message, entries=entries))
@@ -223,7 +229,6 @@ class Maker:
         return self.spoil_bytes(stream, stream)
 
 
-def _structure(operation: Operation) -> Any:
-    """An operation as the structure that is written."""
-    content = [_structure(part) if isinstance(part, Operation) else part for part in operation.content()]
-    return STRUCTURES[type(operation)](*content)
+def _raw_operations(structures: list[Any]) -> msgspec.Raw:
+    """The bytes of a batch's operations, in whatever runs they stand. O(length)."""
+    return msgspec.Raw(msgspec.msgpack.encode(structures))

@@ -112,6 +112,8 @@ class Knobs:
     batch_operations_max: int
     split_above: int
     fold_budget: int
+    chain_max: int
+    chain_step: int
     pump_bytes: int
     snapshot_step_elements: int
     turn_gap_us: int
@@ -165,6 +167,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
     """The knobs of a run."""
     rng = Random(f"knobs {seed} {profile} {nodes} {steps}")
     limits = Random(f"limits {seed} {profile}")
+    chains = Random(f"chains {seed} {profile}")
     is_limited = limits.random() < LIMITED_SHARE
     chosen = PROFILES[profile]
     lossy = chosen.lossy and (profile == "lossy" or rng.random() < 0.5)
@@ -198,6 +201,8 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         batch_operations_max=rng.choice([1, 3, 20, 2000]),
         split_above=rng.choice([3, 20, 200_000]),
         fold_budget=rng.choice([1, 5, 50, 2000]) if nodes < 20 else 2000,
+        chain_max=chains.choice([0, 30, 1 << 18, 1 << 18]) if nodes < 20 else 1 << 18,
+        chain_step=chains.choice([1, 20, 4096]),
         pump_bytes=rng.choice([200, 5000, 1 << 20]),
         snapshot_step_elements=rng.choice([1, 3, 20, 4096]),
         turn_gap_us=pace,

@@ -5,9 +5,11 @@ operation with its true context, a version vector that never forgets. `visible` 
 records, in any order that has no operation before one that it observed.
 """
 
+import decimal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from marmoset.clocks import VersionVector
 from marmoset.codec.operations import (
@@ -83,6 +85,9 @@ def _merged(*lists: list[Placed]) -> list[Placed]:
     return sorted(merged.items())
 
 
+_exact: Final = decimal.Context(prec=10_000, traps=[decimal.Inexact])
+
+
 def _register(
     assignments: list[tuple[Placed, Scalar]], increments: list[tuple[Placed, int | Decimal]], resets: list[Placed]
 ) -> Scalar | None:
@@ -93,7 +98,9 @@ def _register(
     number = number_of(base)
     if not amounts or number is None:
         return base
-    total = sum(map(Decimal, amounts), Decimal(number))
+    total = _exact.plus(Decimal(number))
+    for amount in amounts:
+        total = _exact.add(total, Decimal(amount))
     return plain_number(int(total) if total == total.to_integral_value() else total)
 
 

@@ -52,6 +52,8 @@ CHILD_KINDS: Final[dict[type, str]] = {
     SortedSet: "scores",
     Sequence: "list",
 }
+STRETCHES: Final = 0.1
+"""So many of the turns are commands of one kind."""
 PAIR: Final = (b"pair:1", b"pair:2")
 
 
@@ -168,8 +170,31 @@ class Workload:
                 self._judge_error(client, each)
 
     def _commands(self, client: Client) -> bytes:
-        data = b"".join(request(*self.command()) for _ in range(self.rng.randint(1, self.knobs.commands_max)))
-        return self._say(client, data)[1]
+        if self.rng.random() < STRETCHES:
+            commands = self._stretch()
+        else:
+            commands = [self.command() for _ in range(self.rng.randint(1, self.knobs.commands_max))]
+        return self._say(client, b"".join(request(*command) for command in commands))[1]
+
+    def _stretch(self) -> list[list[bytes]]:
+        """Commands of one kind in a row, which stand in the log as runs."""
+        rng = self.rng
+        letter, verb, *parts = rng.choice(
+            [
+                (b"s", b"SET"),
+                (b"s", b"INCRBY"),
+                (b"u", b"SADD"),
+                (b"h", b"HSET", b"f"),
+                (b"z", b"ZADD", b"2"),
+                (b"l", b"LPUSH"),
+                (b"l", b"RPUSH"),
+                (b"l", b"LPUSH"),
+                (b"l", b"RPUSH"),
+            ]
+        )
+        keys = [self._key(letter)] if rng.random() < 0.7 else [self._key(letter) for _ in range(3)]
+        count = rng.randint(2, 8)
+        return [[verb, rng.choice(keys), *parts, b"%d" % rng.randrange(100)] for _ in range(count)]
 
     def _transaction(self, client: Client) -> bytes:
         rng = self.rng
@@ -363,7 +388,7 @@ class Workload:
             [
                 [b"INCR", key],
                 [b"INCRBY", key, b"%d" % rng.randint(-9, 9)],
-                [b"INCRBYFLOAT", key, rng.choice([b"0.1", b"-2.5", b"3"])],
+                [b"INCRBYFLOAT", key, rng.choice([b"0.1", b"-2.5", b"3", b"0." + b"123456789" * 4])],
                 [b"SET", key, rng.choice(NUMBERS)],
                 [b"APPEND", key, b"z"],
                 [b"GET", key],

@@ -1,0 +1,239 @@
+"""Runs: neighbours in a batch that are written, checked and applied together (floor 2).
+
+What clients write most are operations of one kind in a row: registers assigned, counters increased, one element or
+field put in, values pushed to one list. A run of them stands behind one tag, in columns, so that reading it is one call
+whose types are checked in C, and so that whoever applies it needs no object for each of them. A run is a way of
+writing: `operation` gives each of its operations as it was made.
+"""
+
+from typing import Final, final
+
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Increment,
+    MapAssign,
+    Operation,
+    PairsOperation,
+    Scalar,
+    ScoreAssign,
+    SequenceInsert,
+    SetAdd,
+    width_of,
+)
+from marmoset.errors import PeerError
+from marmoset.ids import Dot, ReplicaId
+
+ASSIGN_RUN: Final = 64
+INCREMENT_RUN: Final = 65
+SET_RUN: Final = 66
+MAP_RUN: Final = 67
+SCORE_RUN: Final = 68
+PUSH_RUN: Final = 69
+
+
+@final
+class Run:
+    """Operations on keys, in columns: assignments that end deadlines, increments by whole numbers, and of the others
+    those with one element or field. The i-th is of `keys[i]`, and so on."""
+
+    __slots__ = ("keys", "names", "tag", "values")
+
+    def __init__(self, tag: int, keys: list[bytes], names: list[bytes], values: list[Scalar]) -> None:
+        """`names` are elements or fields, none for keys with a register; `values` are none for sets.
+
+        Raises:
+            PeerError: a column is longer than another one.
+        """
+        self.tag: Final = tag
+        self.keys: Final = keys
+        self.names: Final = names
+        self.values: Final = values
+        count = len(keys)
+        if len(names) != (0 if tag <= INCREMENT_RUN else count) or len(values) != (0 if tag == SET_RUN else count):
+            raise PeerError("a run of operations of which the last one is not whole")
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def operation(self, at: int) -> AnyOperation:
+        """One of the operations. O(1)."""
+        tag, key = self.tag, self.keys[at]
+        if tag == ASSIGN_RUN:
+            return Assign(key, self.values[at], False)
+        if tag == INCREMENT_RUN:
+            amount = self.values[at]
+            assert isinstance(amount, int)
+            return Increment(key, amount)
+        if tag == SET_RUN:
+            return SetAdd(key, [self.names[at]])
+        pairs: list[Scalar] = [self.names[at], self.values[at]]
+        return MapAssign(key, pairs) if tag == MAP_RUN else ScoreAssign(key, pairs)
+
+
+@final
+class Pushes:
+    """Insertions of one value each into one sequence, each beside the one before: towards the front, between `left` and
+    that, or towards the back, between that and `right`. The first stands between `left` and `right`."""
+
+    __slots__ = ("dot", "is_front", "key", "left", "right", "values")
+
+    def __init__(
+        self, dot: Dot, key: bytes, left: Dot | None, right: Dot | None, is_front: bool, values: list[Scalar]
+    ) -> None:
+        """`dot` is that of the first."""
+        self.dot: Final = dot
+        self.key: Final = key
+        self.left: Final = left
+        self.right: Final = right
+        self.is_front: Final = is_front
+        self.values: Final = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def neighbours(self, at: int) -> tuple[Dot | None, Dot | None]:
+        """What one of the insertions stands between. O(1)."""
+        if not at:
+            return self.left, self.right
+        before = (self.dot[0], self.dot[1] + at - 1)
+        return (self.left, before) if self.is_front else (before, self.right)
+
+    def operation(self, at: int) -> AnyOperation:
+        """One of the operations. O(1)."""
+        left, right = self.neighbours(at)
+        return SequenceInsert(self.key, left, right, [self.values[at]])
+
+
+Part = Run | Pushes | AnyOperation
+"""What a batch is read as: operations by themselves, and runs of them."""
+
+
+def operations_of(parts: list[Part]) -> list[AnyOperation]:
+    """All operations of a batch. O(operations)."""
+    operations: list[AnyOperation] = []
+    for part in parts:
+        if isinstance(part, Run):
+            operations += [part.operation(at) for at in range(len(part.keys))]
+        elif isinstance(part, Pushes):
+            operations += [part.operation(at) for at in range(len(part.values))]
+        else:
+            operations.append(part)
+    return operations
+
+
+def in_runs(operations: list[AnyOperation], origin: ReplicaId, first: int) -> list[object]:
+    """What is written of operations whose first one has the dot (origin, first): neighbours that can form a run as one
+    row. O(operations)."""
+    writer = _Writer(origin)
+    seq = first
+    for operation in operations:
+        writer.add(operation, seq)
+        seq += width_of(operation)
+    return writer.rows
+
+
+def _run_tag(operation: Operation) -> int:
+    """The tag of a run that an operation can be part of, or 0. O(1)."""
+    if isinstance(operation, Assign):
+        return 0 if operation.keep_deadline else ASSIGN_RUN
+    if isinstance(operation, Increment):
+        return INCREMENT_RUN if isinstance(operation.amount, int) else 0
+    if isinstance(operation, SetAdd):
+        return SET_RUN if len(operation.elements) == 1 else 0
+    if isinstance(operation, MapAssign):
+        return MAP_RUN if len(operation.pairs) == 2 else 0
+    if isinstance(operation, ScoreAssign):
+        return SCORE_RUN if len(operation.pairs) == 2 else 0
+    if isinstance(operation, SequenceInsert):
+        return PUSH_RUN if len(operation.values) == 1 else 0
+    return 0
+
+
+@final
+class _Writer:
+    """Rows, of which the last one may be a run that goes on."""
+
+    __slots__ = ("_alone", "_is_front", "_keys", "_last", "_names", "_origin", "_tag", "_values", "rows")
+
+    def __init__(self, origin: ReplicaId) -> None:
+        self.rows: list[object] = []
+        self._origin = origin
+        self._tag = 0
+        """Of the run that the last row is, or becomes with the next operation; 0 where it cannot."""
+        self._alone: Operation | None = None
+        """The last row, if it is an operation by itself."""
+        self._keys: list[bytes] = []
+        self._names: list[bytes] = []
+        self._values: list[Scalar] = []
+        self._last: SequenceInsert | None = None
+        self._is_front = False
+
+    def add(self, operation: AnyOperation, seq: int) -> None:
+        """Write an operation behind the others."""
+        tag = _run_tag(operation)
+        if tag and tag == self._tag:
+            if tag != PUSH_RUN:
+                self._extend(tag, operation)
+                return
+            assert isinstance(operation, SequenceInsert)
+            if self._push(operation, seq):
+                return
+        self._tag = tag
+        self._alone = operation
+        self._last = operation if isinstance(operation, SequenceInsert) else None
+        self.rows.append(operation)
+
+    def _extend(self, tag: int, operation: Operation) -> None:
+        if self._alone is not None:
+            self._keys, self._names, self._values = [], [], []
+            self._write(self._alone)
+            self._alone = None
+            if tag <= INCREMENT_RUN:
+                self.rows[-1] = (tag, self._keys, self._values)
+            elif tag == SET_RUN:
+                self.rows[-1] = (tag, self._keys, self._names)
+            else:
+                self.rows[-1] = (tag, self._keys, self._names, self._values)
+        self._write(operation)
+
+    def _write(self, operation: Operation) -> None:
+        if isinstance(operation, Assign):
+            self._keys.append(operation.key)
+            self._values.append(operation.value)
+        elif isinstance(operation, Increment):
+            amount = operation.amount
+            assert isinstance(amount, int)
+            self._keys.append(operation.key)
+            self._values.append(amount)
+        elif isinstance(operation, SetAdd):
+            self._keys.append(operation.key)
+            self._names.append(operation.elements[0])
+        else:
+            assert isinstance(operation, PairsOperation)
+            field = operation.pairs[0]
+            assert isinstance(field, bytes)
+            self._keys.append(operation.key)
+            self._names.append(field)
+            self._values.append(operation.pairs[1])
+
+    def _push(self, operation: SequenceInsert, seq: int) -> bool:
+        """Whether an insertion stands beside the one before, and is written with it."""
+        last = self._last
+        assert last is not None
+        before = (self._origin, seq - 1)
+        if operation.key != last.key:
+            return False
+        is_front = operation.right == before and operation.left == last.left
+        if not is_front and not (operation.left == before and operation.right == last.right):
+            return False
+        if self._alone is not None:
+            self._alone = None
+            self._is_front = is_front
+            self._values = [last.values[0]]
+            self.rows[-1] = (PUSH_RUN, last.key, last.left, last.right, is_front, self._values)
+        elif is_front != self._is_front:
+            return False
+        self._values.append(operation.values[0])
+        self._last = operation
+        return True

@@ -1,0 +1,55 @@
+"""What is noted of operations that have no window entries, because each has observed all that was unstable (floor 3).
+
+See `replication.chain`, which decides when that may be, and `plain_slots`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from marmoset.clocks import LocalContext
+from marmoset.codec.operations import AnyOperation
+from marmoset.crdts.sequence_chain import Insertions
+from marmoset.ids import Dot
+
+PLAIN: Final = 0
+WINDOWED: Final = 1
+CLASH: Final = 2
+REPLACED: Final = 3
+"""What an operation that has observed everything unstable needs; see `PlainSlots.needs` and `effect_plain`."""
+OBSERVING: Final = LocalContext()
+
+Linked = tuple[AnyOperation, Dot, int]
+"""An operation of a chain, with its dot and stamp."""
+
+
+def _is_never(_dot: Dot) -> bool:
+    return False
+
+
+@final
+class ChainNotes:
+    """What all slots of a keyspace have in common about operations that have no windows; see `replication.chain`."""
+
+    __slots__ = ("begun", "has_insertions", "has_wound", "is_observing", "is_unstable")
+
+    def __init__(self) -> None:
+        self.is_unstable: Callable[[Dot], bool] = _is_never
+        """Whether an operation of a chain is not yet stable."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Start from nothing."""
+        self.is_observing = False
+        """Whether what is being applied has observed everything unstable."""
+        self.begun: list[tuple[Any, bytes, Insertions]] = []
+        """Slots and names where insertions began to be written down since somebody looked."""
+        self.has_insertions = False
+        """Whether anything stands in `Slots.insertions`, perhaps."""
+        self.has_wound = False
+        """Whether a window was made of such insertions since this was last set to False: they have to be folded."""
+
+
+NO_NOTES: Final = ChainNotes()
+NOTHING_UNWOUND: Final[dict[bytes, list[Linked]]] = {}
+NO_INSERTIONS: Final[dict[bytes, Insertions]] = {}
+"""Of slots that have none, as those of most shards and of all maps that nest; never changed."""

@@ -1,0 +1,68 @@
+"""Batches that are stable: taken out of the log, and forgotten in the windows that they touched, in slices (floor 5).
+
+They are folded in the order in which they were applied here, whichever origin they have: what was observed comes before
+what observed it. Costs: `take` O(batches taken x log batches + origins), `fold` O(budget).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, final
+
+from marmoset.clocks import VersionVector
+from marmoset.codec.operations import AnyOperation, RosterOperation, width_of
+from marmoset.ids import Dot
+from marmoset.keyspace import Keyspace
+from marmoset.replication.oplog import LogEntry, OpLog, in_apply_order
+
+
+@final
+class Folding:
+    """The batches that are stable and not yet folded."""
+
+    __slots__ = ("batches",)
+
+    def __init__(self) -> None:
+        self.batches: Final[deque[LogEntry]] = deque()
+
+    def take(self, log: OpLog, frontier: VersionVector, plain_from: int) -> None:
+        """Take what the frontier covers out of the log. What stands there before `plain_from` has to be folded, though
+        it had no windows when it was applied."""
+        stable: list[LogEntry] = []
+        for origin in list(log.queues):
+            seq = frontier.get(origin, 0)
+            while (entry := log.take_stable(origin, seq)) is not None:
+                if entry.index < plain_from:
+                    entry.is_plain = False
+                stable.append(entry)
+        self.batches.extend(in_apply_order(stable))
+
+    def fold(self, keyspace: Keyspace, budget: int, folded: Callable[[AnyOperation, Dot], None] | None) -> int:
+        """Fold batches, touching about `budget` elements; how many were folded. `folded` is told of each operation on
+        keys, whether or not there was anything to forget."""
+        batches, before = self.batches, len(self.batches)
+        while batches and budget > 0:
+            entry = batches.popleft()
+            budget -= 1
+            if entry.is_plain and folded is None:
+                continue
+            seq = entry.first
+            for operation in entry.operations:
+                if not isinstance(operation, RosterOperation):
+                    dot = (entry.origin, seq)
+                    if not entry.is_plain:
+                        keyspace.fold(operation, dot)
+                    if folded is not None:
+                        folded(operation, dot)
+                    budget -= operation.weight
+                seq += width_of(operation)
+        return before - len(batches)
+
+    def latest_first(self) -> Iterator[LogEntry]:
+        """What is stable but not yet folded, what left the log last first. To be read at once. O(1) each."""
+        return reversed(self.batches)
+
+    def __iter__(self) -> Iterator[LogEntry]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
