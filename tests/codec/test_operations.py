@@ -103,9 +103,9 @@ def test_pushes_come_back_as_they_were_and_stand_together(stretches: list[Any]) 
         operations += pushed(key, seq, left, right, front, count)
     assert decode_operations(encode_operations(operations)) == operations
     [part] = decode_parts(encode_operations(pushed(b"k", FIRST, None, (3, 1), True, 9)), ORIGIN, FIRST)
-    assert isinstance(part, Pushes) and part.dot == (ORIGIN, FIRST) and len(part) == 9
+    assert isinstance(part, Pushes) and part.dot == (ORIGIN, FIRST) and len(part.values) == 9
     [run] = decode_parts(encode_operations([SetAdd(b"k", [b"x"])] * 3), ORIGIN, FIRST)
-    assert isinstance(run, Run) and len(run) == 3
+    assert isinstance(run, Run) and len(run.keys) == 3
 
 
 def test_every_operation_has_a_tag_of_its_own() -> None:

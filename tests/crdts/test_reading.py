@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from marmoset.clocks import Context
+from marmoset.clocks import Context, LocalContext
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
@@ -289,3 +289,16 @@ def test_a_map_that_comes_to_nest_is_given_as_it_stood() -> None:
     while not reading.is_done:
         entries += reading.take(4)
     assert content(put_together(entries)) == before
+
+
+def test_a_reading_is_told_of_what_needs_no_window_too() -> None:
+    """One that was begun for a newcomer who is gone, say, the group having one member again."""
+    keyspace = Keyspace(100)
+    keyspace.effect(Assign(b"k", b"old"), (1, 1), 1, LocalContext())
+    slots = keyspace.shards[shard_of(b"k")]
+    before = content(slots)
+    reading = SlotsReading(slots, 16)
+    keyspace.effect(Assign(b"k", b"new"), (1, 2), 2, LocalContext())
+    entries = reading.take(16)
+    reading.close()
+    assert content(put_together(entries)) == before != content(slots)

@@ -158,7 +158,7 @@ def test_a_batch_that_waits_until_a_chain_has_ended_is_used_then() -> None:
     chain = group[1].replica.chain
     chain.step_operations = 50
     group.run(3000)
-    assert chain.is_on
+    assert group[1].replica.keyspace.chained
     group.cut(1)
     group.run(300)
     for number in range(400):
@@ -167,7 +167,7 @@ def test_a_batch_that_waits_until_a_chain_has_ended_is_used_then() -> None:
     group.network.heal()
     group.until(lambda: group[2].replica.keyspace.get(b"k399") == b"v")
     waited = group.until(lambda: group[1].replica.keyspace.get(b"other") == b"from 2")
-    assert waited <= 50 and not chain.is_on
+    assert waited <= 50 and not group[1].replica.keyspace.chained
 
 
 def test_what_is_written_in_this_turn_counts_as_a_batch_that_others_lack() -> None:

@@ -53,9 +53,6 @@ class Run:
         if len(names) != (0 if tag <= INCREMENT_RUN else count) or len(values) != (0 if tag == SET_RUN else count):
             raise PeerError("a run of operations of which the last one is not whole")
 
-    def __len__(self) -> int:
-        return len(self.keys)
-
     def operation(self, at: int) -> AnyOperation:
         """One of the operations. O(1)."""
         tag, key = self.tag, self.keys[at]
@@ -69,6 +66,17 @@ class Run:
             return SetAdd(key, [self.names[at]])
         pairs: list[Scalar] = [self.names[at], self.values[at]]
         return MapAssign(key, pairs) if tag == MAP_RUN else ScoreAssign(key, pairs)
+
+
+def pushed_between(
+    dot: Dot, left: Dot | None, right: Dot | None, is_front: bool, at: int
+) -> tuple[Dot | None, Dot | None]:
+    """What the insertion number `at` of some pushes stands between: the first, `dot`, between `left` and `right`, every
+    other one between the one before and one of these. O(1)."""
+    if not at:
+        return left, right
+    before = (dot[0], dot[1] + at - 1)
+    return (left, before) if is_front else (before, right)
 
 
 @final
@@ -89,15 +97,9 @@ class Pushes:
         self.is_front: Final = is_front
         self.values: Final = values
 
-    def __len__(self) -> int:
-        return len(self.values)
-
     def neighbours(self, at: int) -> tuple[Dot | None, Dot | None]:
         """What one of the insertions stands between. O(1)."""
-        if not at:
-            return self.left, self.right
-        before = (self.dot[0], self.dot[1] + at - 1)
-        return (self.left, before) if self.is_front else (before, self.right)
+        return pushed_between(self.dot, self.left, self.right, self.is_front, at)
 
     def operation(self, at: int) -> AnyOperation:
         """One of the operations. O(1)."""

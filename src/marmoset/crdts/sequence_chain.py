@@ -8,7 +8,7 @@ has to be known of them when something else comes is written down here: their id
 from collections.abc import Callable
 from typing import Final, final
 
-from marmoset.codec.runs import Pushes
+from marmoset.codec.runs import Pushes, pushed_between
 from marmoset.crdts.sequence_runs import FRESH
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import SequenceWindow
@@ -63,10 +63,9 @@ class Piece:
         if self.form == WHOLE:
             return [(self.dot, self.count, self.left, self.right)]
         replica, seq = self.dot
-        made: list[tuple[Dot, int, Dot | None, Dot | None]] = [(self.dot, 1, self.left, self.right)]
-        for at in range(1, self.count):
-            before = (replica, seq + at - 1)
-            left, right = (self.left, before) if self.form == FRONT else (before, self.right)
+        made: list[tuple[Dot, int, Dot | None, Dot | None]] = []
+        for at in range(self.count):
+            left, right = pushed_between(self.dot, self.left, self.right, self.form == FRONT, at)
             made.append(((replica, seq + at), 1, left, right))
         return made
 

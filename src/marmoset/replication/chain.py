@@ -92,11 +92,6 @@ class Chain:
         """What the log has before this index has to be folded, though it had no windows when it was applied."""
         self.handle_batch(0, 0, 0, [])
 
-    @property
-    def is_on(self) -> bool:
-        """Whether what comes has to have observed all of the log. O(1)."""
-        return self._keyspace.chained
-
     def handle_batch(self, origin: ReplicaId, first: int, stamp: int, operations: list[AnyOperation]) -> None:
         """A batch of our own begins: from here on `operations` are added to. O(1)."""
         self._origin = origin
