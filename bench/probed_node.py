@@ -34,16 +34,21 @@ class Probe:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.seen: dict[str, dict[str, array[float]]] = {}
-        self.begin("start")
         self._rest = b""
-        self._due = 0.0
-        self._worked = 0.0
+        self._due = time.perf_counter()
+        self._worked = time.thread_time()
+        self._late = self._work = array("d")
+        self.begin("start")
         os.set_blocking(sys.stdin.fileno(), False)
         loop.add_reader(sys.stdin.fileno(), self._told)
         self._again()
 
     def begin(self, phase: str) -> None:
-        """From now on, what is seen belongs to another phase."""
+        """From now on, what is seen belongs to another phase; what is overdue belongs to the one before."""
+        _count(self._late, (time.perf_counter() - self._due) * 1000)
+        _count(self._work, (time.thread_time() - self._worked) * 1000)
+        self._due = time.perf_counter() + INTERVAL_S
+        self._worked = time.thread_time()
         seen = self.seen.setdefault(phase, {"late": array("d"), "work": array("d")})
         self._late, self._work = seen["late"], seen["work"]
 

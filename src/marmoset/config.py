@@ -377,7 +377,7 @@ class Config:
     )
     batch_operations_max: int = _option(
         NUMBER,
-        2000,
+        500,
         "operations after which a turn's batch is closed at the next end of a command",
         low=1,
         high=1_000_000,

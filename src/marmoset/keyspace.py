@@ -108,9 +108,7 @@ class Keyspace:
             for watch in watches:
                 watch.touched = True
         for slots in self.shards:
-            slots.forget_unwound()
-            self.garbage.put_table(slots.values)
-            self.garbage.put_table(slots.windows)
+            slots.throw_away()
         self.shards = [Slots(self.split_above, self.garbage, self.notes) for _ in range(SHARDS)]
         self.usage = Usage(self.shards)
         """About how much memory all keys take."""
@@ -272,7 +270,7 @@ class Keyspace:
 
     def effect(self, operation: AnyOperation, dot: Dot, stamp: int, context: Context) -> bool:
         """Apply an operation on keys; whether it left nothing that has to be folded. Cost: that of its type; `Flush` is
-        O(shards + windows + sequences)."""
+        O(shards + windows)."""
         if type(operation) is Flush:
             self._flush(dot, context)
             return False
@@ -293,6 +291,12 @@ class Keyspace:
         if ends and (self.deadlines.count or self.deadlines.entries):
             self.deadlines.reset(shard, key, context)
         chained = self.chained
+        if slots.laid or slots.flushed:
+            self._bring_back(slots, key)
+        if is_reset:
+            self.usage.handle_reset(shard, key)
+            if self._may_lay_aside and slots.lay_aside(key, dot):
+                return False
         if chained or not tracking:
             if is_reset:
                 needed = slots.needs(key, operation)
@@ -306,7 +310,6 @@ class Keyspace:
         if slots.unwound and not self.chained:
             slots.wind(key)
         if is_reset:
-            self.usage.handle_reset(shard, key)
             slots.reset(key, dot, context, tracking=tracking)
         else:
             slots.effect(key, operation, dot, stamp, context, tracking=tracking)
@@ -358,14 +361,30 @@ class Keyspace:
         for slots in self.shards:
             slots.forget_unwound()
 
+    def wind_all(self, shard: int) -> None:
+        """Make every window of a shard that was put off, and remove element by element what was laid aside. O(what is
+        unstable + runs of what was removed)."""
+        slots = self.shards[shard]
+        for key, _ in slots.hidden():
+            self._bring_back(slots, key)
+        slots.wind_all()
+
+    def _bring_back(self, slots: Slots, key: bytes) -> None:
+        """Something comes to a key: what was laid aside of it is to be as if its removal had gone through it."""
+        if slots.laid and key in slots.laid:
+            slots.bring_back(key)
+        flushed = slots.take_flushed(key) if slots.flushed else None
+        if flushed is not None:
+            slots.bring_back_flushed(key, *flushed)
+            self._note_flushed(flushed[0], key)
+
     # -- FLUSHALL
 
     def _flush(self, dot: Dot, context: Context) -> None:
-        """Reset every key. Shards without windows and sequences are replaced, the others looked through."""
+        """Reset every key: what is unstable one by one, all else with the table of its shard."""
         for watches in self.watchers.values():
             for watch in watches:
                 watch.touched = True
-        emptied: list[bytes] = []
         for shard in range(SHARDS):
             if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
                 continue
@@ -375,18 +394,39 @@ class Keyspace:
                 if self.notes.is_observing:  # which it resets whatever they are
                     slots.forget_put_off()
                 slots.wind_all()
-            look = sorted({*slots.windows, *slots.beside, *slots.insertions})
-            if slots.remembering:
-                look = sorted({*look, *(key for key, value in slots.values.items() if types.remembers(value))})
-            if slots.values:
-                left = new_table()
-                left.update({key: slots.values[key] for key in look if key in slots.values})
-                self.garbage.put_table(slots.replace(left))
-            for key in look:
-                slots.reset(key, dot, context, tracking=self.tracking)
-            emptied += (key for key in look if key in slots.windows or key in slots.beside)
-        if emptied and self.tracking:
-            self._flushed.setdefault(dot, []).extend(emptied)  # a snapshot may have brought others
+            unstable = sorted({*slots.windows, *slots.beside, *slots.insertions})
+            self._flush_table(slots, unstable, dot)
+            for key in unstable:
+                if not self._may_lay_aside or not slots.lay_aside(key, dot):
+                    slots.reset(key, dot, context, tracking=self.tracking)
+                if key in slots.windows or key in slots.beside or slots.hides(key):
+                    self._note_flushed(dot, key)
+
+    def _flush_table(self, slots: Slots, unstable: list[bytes], dot: Dot) -> None:
+        """Remove everything of a shard but what is unstable."""
+        if not slots.values:
+            return
+        remembering = slots.remembering
+        left = new_table()
+        left.update({key: slots.values[key] for key in unstable if key in slots.values})
+        gone = slots.replace(left)
+        for key in left:
+            del gone[key]
+        if not self.tracking or remembering == slots.remembering:
+            self.garbage.put_table(gone)
+        else:
+            slots.lay_table_aside(gone, dot)
+
+    @property
+    def _may_lay_aside(self) -> bool:
+        """Whether what is removed may be kept as it was for a while: what a snapshot has brought may have been made
+        later than all that is in the log."""
+        return self.tracking and not self.snapshot_vectors
+
+    def _note_flushed(self, dot: Dot, key: bytes) -> None:
+        """A FLUSHALL has to be folded at a key."""
+        if self.tracking:
+            self._flushed.setdefault(dot, []).append(key)
 
     def _flush_deadlines(self, shard: int, context: Context) -> None:
         for key in self.deadlines.keys(shard):
@@ -402,6 +442,9 @@ class Keyspace:
                 for key in flushed:
                     self.shards[shard_of(key)].fold(key, operation, dot)
         if isinstance(operation, Flush):
+            for slots in self.shards:
+                if slots.flushed:
+                    slots.drop_table(dot)
             return
         assert isinstance(operation, KeyOperation)
         key = operation.key

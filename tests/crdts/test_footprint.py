@@ -2,12 +2,14 @@
 
 import tracemalloc
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
 from marmoset.clocks import LocalContext
 from marmoset.codec.operations import Assign, MapAssign, Operation, ScoreAssign, SequenceInsert, SetAdd
 from marmoset.crdts.footprint import footprint
+from marmoset.crdts.sequence import Sequence
 from marmoset.keyspace import Keyspace
 
 COUNT = 20_000
@@ -44,6 +46,17 @@ def pushed(split_above: int) -> Keyspace:
     return keyspace
 
 
+def scattered(split_above: int) -> Keyspace:
+    keyspace, rng = Keyspace(split_above), Random(7)
+    keyspace.effect(SequenceInsert(b"k", None, None, [word(0)]), (7, 1), 1, LocalContext())
+    value = keyspace.get(b"k")
+    assert isinstance(value, Sequence)
+    for number in range(2, COUNT + 1):
+        left, right = value.neighbours(rng.randrange(number))
+        keyspace.effect(SequenceInsert(b"k", left, right, [word(number)]), (7, number), 1, LocalContext())
+    return keyspace
+
+
 def a_sorted_set(split_above: int) -> Keyspace:
     return made(split_above, [ScoreAssign(b"k", [word(number), number]) for number in range(COUNT)])
 
@@ -56,7 +69,7 @@ def made(split_above: int, operations: list[Operation]) -> Keyspace:
 
 
 @pytest.mark.parametrize("split_above", [1000, 1_000_000])
-@pytest.mark.parametrize("make", [a_set, a_map, a_sorted_set, appended, pushed])
+@pytest.mark.parametrize("make", [a_set, a_map, a_sorted_set, appended, pushed, scattered])
 def test_large_values_are_measured_to_a_tenth(make: Callable[[int], Keyspace], split_above: int) -> None:
     tracemalloc.start()
     try:

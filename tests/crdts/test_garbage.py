@@ -1,15 +1,29 @@
 """Large values that were removed: freed some entries at a time, and never under the hands of who still reads them."""
 
+from random import Random
+
 import pytest
 
 from marmoset.clocks import LocalContext
-from marmoset.codec.operations import Assign, Flush, MapAssign, Reset, ScoreAssign, SetAdd, SetRemove
+from marmoset.codec.operations import (
+    KIND_SEQUENCE,
+    Assign,
+    Flush,
+    MapAssign,
+    Reset,
+    ScoreAssign,
+    SequenceInsert,
+    SetAdd,
+    SetRemove,
+)
 from marmoset.crdts.exports import SetEntry
 from marmoset.crdts.garbage import LARGE, Garbage
 from marmoset.crdts.reading import SlotsReading
+from marmoset.crdts.sequence import Sequence, insert
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.keyspace import Keyspace, shard_of
+from tests.crdts.test_reading import put_together
 
 MANY = [b"%06d" % number for number in range(4 * LARGE)]
 
@@ -48,6 +62,68 @@ def test_what_a_sorted_set_is_ordered_by_goes_in_slices_too() -> None:
     while garbage.collect(100):
         pass
     assert len(order) == len(scores) == 0
+
+
+def scattered(count: int) -> Sequence:
+    """A list in which nearly every element is a run of its own."""
+    value, rng = Sequence(), Random(7)
+    for seq in range(1, count + 1):
+        insert(value, None, (1, seq), LocalContext(), *value.neighbours(rng.randrange(len(value) + 1)), [b"%d" % seq])
+    return value
+
+
+def test_a_sequence_goes_in_slices_and_leaves_no_cycles() -> None:
+    value, garbage = scattered(20 * LARGE), Garbage()
+    buckets, blocks = value.buckets, value.blocks
+    chunks = [chunk for block in blocks for chunk in block.chunks]
+    assert len(blocks) > 2 and len(chunks) > 100
+    before = sum(len(chunk.runs) for chunk in chunks) + len(buckets)
+    garbage.put(value)
+    assert len(value) == 0 and list(value) == []
+    value._check()
+    slices = 0
+    while garbage.collect(200):
+        after = sum(len(chunk.runs) for chunk in chunks) + len(buckets)
+        assert before - after < 1000
+        before, slices = after, slices + 1
+    assert slices > 20 and not blocks and not buckets
+    assert all(not c.runs and c.block is c.before is c.after is None for c in chunks), "a cycle is left"
+
+
+def test_a_short_sequence_is_taken_apart_at_once() -> None:
+    value, garbage = scattered(LARGE - 1), Garbage()
+    chunk = value.blocks[0].chunks[0]
+    garbage.put(value)
+    assert not garbage and not chunk.runs and chunk.block is None and chunk.after is None
+
+
+@pytest.mark.parametrize("removal", [Reset(b"k"), Flush()])
+def test_a_removed_list_is_garbage_and_what_comes_after_it_is_not(removal: Reset | Flush) -> None:
+    keyspace = Keyspace(LARGE)
+    keyspace.restore(b"k", KIND_SEQUENCE, scattered(2 * LARGE), None)
+    keyspace.effect(removal, (2, 1), 1, LocalContext())
+    assert b"k" not in keyspace and keyspace.garbage
+    keyspace.effect(SequenceInsert(b"k", None, None, [b"new"]), (2, 2), 2, LocalContext())
+    while keyspace.garbage.collect(100):
+        pass
+    value = keyspace.get(b"k")
+    assert isinstance(value, Sequence) and list(value) == [b"new"]
+
+
+def test_a_list_that_a_snapshot_reads_is_read_to_its_end_though_it_is_removed() -> None:
+    keyspace = Keyspace(LARGE)
+    value = scattered(2 * LARGE)
+    keyspace.restore(b"k", KIND_SEQUENCE, value, None)
+    right = list(value)
+    reading = SlotsReading(keyspace.shards[shard_of(b"k")], 16)
+    entries = reading.take(1)
+    keyspace.effect(Reset(b"k"), (2, 1), 1, LocalContext())
+    while keyspace.garbage.collect(100):
+        pass
+    while not reading.is_done:
+        entries += reading.take(16)
+    read = put_together(entries).values[b"k"]
+    assert isinstance(read, Sequence) and list(read) == right
 
 
 def test_small_values_and_text_are_no_garbage() -> None:

@@ -186,11 +186,13 @@ def test_three_that_leave_out_for_each_other_end_equal_whatever_comes_first(rng:
                 assert verdict == GO_ON
             for other in lines:
                 for stream in other.ends.values():
+                    stream.drain_bytes = rng.choice([1, 100, 1 << 14])
                     assert stream.drain(moment) == GO_ON
     for _ in range(6):
         for line in lines:
             for stream in line.ends.values():
                 stream.report_due = True
+                stream.drain_bytes = 1 << 14
                 stream.drain(moment)
             line.settle()
     totals = [replica.keyspace.get(b"n") for replica in replicas]
@@ -232,6 +234,27 @@ def test_what_comes_too_early_is_held_until_what_it_depends_on_has_come() -> Non
     assert b.keyspace.get(b"k") == b"second"
     assert stream.held_bytes == 0 and stream.held_since_ms is None
     assert b.stability.known[1] == line.ends[1].replica.seen, "the report behind it was counted then"
+
+
+def test_much_of_what_was_held_is_used_in_slices() -> None:
+    a, b, c, line = held_up()
+    for number in range(20):
+        write(a, b"%d" % number, b"behind")
+    line.pump(a)
+    assert all(verdict == GO_ON for _, verdict in line.deliver(a, now_ms=5))
+    stream = line.end_of(b)
+    held = stream.statistics()["held_messages"]
+    assert held == 22
+    catch_up(c, b)
+    stream.drain_bytes = 150
+    slices = 0
+    while stream.held_bytes:
+        assert stream.drain(9 + slices) == GO_ON
+        slices += 1
+        assert stream.is_cut == (stream.held_bytes > 0) and held - stream.statistics()["held_messages"] < 8
+        held = stream.statistics()["held_messages"]
+        assert stream.held_since_ms == (8 + slices if held else None), "it goes on"
+    assert slices > 3 and b.keyspace.get(b"behind") == b"19"
 
 
 def test_a_report_that_is_behind_something_held_waits_too() -> None:

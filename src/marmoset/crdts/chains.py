@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 from marmoset.clocks import LocalContext
 from marmoset.codec.operations import AnyOperation
-from marmoset.crdts.sequence_chain import Insertions
+from marmoset.crdts.sequence_chain import Insertions, LaidAside
 from marmoset.ids import Dot
 
 PLAIN: Final = 0
@@ -52,4 +52,5 @@ class ChainNotes:
 NO_NOTES: Final = ChainNotes()
 NOTHING_UNWOUND: Final[dict[bytes, list[Linked]]] = {}
 NO_INSERTIONS: Final[dict[bytes, Insertions]] = {}
+NOTHING_LAID: Final[dict[bytes, LaidAside]] = {}
 """Of slots that have none, as those of most shards and of all maps that nest; never changed."""

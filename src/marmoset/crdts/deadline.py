@@ -15,6 +15,7 @@ queue is made anew when it has become twice as long as there are deadlines.
 Cost: O(unstable deadlines of the key).
 """
 
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final, final
 
@@ -28,11 +29,17 @@ QUEUE_SLACK: Final = 32
 Deadline = tuple[int, ReplicaId]
 DeadlineWindow = dict[Dot, int]
 
+_heappush: Final[Callable[[list[tuple[int, bytes]], tuple[int, bytes]], None]] = heappush
+"""Compiled code looks names of other modules up at every use."""
+
 
 def latest(window: DeadlineWindow) -> Deadline | None:
     """The deadline that wins: None where that is never, or where there is none."""
     if not window or NEVER in window.values():
         return None
+    if len(window) == 1:  # as nearly always
+        for only, ms in window.items():
+            return ms, only[0]
     deadline_ms, dot = max((deadline_ms, dot) for dot, deadline_ms in window.items())
     return deadline_ms, dot[0]
 
@@ -86,7 +93,7 @@ class Deadlines:
             shown[key] = deadline
             self.count += 1
             if old != deadline:
-                heappush(self._due[shard], (deadline[0], key))
+                _heappush(self._due[shard], (deadline[0], key))
         if len(self._due[shard]) > 2 * len(shown) + QUEUE_SLACK:
             self._make_queue(shard)
 
@@ -121,7 +128,7 @@ class Deadlines:
         """Forget an assignment that is stable; what is shown stays. O(1)."""
         window = self.windows[shard].get(key)
         if window is not None and dot in window:
-            rest = {other: ms for other, ms in window.items() if other != dot}
+            rest = {} if len(window) == 1 else {other: ms for other, ms in window.items() if other != dot}
             self._keep(shard, key, rest)
 
     def restore(self, shard: int, key: bytes, deadline: Deadline | None, window: DeadlineWindow) -> None:

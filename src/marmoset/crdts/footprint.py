@@ -27,6 +27,8 @@ ENTRY_BYTES: Final = 256
 """About what a fact in a window takes: its dot, its place in a table, and its part of the window."""
 PARTS: Final = 64
 """How many parts of a collection that is split are looked at, if not all."""
+BLOCKS: Final = 8
+"""How many blocks of a sequence, each of up to `CHUNKS_MAX` chunks."""
 _sizeof: Final = getsizeof  # compiled code looks names of other modules up at every use
 
 # What is measured goes through `map`, not through generator expressions: compiled code makes lists of those, and would
@@ -34,7 +36,7 @@ _sizeof: Final = getsizeof  # compiled code looks names of other modules up at e
 
 
 def footprint(value: Value, samples: int) -> int:
-    """About how many bytes a value takes. O(samples + chunks of a sequence).
+    """About how many bytes a value takes. O(samples + parts, at most).
 
     `samples` elements of each collection are looked at, 0 stands for all.
     """
@@ -92,12 +94,14 @@ def _scaled(sizes: Iterable[int], count: int, samples: int) -> int:
 
 
 def _sequence(sequence: Sequence, samples: int) -> int:
-    chunks = [chunk for block in sequence.blocks for chunk in block.chunks]
-    whole = _sizeof(sequence) + sum([_sizeof(block) + _sizeof(block.chunks) for block in sequence.blocks])
-    whole += _sizeof(sequence.buckets) + _scaled(map(_bucket, sequence.buckets.items()), len(sequence.buckets), samples)
+    blocks = sequence.blocks
+    looked = blocks[:: len(blocks) // BLOCKS + 1 if samples else 1]
+    chunks = [chunk for block in looked for chunk in block.chunks]
+    parts = sum([_sizeof(block) + _sizeof(block.chunks) for block in looked])
     for alike in ([c for c in chunks if c.packed is None], [c for c in chunks if c.packed is not None]):
-        whole += _scaled(map(_chunk, alike, repeat(samples)), len(alike), samples)
-    return whole
+        parts += _scaled(map(_chunk, alike, repeat(samples)), len(alike), samples)
+    named = _scaled(map(_bucket, sequence.buckets.items()), len(sequence.buckets), samples)
+    return _sizeof(sequence) + _sizeof(sequence.buckets) + named + parts * len(blocks) // len(looked)
 
 
 def _bucket(item: tuple[tuple[int, int], list[Run]]) -> int:

@@ -4,12 +4,14 @@ Python frees an object at once, with everything in it: a set of a million elemen
 a second. So what was large is put here instead of being dropped, and emptied some entries at a time. What a snapshot
 still reads as it stood is left alone; it goes in one piece when the last reading ends.
 
-Sequences are not put here: their chunks lose their values where they are removed.
+A sequence gives its blocks, which are taken apart chunk by chunk: runs, chunks and blocks point at each other.
 """
 
 from typing import Any, Final, final
 
 from marmoset.crdts.score_order import ScoreOrder
+from marmoset.crdts.sequence_runs import Block, Chunk
+from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 
@@ -32,8 +34,13 @@ class Garbage:
 
     def put(self, value: object) -> None:
         """Free a value that nothing refers to any more but, perhaps, readings that have begun. O(1), a collection in
-        parts O(parts)."""
-        if isinstance(value, SortedSet):
+        parts O(parts), a sequence that is read O(chunks)."""
+        if isinstance(value, Sequence):
+            if value.readings or len(value) + value.removed_count < LARGE:
+                value.clear()
+            else:
+                self._containers += value.detach()
+        elif isinstance(value, SortedSet):
             self.put(value.scores)
             self.put(value.order)
         elif isinstance(value, (SplitSet, SplitMap)):
@@ -58,5 +65,15 @@ class Garbage:
             elif isinstance(last, dict):
                 self.put(last.popitem()[1])
             else:
-                last.pop()
+                entries -= self._loosen(last.pop())
         return bool(containers)
+
+    def _loosen(self, entry: object) -> int:
+        """Take apart what was in a list or set; how much more than one entry that was worth."""
+        if type(entry) is Chunk:
+            worth = (len(entry.runs) + len(entry.values)) // 2
+            entry.loosen()
+            return worth
+        if type(entry) is Block:
+            self._containers.append(entry.chunks)
+        return 0

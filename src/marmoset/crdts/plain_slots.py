@@ -25,6 +25,7 @@ from marmoset.crdts.chains import (
     CLASH,
     NO_INSERTIONS,
     NO_NOTES,
+    NOTHING_LAID,
     NOTHING_UNWOUND,
     OBSERVING,
     PLAIN,
@@ -36,7 +37,8 @@ from marmoset.crdts.chains import (
 from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.register import incremented
 from marmoset.crdts.sequence import Sequence, insert, push
-from marmoset.crdts.sequence_chain import Insertions
+from marmoset.crdts.sequence_chain import Insertions, LaidAside
+from marmoset.crdts.sequence_window import SequenceWindow
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window, kind_of, kind_of_window, remembers
 from marmoset.ids import Dot
@@ -81,8 +83,10 @@ class PlainSlots:
     __slots__ = (
         "beside",
         "entries",
+        "flushed",
         "garbage",
         "insertions",
+        "laid",
         "notes",
         "readings",
         "remembering",
@@ -104,6 +108,10 @@ class PlainSlots:
         """Name to operations in a chain whose window is not made before it is needed; see `wind`."""
         self.insertions = NO_INSERTIONS
         """Name to insertions into its sequence, which has no window; those that are stable go after a while."""
+        self.laid = NOTHING_LAID
+        """Name to a sequence that was removed as a whole, where nothing else is."""
+        self.flushed: tuple[tuple[Dot, dict[bytes, Value]], ...] = ()
+        """Values without windows that a FLUSHALL removed with the whole table, and its dot: some remember removals."""
         self.notes: Final = notes or NO_NOTES
         self.entries = 0
         """Unstable facts in all windows."""
@@ -177,6 +185,8 @@ class PlainSlots:
         name = run.keys[at]
         if (self.windows and name in self.windows) or (self.beside and name in self.beside):
             return False
+        if (self.laid or self.flushed) and self.hides(name):
+            return False
         old = self.values.get(name)
         tag = run.tag
         if tag == ASSIGN_RUN:
@@ -220,6 +230,8 @@ class PlainSlots:
         name = pushes.key
         if (self.windows and name in self.windows) or (self.beside and name in self.beside):
             return False
+        if (self.laid or self.flushed) and self.hides(name):
+            return False
         old = self.values.get(name)
         if old is not None and not isinstance(old, Sequence):
             return False
@@ -260,6 +272,99 @@ class PlainSlots:
             self.windows[name] = window
             self.entries += window.entries
             self.notes.has_wound = True
+
+    def lay_aside(self, name: bytes, dot: Dot) -> bool:
+        """Hide a sequence that a reset with this dot removes, without going through it, if the reset has observed all
+        of it; whether that was done. The reset has to be folded. O(1)."""
+        sequence = self.values.get(name)
+        if not isinstance(sequence, Sequence) or self.readings or (self.beside and name in self.beside):
+            return False
+        window = self.windows.get(name)
+        assert window is None or isinstance(window, SequenceWindow)
+        is_noted = bool(self.insertions) and name in self.insertions
+        if not self.notes.is_observing and (window is not None or is_noted):
+            return False
+        if window is not None:
+            self._drop_window(name)
+        self._hide(name)
+        laid = LaidAside(sequence, window, self.insertions.pop(name) if is_noted else None, dot)
+        if self.laid:
+            self.laid[name] = laid
+        else:
+            self.laid = {name: laid}
+        return True
+
+    def lay_table_aside(self, table: dict[bytes, Value], dot: Dot) -> None:
+        """The same for values that a FLUSHALL with this dot has removed, whatever it has observed: nothing of them is
+        unstable. It has to be folded. O(1)."""
+        self.flushed += ((dot, table),)
+
+    def drop_table(self, dot: Dot) -> None:
+        """A FLUSHALL is stable. O(1)."""
+        for other, table in self.flushed:
+            if other == dot and self.garbage is not None:
+                self.garbage.put_table(table)
+        self.flushed = tuple([each for each in self.flushed if each[0] != dot])
+
+    def take_flushed(self, name: bytes) -> tuple[Dot, Value] | None:
+        """What was laid aside of a name with a whole table, if it remembers removals, and the dot of its removal; it is
+        not there any more. O(1)."""
+        found: tuple[Dot, Value] | None = None
+        for dot, table in self.flushed:
+            value = table.pop(name, None)
+            if value is not None and remembers(value):
+                found = dot, value
+        return found
+
+    def hidden_value(self, name: bytes) -> Value | None:
+        """What is laid aside of a name. O(1)."""
+        if name in self.laid:
+            return self.laid[name].sequence
+        for _, table in self.flushed:
+            if name in table:
+                return table[name]
+        return None
+
+    def hides(self, name: bytes) -> bool:
+        """Whether something of a name is laid aside. O(1)."""
+        return self.hidden_value(name) is not None
+
+    def hidden(self) -> list[tuple[bytes, Value]]:
+        """All that is laid aside and remembers removals, with its name. O(what was flushed and is not stable)."""
+        tables = [table.items() for _, table in self.flushed]
+        flushed = [(name, value) for table in tables for name, value in table if remembers(value)]
+        return [*((name, laid.sequence) for name, laid in self.laid.items()), *flushed]
+
+    def bring_back(self, name: bytes) -> None:
+        """Something comes to a name: what was laid aside there is removed element by element, and stands beside what is
+        shown from here on. O(runs)."""
+        laid = self.laid.pop(name)
+        before = 0 if laid.window is None else laid.window.entries
+        window = laid.wind(self.notes.is_unstable)
+        self.entries += window.entries - before
+        self.notes.has_wound = True
+        self.beside[name] = {KIND_SEQUENCE: Holding(laid.sequence, window)}
+
+    def throw_away(self) -> None:
+        """Everything goes. O(beside + laid aside)."""
+        self.forget_unwound()
+        for dot, _ in self.flushed:
+            self.drop_table(dot)
+        for laid in self.laid.values():
+            self._throw_away(laid.sequence)
+        for held in self.beside.values():
+            for holding in held.values():
+                self._throw_away(holding.value)
+        if self.garbage is not None:
+            self.garbage.put_table(self.values)
+            self.garbage.put_table(self.windows)
+
+    def _throw_away(self, value: Value | None) -> None:
+        """A value goes as a whole. O(1), a collection in parts O(parts)."""
+        if self.garbage is not None:
+            self.garbage.put(value)
+        elif isinstance(value, Sequence):
+            value.clear()
 
     def wind_later(self, name: bytes, linked: Linked) -> None:
         """Put off the window of an operation, the next one of a chain. O(1)."""

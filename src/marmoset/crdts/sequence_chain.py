@@ -8,7 +8,9 @@ has to be known of them when something else comes is written down here: their id
 from collections.abc import Callable
 from typing import Final, final
 
+from marmoset.clocks import LocalContext
 from marmoset.codec.runs import Pushes, pushed_between
+from marmoset.crdts.sequence import reset
 from marmoset.crdts.sequence_runs import FRESH
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import SequenceWindow
@@ -19,6 +21,7 @@ LOOK_ABOVE: Final = 64
 """So many pieces may be written down before it is looked which are stable; then twice as many as were not."""
 PIECE_MAX: Final = 1024
 """So many insertions may be written down as one piece."""
+OBSERVING: Final = LocalContext()
 WHOLE: Final = 0
 FRONT: Final = 1
 BACK: Final = 2
@@ -119,6 +122,31 @@ class Insertions:
                         if name is not None:
                             sequence.add_name(name)
                     _freshen(sequence, dot, count)
+        return window
+
+
+@final
+class LaidAside:
+    """A sequence of which everything was removed by an operation that had observed all of it: it stays as it was until
+    that is stable, or until something comes to the name. `window` is its window, if it had one."""
+
+    __slots__ = ("dot", "insertions", "sequence", "window")
+
+    def __init__(
+        self, sequence: Sequence, window: SequenceWindow | None, insertions: Insertions | None, dot: Dot
+    ) -> None:
+        """`dot` is that of the removal."""
+        self.sequence: Final = sequence
+        self.window = window
+        self.insertions: Final = insertions
+        self.dot: Final = dot
+
+    def wind(self, is_unstable: Callable[[Dot], bool]) -> SequenceWindow:
+        """Remove the elements one by one; the window of that. O(runs)."""
+        window = self.window
+        if window is None:
+            window = SequenceWindow() if self.insertions is None else self.insertions.wind(self.sequence, is_unstable)
+        reset(self.sequence, window, self.dot, OBSERVING)
         return window
 
 

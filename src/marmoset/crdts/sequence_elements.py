@@ -5,7 +5,7 @@ depends on it (runs, sizes, buckets, counts) kept right. Costs as in `sequence_t
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from marmoset.codec.operations import Scalar
 from marmoset.crdts.sequence_runs import (
@@ -19,7 +19,6 @@ from marmoset.crdts.sequence_runs import (
     RUNS_MAX,
     STABLE_FLOOR,
     VALUES_MAX,
-    Block,
     Chunk,
     Run,
     runs_up_to,
@@ -394,22 +393,16 @@ class SequenceElements(SequenceTree):
                 self._tidy(chunk, k)
 
     def clear(self) -> None:
-        """Forget every element. O(chunks)."""
-        for old in self.blocks:
-            for gone in old.chunks:
-                self.changing(gone)
-                gone.runs = []
-                gone.before = gone.after = gone.block = None
-            old.chunks = []
-        chunk, block = Chunk(), Block()
-        chunk.block = block
-        block.chunks.append(chunk)
-        block.sizes.append(0)
-        self.blocks = [block]
-        self.sizes = [0]
-        self.buckets = {}
-        self.removed_count = 0
-        self._length = 0
-        self._cursor = chunk
-        self._cursor_start = 0
-        self._cursor_delta = 0
+        """Forget every element. O(elements)."""
+        for block in self.blocks:
+            for chunk in block.chunks:
+                self.changing(chunk)
+                chunk.loosen()
+        self.detach()
+
+    def detach(self) -> list[Any]:
+        """Forget every element, which nobody reads, and give away all that held them: blocks, whose chunks are to be
+        loosened, and buckets. O(1)."""
+        parts: list[Any] = [self.blocks, self.buckets]
+        self._begin()
+        return parts

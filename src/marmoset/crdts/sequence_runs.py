@@ -163,6 +163,11 @@ class Chunk:
         self.near_start = 0
         self.floor: dict[ReplicaId, int] | None = None
 
+    def loosen(self) -> None:
+        """Let go of runs and neighbours: it is dropped, and nothing that pointed at it does so any more. O(runs)."""
+        self.runs = []
+        self.before = self.after = self.block = None
+
     def size(self) -> int:
         """How many values there are. O(1)."""
         return len(self.values) if self.packed is None else self.packed.size()

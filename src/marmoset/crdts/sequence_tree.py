@@ -55,6 +55,10 @@ class SequenceTree:
     )
 
     def __init__(self) -> None:
+        self.readings: tuple[Reader, ...] = ()
+        self._begin()
+
+    def _begin(self) -> None:
         chunk, block = Chunk(), Block()
         chunk.block = block
         block.chunks.append(chunk)
@@ -62,7 +66,6 @@ class SequenceTree:
         self.blocks: list[Block] = [block]
         self.sizes: list[int] = [0]
         self.buckets: dict[tuple[ReplicaId, int], list[Run]] = {}
-        self.readings: tuple[Reader, ...] = ()
         self.removed_count = 0
         self._length = 0
         self._cursor = chunk

@@ -26,10 +26,12 @@ from marmoset.codec.operations import (
     Scalar,
 )
 from marmoset.crdts import types
+from marmoset.crdts.chains import OBSERVING
 from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.plain_slots import Holding, PlainSlots
 from marmoset.crdts.sequence import Sequence, SequenceWindow
+from marmoset.crdts.sequence_chain import LaidAside
 from marmoset.crdts.split import SplitMap
 from marmoset.crdts.types import Value, Window, kind_of, kind_of_window, remembers
 from marmoset.ids import Dot
@@ -88,11 +90,16 @@ class Slots(PlainSlots):
                 window = types.new_window(kind_of(value), value)
             self._keep(name, value, self._reset(value, window, dot, context), window, before)
 
+    def bring_back_flushed(self, name: bytes, dot: Dot, value: Value) -> None:
+        """Something comes to a name of which this was laid aside with a whole table: it is reset now. O(runs)."""
+        self._show(name, None, value)
+        self.reset(name, dot, OBSERVING, tracking=True)
+
     def _reset(self, value: Value | None, window: Window | None, dot: Dot, context: Context) -> Value | None:
         """What a reset leaves of a value: of a collection that does not remember, another one."""
         left = types.reset(value, window, dot, context)
-        if left is not value and self.garbage is not None:
-            self.garbage.put(value)
+        if left is not value:
+            self._throw_away(value)
         return left
 
     def _nest(self, value: Value | None, window: Window | None) -> tuple[Value, Window | None]:
@@ -240,6 +247,17 @@ class Slots(PlainSlots):
         held = self.beside.get(name)
         if held is not None:
             self._fold_beside(name, held, operation, dot)
+        if self.laid and name in self.laid:
+            self._fold_laid(name, self.laid[name], operation, dot)
+
+    def _fold_laid(self, name: bytes, laid: LaidAside, operation: AnyOperation, dot: Dot) -> None:
+        window = laid.window
+        if dot == laid.dot:  # all that it has observed is folded
+            self._throw_away(self.laid.pop(name).sequence)
+        elif window is not None:
+            before = window.entries
+            _fold_window(laid.sequence, window, operation, dot)
+            self.entries += window.entries - before
 
     def _fold_beside(self, name: bytes, held: dict[int, Holding], operation: AnyOperation, dot: Dot) -> None:
         for kind in sorted(held):
@@ -299,7 +317,8 @@ class Slots(PlainSlots):
     @property
     def is_untouched(self) -> bool:
         """Whether nothing is here at all, as in most shards of a small keyspace. O(1)."""
-        return not (self.values or self.beside or self.windows or self.entries or self.remembering)
+        kept = self.values or self.beside or self.windows or self.entries or self.remembering
+        return not (kept or self.laid or self.flushed)
 
     def _check(self) -> None:
         """Every invariant of the slots and of all that they hold. O(n)."""
@@ -318,6 +337,11 @@ class Slots(PlainSlots):
             assert isinstance(sequence, Sequence) and name not in self.windows and name not in self.beside
             there = [sequence.index_of(dot) for piece in made.made for dot in (piece.dot, piece.last())]
             assert None not in there, "what was inserted is gone"
+        for name, laid in self.laid.items():
+            assert name not in self.values and name not in self.beside and name not in self.windows
+            assert len(laid.sequence), "nothing is laid aside"
+            types.check_value(laid.sequence, laid.window)
+            entries += 0 if laid.window is None else laid.window.entries
         for name, held in self.beside.items():
             assert held, "nothing is kept beside a name"
             shown = self.values.get(name)
@@ -336,6 +360,7 @@ class Slots(PlainSlots):
         return (
             not self.entries
             and not self.windows
+            and not (self.laid or self.flushed)
             and all(holding.window is None for held in self.beside.values() for holding in held.values())
         )
 

@@ -248,8 +248,8 @@ def _effect_sequence(
 
 def reset(value: Value | None, window: Window | None, dot: Dot, context: Context) -> Value | None:
     """Remove what `context` covers: what is left. A sequence keeps removed elements until `dot` is stable."""
-    if isinstance(value, Sequence):
-        assert window is None or isinstance(window, SequenceWindow)
+    if isinstance(value, Sequence) and window is not None:
+        assert isinstance(window, SequenceWindow)
         sequences.reset(value, window, dot, context)
         return value
     if isinstance(value, NestedMap):

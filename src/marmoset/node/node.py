@@ -55,7 +55,7 @@ from marmoset.node.states import JOINING, LEAVING, LEFT, NODE_STATES, REHABILITA
 from marmoset.node.streaming import FOLD_DELAY_MS, Streaming
 from marmoset.node.unsound import end_unsound
 from marmoset.node.waiting import Waiting
-from marmoset.replication.exchange import Stream
+from marmoset.replication.exchange import DRAIN_BYTES, Stream
 from marmoset.replication.expiry import remove_passed
 from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
@@ -64,7 +64,7 @@ PUMP_BYTES: Final = 1 << 20
 FOLD_BUDGET: Final = 500
 EXPIRE_KEYS: Final = 1000
 EXPIRE_PAUSE_MS: Final = 50
-GARBAGE_ENTRIES: Final = 5000
+GARBAGE_ENTRIES: Final = 2000
 
 
 @final
@@ -79,6 +79,7 @@ class Node:
         self.state = WAITING
         self.pump_bytes = PUMP_BYTES
         self.fold_budget = FOLD_BUDGET
+        self.drain_bytes = DRAIN_BYTES
         self.snapshot_step_elements = STEP_ELEMENTS
         """How much is done in one slice; the simulator makes them small."""
         self.name = config.name
@@ -427,6 +428,7 @@ class Node:
             self.streaming.handle_caught_up,
         )
         stream.paused = link.paused
+        stream.drain_bytes = self.drain_bytes
         link.stream = stream
         link.messages.limit = self._message_bytes_max()
         link.become(LINKED)

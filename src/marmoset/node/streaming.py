@@ -120,22 +120,31 @@ class Streaming:
         """A message of a stream has come over its link."""
         assert link.stream is not None
         self._act(link, link.stream.receive(message, data, self._node.time.monotonic_ms()))
+        if link.stream is not None and link.stream.is_cut:
+            self._drained_state = -1
 
     def drain(self) -> None:
         """Use what streams hold, as far as it can be used by now: whatever has changed our state, be it a batch, a
-        stranger that is believed or our own leave. O(links) where it has changed, and what is used."""
+        stranger that is believed or our own leave. O(links) where it has changed, and what is used: of much, a slice
+        in each turn."""
         node, now = self._node, self._node.time.monotonic_ms()
         if node.replica.chain.has_ended:  # a batch that waited for that can be used, though our state is the same
             node.replica.chain.has_ended = False
             self._drained_state = -1
-        while node.replica.state != self._drained_state:
+        is_cut = False
+        while node.replica.state != self._drained_state and not is_cut:
             self._drained_state = node.replica.state
             for link in list(node.linked.values()):
-                if link.stream is not None and link.stream.held_bytes:
+                stream = link.stream
+                if stream is not None and stream.held_bytes:
                     try:
-                        self._act(link, link.stream.drain(now))
+                        self._act(link, stream.drain(now))
                     except (PeerError, InternalError) as problem:  # it is the fault of who brought what was held
                         node.break_off(link, problem)
+                    is_cut = is_cut or stream.is_cut
+        if is_cut:
+            self._drained_state = -1
+            node.arm("pump", 1)
 
     def _act(self, link: Link, verdict: str) -> None:
         node = self._node

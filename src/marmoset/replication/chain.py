@@ -30,7 +30,7 @@ from marmoset.keyspace import Keyspace
 from marmoset.replication.oplog import LogEntry, OpLog
 
 LENGTH_MAX: Final = 1 << 18
-STEP_OPERATIONS: Final = 4096
+STEP_OPERATIONS: Final = 1024
 SWEEP: Final = 256
 
 

@@ -32,6 +32,9 @@ from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.replication.replica import APPLIED, DUPLICATE, NOT_NOTED, OWN_BURIAL, TOO_EARLY, Replica
 
+DRAIN_BYTES: Final = 1 << 14
+"""Of what was held, so much is used at once."""
+
 GO_ON: Final = "go on"
 NOT_YET: Final = "not yet"
 REFUSE: Final = "refuse"
@@ -60,11 +63,13 @@ class Stream:
         "awaiting_resumed",
         "caught_up_due",
         "direct",
+        "drain_bytes",
         "held_bytes",
         "held_bytes_max",
         "held_since_ms",
         "introducing",
         "is_caught_up",
+        "is_cut",
         "is_waiting",
         "line",
         "paused",
@@ -120,6 +125,9 @@ class Stream:
         """Something that has to be here before the first of what is held can be used, where that is known."""
         self.held_bytes = 0
         self.held_since_ms: int | None = None
+        self.drain_bytes = DRAIN_BYTES
+        self.is_cut = False
+        """Whether the last `drain` has left some that may be used as well."""
 
     def _read(self, vector: VersionVector) -> VersionVector:
         """A vector of the peer with its missing entries filled in now: once the sponsor of somebody who joins later is
@@ -208,6 +216,7 @@ class Stream:
         self._waits_for = None
         self.held_bytes = 0
         self.held_since_ms = None
+        self.is_cut = False
         self.direct = direct
         self.awaiting_resumed = True
         self._send_message(Resume(vector_pairs(self.replica.seen), sorted(direct)))
@@ -275,13 +284,19 @@ class Stream:
             self.held_since_ms = now_ms
 
     def drain(self, now_ms: int) -> str:
-        """Use what was held, as far as it can be used now; what to do with the link. O(messages used)."""
+        """Use what was held, as far as it can be used now; what to do with the link. Once `drain_bytes` are used the
+        rest is left for another call (`is_cut`). O(messages used)."""
+        left = self.drain_bytes
+        self.is_cut = False
         if self.introducing:
             if self.peer not in self.replica.roster.members:
                 return GO_ON
             self.introducing = False
         replica = self.replica
         while self._held:
+            if left <= 0:
+                self.is_cut = True
+                return GO_ON
             dot = self._waits_for
             if dot is not None and replica.seen.get(dot[0], dot[1]) < dot[1] and not replica.is_leaving:
                 return GO_ON
@@ -295,6 +310,7 @@ class Stream:
             self._held.popleft()
             self._waits_for = None
             self.held_bytes -= len(data)
+            left -= len(data)
             self.held_since_ms = now_ms
         self.held_since_ms = None
         return GO_ON

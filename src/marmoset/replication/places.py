@@ -83,7 +83,10 @@ def _held(slots: Slots, name: bytes, kind: int) -> Value | None:
     if value is not None and kind_of(value) == kind:
         return value
     holding = slots.beside.get(name, {}).get(kind)
-    return None if holding is None else holding.value
+    if holding is not None:
+        return holding.value
+    hidden = slots.hidden_value(name)
+    return hidden if hidden is not None and kind_of(hidden) == kind else None
 
 
 def place(old: Sequence | None, new: Sequence | None, left: Dot | None, renamed: Renamed) -> tuple[Dot | None, ...]:

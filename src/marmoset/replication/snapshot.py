@@ -141,7 +141,7 @@ class SnapshotSource:
             first, entries = self._shard, []
             self._vector = vector_pairs(self.replica.seen)
             while budget > 0 and self._shard < SHARDS:
-                self.replica.keyspace.shards[self._shard].wind_all()
+                self.replica.keyspace.wind_all(self._shard)
                 self._reading = SlotsReading(self.replica.keyspace.shards[self._shard], self._step_elements)
                 entries += self.replica.keyspace.export_deadlines(self._shard)
                 budget -= self._take(entries, budget)

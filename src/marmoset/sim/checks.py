@@ -56,7 +56,9 @@ def removed_elements(keyspace: Keyspace) -> int:
 def _removed_in(slots: Slots) -> int:
     removed = 0
     held = [holding.value for kinds in slots.beside.values() for holding in kinds.values()]
-    for value in [*slots.values.values(), *held]:
+    laid = [value for _, value in slots.hidden()]
+    removed += sum(len(value) for value in laid if isinstance(value, Sequence))
+    for value in [*slots.values.values(), *held, *laid]:
         if isinstance(value, Sequence):
             removed += value.removed_count
         elif isinstance(value, NestedMap):

@@ -75,6 +75,7 @@ class Cluster:
 
     def _prepare(self, node: Node) -> None:
         node.fold_budget = self.knobs.fold_budget
+        node.drain_bytes = self.knobs.drain_bytes
         node.replica.chain.length_max = self.knobs.chain_max
         node.replica.chain.step_operations = self.knobs.chain_step
         node.pump_bytes = self.knobs.pump_bytes

@@ -3,6 +3,7 @@ observed (`replication.chain`)."""
 
 from typing import Any, Final
 
+from marmoset import keyspace
 from marmoset.codec.runs import Pushes
 from marmoset.crdts import plain_slots, sequence_chain, slots
 from marmoset.crdts.chains import OBSERVING
@@ -47,7 +48,47 @@ def _pushes_turned_round() -> list[Patch]:
     return [(plain_slots, "push", push)]
 
 
+def _laid_aside_for_good() -> list[Patch]:
+    """What was laid aside is thrown away when something comes to its key."""
+
+    def bring_back(self: keyspace.Keyspace, held: slots.Slots, key: bytes) -> None:
+        held.laid.pop(key, None)
+        held.take_flushed(key)
+
+    return [(keyspace.Keyspace, "_bring_back", bring_back)]
+
+
+def _laid_aside_unobserved() -> list[Patch]:
+    """A reset lays aside what it has not observed, too."""
+    lay_aside = plain_slots.PlainSlots.lay_aside
+
+    def boldly(self: plain_slots.PlainSlots, name: bytes, dot: Dot) -> bool:
+        is_observing, self.notes.is_observing = self.notes.is_observing, True
+        try:
+            return lay_aside(self, name, dot)
+        finally:
+            self.notes.is_observing = is_observing
+
+    return [(plain_slots.PlainSlots, "lay_aside", boldly)]
+
+
 MUTANTS_CHAIN: Final = (
+    Mutant(
+        "laid aside for good",
+        "3.5",
+        "what a removal has laid aside is not found by what comes to its key",
+        _laid_aside_for_good,
+        "partitions",
+        focus="l",
+    ),
+    Mutant(
+        "laid aside unobserved",
+        "3.5",
+        "a removal lays aside elements that it has not observed",
+        _laid_aside_unobserved,
+        "partitions",
+        focus="l",
+    ),
     Mutant(
         "pushes as one",
         "5.1",

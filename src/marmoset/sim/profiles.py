@@ -114,6 +114,7 @@ class Knobs:
     fold_budget: int
     chain_max: int
     chain_step: int
+    drain_bytes: int
     pump_bytes: int
     snapshot_step_elements: int
     turn_gap_us: int
@@ -203,6 +204,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         fold_budget=rng.choice([1, 5, 50, 2000]) if nodes < 20 else 2000,
         chain_max=chains.choice([0, 30, 1 << 18, 1 << 18]) if nodes < 20 else 1 << 18,
         chain_step=chains.choice([1, 20, 4096]),
+        drain_bytes=chains.choice([1, 500, 1 << 14]),
         pump_bytes=rng.choice([200, 5000, 1 << 20]),
         snapshot_step_elements=rng.choice([1, 3, 20, 4096]),
         turn_gap_us=pace,
