@@ -30,8 +30,18 @@ from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
-from marmoset.resp.raw import Raw
-from marmoset.resp.replies import INTEGERS, NULL_ARRAY, QUEUED, Deferred, ErrorReply, Reply, encode, error
+from marmoset.resp.replies import (
+    INTEGERS,
+    NULL_ARRAY,
+    QUEUED,
+    RAW,
+    Deferred,
+    ErrorReply,
+    Reply,
+    append_bulk,
+    encode,
+    error,
+)
 
 _SERVING: Final = "serving"
 
@@ -86,6 +96,8 @@ class Session:
         "_deferred",
         "_failed",
         "_fault",
+        "_last_found",
+        "_last_name",
         "_last_seq",
         "_lookup",
         "_memory_limit",
@@ -144,6 +156,8 @@ class Session:
         self._watched: dict[bytes, bool] = {}  # in the order in which they were named; whether they were there
         self._parser = RequestParser(node.config.client_query_bytes_max)
         self._lookup = _LOOKUP
+        self._last_name = b""
+        self._last_found: Command | None = None  # what that name stands for
         clients.add(self)
 
     # -- bytes
@@ -172,14 +186,13 @@ class Session:
         for at, args in enumerate(requests):
             reply = self.run(args, size)
             kind = type(reply)
-            if kind is Raw:
-                out.append(cast("Raw", reply))
+            if kind is RAW:
+                out.append(cast("bytes", reply))
             elif kind is int:
                 number = cast("int", reply)
                 out.append(INTEGERS[number] if 0 <= number < len(INTEGERS) else b":%d\r\n" % number)
             elif kind is bytes:
-                bulk = cast("bytes", reply)
-                out.append(b"$%d\r\n%b\r\n" % (len(bulk), bulk))
+                append_bulk(cast("bytes", reply), out)
             elif kind is Deferred:
                 self._deferred = deferred = cast("Deferred", reply)
                 self._behind = requests[at + 1 :]
@@ -230,9 +243,13 @@ class Session:
         `size` says how many bytes it is charged if it writes; a negative one has it measured.
         """
         self.commands += 1
-        command = self._lookup.get(args[0]) or self._lookup.get(args[0].lower())
-        if command is None:
-            return self._refuse(errors.unknown_command(args))
+        name = args[0]
+        command = self._last_found
+        if command is None or name != self._last_name:  # a client mostly says the same again; that is compared faster
+            command = self._lookup.get(name) or self._lookup.get(name.lower())
+            if command is None:
+                return self._refuse(errors.unknown_command(args))
+            self._last_name, self._last_found = name, command
         if command.subcommands and len(args) > 1:
             row = command.subcommands.get(args[1].lower().decode("utf-8", "replace"))
             if row is None:

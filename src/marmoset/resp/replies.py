@@ -93,6 +93,10 @@ ZERO: Final = Raw(b":0\r\n")
 ONE: Final = Raw(b":1\r\n")
 INTEGERS: Final = [b":%d\r\n" % number for number in range(1024)]
 """Small numbers as they are written."""
+BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(1024)]
+"""What stands before short bulk strings."""
+LINE_END: Final = b"\r\n"
+RAW: Final[type[Raw]] = Raw  # compiled code looks up a class that is not compiled whenever it is used
 EMPTY_ARRAY: Final = Raw(b"*0\r\n")
 NULL_ARRAY: Final = NullArray()
 
@@ -103,13 +107,12 @@ _NULL_ARRAY: Final = (b"", b"", b"*-1\r\n", b"_\r\n")
 def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
     """Append the bytes of a reply. O(length)."""
     kind = type(reply)
-    if kind is Raw:
-        out.append(cast("Raw", reply))
+    if kind is RAW:
+        out.append(cast("bytes", reply))
     elif kind is int:
         out.append(b":%d\r\n" % cast("int", reply))
     elif kind is bytes:
-        bulk = cast("bytes", reply)
-        out.append(b"$%d\r\n%b\r\n" % (len(bulk), bulk))
+        append_bulk(cast("bytes", reply), out)
     elif reply is None:
         out.append(_NULL[protocol])
     elif isinstance(reply, list):
@@ -142,6 +145,14 @@ def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
         out.append(b",%b\r\n" % text if protocol == 3 else _bulk(text))
     else:
         raise TypeError(f"a reply of {kind.__name__}")
+
+
+def append_bulk(bulk: bytes, out: list[bytes]) -> None:
+    """Append a bulk string in pieces, which costs less than writing it anew. O(1)."""
+    length = len(bulk)
+    out.append(BULK_HEADERS[length] if length < len(BULK_HEADERS) else b"$%d\r\n" % length)
+    out.append(bulk)
+    out.append(LINE_END)
 
 
 def _bulk(text: bytes) -> bytes:
