@@ -91,7 +91,7 @@ class SortedSet:
     # -- as a map
 
     def __len__(self) -> int:
-        return len(self._scores)
+        return len(self._order)  # which knows it
 
     def __contains__(self, member: object) -> bool:
         return member in self._scores
@@ -104,12 +104,17 @@ class SortedSet:
 
     def get(self, member: bytes, default: Scalar | None = None) -> Scalar | None:
         """The score of a member, or `default`. O(1)."""
-        return self._scores.get(member, default)
+        scores = self._scores
+        part = scores if isinstance(scores, dict) else scores.part_with(member)
+        found = part.get(member)
+        return default if found is None else found
 
     def __setitem__(self, member: bytes, score: Scalar) -> None:
         scores = self._scores
         part = scores if isinstance(scores, dict) else scores.part_with(member)
         old = part.get(member)
+        if isinstance(old, int) and isinstance(score, int) and old == score:
+            return
         new_double = double(score)
         if old is None:
             if isinstance(scores, dict):

@@ -6,7 +6,7 @@ nothing is remembered. Values that are immutable are returned, the others change
 value to keep, None for an absent register.
 """
 
-from typing import Final, cast, get_args
+from typing import Final, cast
 
 from marmoset.clocks import Context
 from marmoset.codec.operations import (
@@ -45,7 +45,6 @@ from marmoset.ids import Dot
 Value = bytes | int | set[bytes] | SplitSet | dict[bytes, bytes | int] | SplitMap | NestedMap | SortedSet | Sequence
 Window = RegisterWindow | SetWindow | MapWindow | NestedWindow | SequenceWindow
 FieldOperation = MapAssign | MapIncrement | MapRemove | ScoreAssign | ScoreIncrement | ScoreRemove
-FIELD_OPERATIONS: Final = frozenset(get_args(FieldOperation))
 
 KIND_NAMES: Final[dict[int, str]] = {
     KIND_MAP: "hash",
@@ -149,11 +148,10 @@ def effect(
     value: Value | None, window: Window | None, operation: AnyOperation, dot: Dot, stamp: int, context: Context
 ) -> Value | None:
     """Apply an operation to a value of its kind. Cost: see the type."""
-    kind = type(operation)
     if type(value) is NestedMap:
         value.slots.effect_map(operation, dot, stamp, context, tracking=window is not None)
     elif type(operation) is SetAdd or type(operation) is SetRemove:
-        assert isinstance(value, (set, SplitSet))
+        assert isinstance(value, set) or isinstance(value, SplitSet)
         _effect_set(value, window, operation, dot, context)
     elif type(operation) is Assign:
         if window is None:
@@ -162,7 +160,7 @@ def effect(
         window.assign(dot, stamp, context, operation.value)
         return window.value()
     elif type(operation) is Increment:
-        assert value is None or isinstance(value, (bytes, int))
+        assert value is None or isinstance(value, bytes) or isinstance(value, int)
         amount = parse_amount(operation.amount)
         assert amount is not None
         if window is None:
@@ -174,7 +172,8 @@ def effect(
         assert isinstance(operation, (SequenceInsert, SequenceRemove, SequenceAssign))
         _effect_sequence(value, window, operation, dot, stamp, context)
     else:
-        assert kind in FIELD_OPERATIONS and isinstance(value, (dict, SplitMap, SortedSet))
+        assert operation.kind == KIND_MAP or operation.kind == KIND_SORTED_SET
+        assert isinstance(value, dict) or isinstance(value, SplitMap) or isinstance(value, SortedSet)
         _effect_map(value, window, cast("FieldOperation", operation), dot, stamp, context)
     return value
 
