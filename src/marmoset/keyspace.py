@@ -28,7 +28,6 @@ from marmoset.codec.operations import (
     Flush,
     KeyOperation,
     Reset,
-    Scalar,
 )
 from marmoset.codec.runs import Pushes, Run
 from marmoset.crdts import types
@@ -315,12 +314,12 @@ class Keyspace:
             slots.effect(key, operation, dot, stamp, context, tracking=tracking)
         return not tracking
 
-    def push_alone(self, key: bytes, dot: Dot, values: list[Scalar], is_front: bool) -> bool:
-        """Insert values at an end of a list that is there, nothing being unstable anywhere; whether that was done: not
-        where more has to be looked at. O(log n + values)."""
-        if not self._is_bare:
-            return False
-        return self.shards[self._shard(key)].push_alone(key, dot, values, is_front)
+    def slots_alone(self, key: bytes) -> Slots | None:
+        """The slots of a key in a group of one, if nothing but its plain value has to be looked at; else None. O(1)."""
+        if self.tracking or not self._is_bare:
+            return None
+        slots = self.shards[self._shard(key)]
+        return slots if slots.is_bare else None
 
     # -- chains
 

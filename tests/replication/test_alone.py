@@ -1,16 +1,60 @@
-"""Pushes in a group of one do what the same operations do."""
+"""Writes in a group of one do what the same operations do."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import AnyOperation, Assign, Expire, Scalar, SequenceInsert
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Expire,
+    Increment,
+    MapAssign,
+    MapRemove,
+    Reset,
+    Scalar,
+    ScoreAssign,
+    SequenceInsert,
+    SetAdd,
+    SetRemove,
+)
+from marmoset.crdts.plain_slots import NOT_DONE
+from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.sortedset import SortedSet
+from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.ids import Dot
-from marmoset.keyspace import Watch
-from marmoset.replication.alone import push_alone
+from marmoset.keyspace import Keyspace, Watch, shard_of
+from marmoset.replication.alone import (
+    add_alone,
+    assign_alone,
+    assign_field_alone,
+    assign_score_alone,
+    increment_alone,
+    push_alone,
+)
 from marmoset.replication.replica import Replica
-from tests.replication.group import first_of_all, join, meet, rest
+from tests.replication.group import Clock, first_of_all, join, meet, rest
+
+SPLIT_ABOVE = 3
+NAMES = [b"%d" % number for number in range(8)]
+WRITES = ("assign", "increment", "add", "field", "score")
+CALM = ("reset", "remove", "commit")
+DISTURBING = ("expire", "watch", "unwatch", "read", "read to the end")
+KEYS = (b"mixed", *(what.encode() for what in WRITES))
+Step = tuple[str, bytes, bytes, int]
+
+
+def steps_of(*kinds: str, keys: tuple[bytes, ...]) -> st.SearchStrategy[Step]:
+    return st.tuples(st.sampled_from(kinds), st.sampled_from(keys), st.sampled_from(NAMES), st.integers(-2, 1 << 70))
+
+
+# Mostly writes to a key of one kind: else each key is of many kinds before long. A deadline, a watch or a reading makes
+# all that follows take operations, so half of the histories have none.
+OWN = [steps_of(what, keys=(what.encode(),)) for what in WRITES]
+CALM_STEPS = st.one_of(*OWN, *OWN, steps_of(*WRITES, keys=KEYS[:1]), steps_of(*CALM, keys=KEYS))
+STEPS = st.one_of(CALM_STEPS, CALM_STEPS, CALM_STEPS, steps_of(*DISTURBING, keys=KEYS))
+HISTORIES = st.one_of(st.lists(CALM_STEPS, min_size=30, max_size=90), st.lists(STEPS, max_size=60))
 
 
 def listed(replica: Replica, key: bytes = b"l") -> Sequence:
@@ -91,3 +135,159 @@ def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
     before = replica.next_seq
     assert not push_alone(replica, key, sequence, [b"a"], is_front=False)
     assert replica.next_seq == before and replica.keyspace.get(b"another") is None
+
+
+class Alone:
+    """A group of one, its watches and a reading."""
+
+    def __init__(self) -> None:
+        self.replica = Replica(
+            keyspace=Keyspace(SPLIT_ABOVE),
+            wall_ms=Clock(),
+            name="r1",
+            address="127.0.0.1:1",
+            frame_bytes_max=4096,
+            batch_operations_max=100,
+        )
+        self.replica.begin(1)
+        self.replica.begin_group(77)
+        self.told: list[tuple[AnyOperation, Dot, int]] = []
+        self.replica.listener = lambda *heard: self.told.append(heard)
+        self.watches: list[tuple[bytes, Watch]] = []
+        self.readings: list[SlotsReading] = []
+        self.read: list[object] = []
+
+    def go_on(self, what: str, key: bytes, name: bytes, number: int) -> None:
+        """A step that is no write."""
+        replica = self.replica
+        if what == "reset":
+            replica.submit(Reset(key))
+        elif what == "expire":
+            replica.submit(Expire(key, number % 2 and number))
+        elif what == "remove":
+            value = replica.keyspace.get(key)
+            if isinstance(value, (set, SplitSet)):
+                replica.submit(SetRemove(key, [name]))
+            elif isinstance(value, (dict, SplitMap)):
+                replica.submit(MapRemove(key, [name]))
+        elif what == "commit":
+            replica.commit()
+        elif what == "watch":
+            self.watches.append((key, Watch()))
+            replica.keyspace.watch(*self.watches[-1])
+        elif what == "unwatch":
+            for watched in self.watches:
+                replica.keyspace.unwatch(*watched)
+        elif what == "read":
+            self.readings.append(SlotsReading(replica.keyspace.shards[shard_of(key)], 1000))
+        else:
+            while self.readings:
+                reading = self.readings.pop()
+                while not reading.is_done:
+                    self.read.append(sorted(map(repr, reading.take(1000))))
+                reading.close()
+
+    def shown(self) -> object:
+        """All that can be seen of it."""
+        replica, keyspace = self.replica, self.replica.keyspace
+        values = [(key, plain(keyspace.get(key)), type(keyspace.get(key)), keyspace.deadline_ms(key)) for key in KEYS]
+        touched = [watch.touched for _, watch in self.watches]
+        return values, touched, self.told, self.read, replica.next_seq, replica.seen, replica.clock.stamp, replica.state
+
+
+def plain(value: object) -> object:
+    if isinstance(value, SortedSet):
+        return value.slice(0, len(value)), dict(value.items()), type(value.scores)
+    if isinstance(value, (dict, SplitMap)):
+        return dict(value.items())
+    return set(value) if isinstance(value, (set, SplitSet)) else value
+
+
+def operation_of(what: str, key: bytes, name: bytes, number: int) -> AnyOperation:
+    """What a step of `WRITES` is in the group at large."""
+    if what == "assign":
+        return Assign(key, name)
+    if what == "increment":
+        return Increment(key, number)
+    if what == "add":
+        return SetAdd(key, [name])
+    return MapAssign(key, [name, number]) if what == "field" else ScoreAssign(key, [name, number % 3])
+
+
+def write_alone(replica: Replica, what: str, key: bytes, name: bytes, number: int) -> bool:
+    """Do a step of `WRITES` without an operation; whether that was done. How many there are more is what is said."""
+    before = replica.keyspace.get(key)
+    size = 0 if before is None or isinstance(before, (bytes, int)) else len(before)
+    if what == "assign":
+        return assign_alone(replica, key, name)
+    if what == "increment":
+        if before is not None and not isinstance(before, (bytes, int)):
+            return False
+        return increment_alone(replica, key, number, number + int(before or 0))
+    if what == "add":
+        more = add_alone(replica, key, name)
+    elif what == "field":
+        more = assign_field_alone(replica, key, name, number)
+    else:
+        more = assign_score_alone(replica, key, name, number % 3)
+    value = replica.keyspace.get(key)
+    assert more == NOT_DONE or (not isinstance(value, (bytes, int, type(None))) and more == len(value) - size)
+    return more != NOT_DONE
+
+
+@settings(max_examples=120, deadline=None)
+@given(HISTORIES)
+def test_a_write_is_its_operation(steps: list[Step]) -> None:
+    one, other = Alone(), Alone()
+    for what, key, name, number in steps:
+        if what in WRITES:
+            operation = operation_of(what, key, name, number)
+            if not write_alone(one.replica, what, key, name, number):
+                one.replica.submit(operation)
+            other.replica.submit(operation)
+        else:
+            one.go_on(what, key, name, number)
+            other.go_on(what, key, name, number)
+        assert one.shown() == other.shown()
+    for alone in (one, other):
+        alone.go_on("read to the end", KEYS[0], b"", 0)
+        alone.go_on("commit", KEYS[0], b"", 0)
+        alone.replica._check()
+        alone.replica.keyspace._check()
+    assert one.shown() == other.shown()
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_most_writes_take_no_operation(what: str) -> None:
+    alone = Alone()
+    alone.replica.submit(operation_of(what, b"a", b"1", 1))
+    assert write_alone(alone.replica, what, b"a", b"2", 2)
+    assert write_alone(alone.replica, what, b"a", b"2", 2)
+    assert write_alone(alone.replica, what, b"b", b"2", 2) == (what != "score")
+    for kind in WRITES:  # of another kind, it takes more
+        if {what, kind} != {"assign", "increment"}:
+            assert write_alone(alone.replica, kind, b"a", b"3", 3) == (kind == what)
+
+
+@pytest.mark.parametrize("what", WRITES)
+@pytest.mark.parametrize("why", ["deadline", "watch", "reading", "grave", "dead", "others"])
+def test_where_it_takes_more_nothing_is_written(what: str, why: str) -> None:
+    alone = Alone()
+    replica = alone.replica
+    replica.submit(operation_of(what, b"a", b"1", 1))
+    replica.commit()
+    if why == "deadline":
+        alone.go_on("expire", b"b", b"", 1)
+    elif why == "watch":
+        alone.go_on("watch", b"b", b"", 0)
+    elif why == "reading":
+        alone.go_on("read", b"a", b"", 0)
+    elif why == "grave":
+        replica.roster.graves[9] = 1
+    elif why == "dead":
+        replica.roster.dead.add(9)
+    else:
+        replica.keyspace.tracking = True
+    seq, value, told = replica.next_seq, plain(replica.keyspace.get(b"a")), alone.told.copy()
+    assert not write_alone(replica, what, b"a", b"2", 2)
+    assert (seq, value, told) == (replica.next_seq, plain(replica.keyspace.get(b"a")), alone.told)

@@ -11,6 +11,9 @@ from typing import Final, cast, final
 
 from marmoset.codec.operations import (
     AnyOperation,
+    Assign,
+    Increment,
+    MapAssign,
     Reset,
     Scalar,
     SequenceInsert,
@@ -20,6 +23,7 @@ from marmoset.codec.operations import (
 )
 from marmoset.config import Config
 from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import PlainMap, PlainSet, SplitMap, SplitSet
@@ -27,7 +31,7 @@ from marmoset.crdts.types import Value, kind_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
-from marmoset.replication.alone import push_alone
+from marmoset.replication.alone import add_alone, assign_alone, assign_field_alone, increment_alone, push_alone
 from marmoset.replication.replica import Replica
 from marmoset.resp.errors import WRONG_TYPE, CommandError, too_large
 
@@ -157,6 +161,26 @@ class Database:
         if not isinstance(number, int) and len(number) > PER_VALUE_BYTES:
             self.charge(name, len(number))
 
+    def assign(self, key: bytes, value: bytes) -> None:
+        """Assign a string, whatever the key holds. O(1)."""
+        if not assign_alone(self.replica, key, value):
+            self.submit(Assign(key, value))
+
+    def increment(self, key: bytes, amount: int, total: int) -> None:
+        """Increment a string that is absent or a whole number, by which it becomes `total` here. O(1)."""
+        if not increment_alone(self.replica, key, amount, total):
+            self.submit(Increment(key, amount))
+
+    def assign_field(self, key: bytes, field: bytes, value: bytes) -> bool:
+        """Assign a field of a map; whether it is new. O(1)."""
+        new = assign_field_alone(self.replica, key, field, value)
+        if new != NOT_DONE:
+            return new > 0
+        fields = self.map_at(key)
+        is_new = fields is None or field not in fields
+        self.submit(MapAssign(key, [field, value]))
+        return is_new
+
     def delete(self, key: bytes) -> bool:
         """Remove a key; whether it was there. O(1), O(elements) for a list."""
         if key not in self.keyspace:
@@ -167,6 +191,10 @@ class Database:
     def add(self, key: bytes, elements: list[bytes]) -> int:
         """Add elements to a set; how many are new. Adding what is there already adds it again: it then survives a
         removal that is under way. O(elements)."""
+        if len(elements) == 1:
+            new = add_alone(self.replica, key, elements[0])
+            if new != NOT_DONE:
+                return new
         value = self.set_at(key)
         if len(elements) == 1:
             new = int(value is None or elements[0] not in value)

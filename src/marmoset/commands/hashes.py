@@ -31,13 +31,11 @@ def _assign(session: "Session", name: str, args: list[bytes]) -> int:
     if len(args) % 2:
         raise CommandError(wrong_arity(name))
     key = args[1]
-    pairs = cast("list[Scalar]", args[2:])
+    if len(args) == 4:
+        return int(session.database.assign_field(key, args[2], args[3]))
     value = session.database.map_at(key)
-    if len(pairs) == 2:
-        new = int(value is None or args[2] not in value)
-    else:
-        new = sum(1 for each in dict.fromkeys(args[2::2]) if value is None or each not in value)
-    session.database.submit(MapAssign(key, pairs))
+    new = sum(1 for each in dict.fromkeys(args[2::2]) if value is None or each not in value)
+    session.database.submit(MapAssign(key, cast("list[Scalar]", args[2:])))
     return new
 
 
@@ -57,7 +55,7 @@ def hsetnx(session: "Session", args: list[bytes]) -> Reply:
     value = session.database.map_at(args[1])
     if value is not None and args[2] in value:
         return ZERO
-    session.database.submit(MapAssign(args[1], [args[2], args[3]]))
+    session.database.assign_field(args[1], args[2], args[3])
     return ONE
 
 

@@ -7,8 +7,10 @@ from marmoset.commands.database import Database, request_bytes, text
 from marmoset.commands.parsing import bounds, count, integer
 from marmoset.commands.scanning import scan_cursor, scan_options
 from marmoset.commands.table import ONE_KEY, command, table
+from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.register import add, number_of, number_text, parse_decimal, plain_number
 from marmoset.crdts.sortedset import SortedSet, double, parse_score
+from marmoset.replication.alone import assign_score_alone
 from marmoset.resp.errors import NOT_A_FLOAT, SYNTAX, CommandError
 from marmoset.resp.replies import DoubleReply, Reply
 
@@ -104,11 +106,15 @@ def zadd(session: "Session", args: list[bytes]) -> Reply:
         score = parse_score(args[2])
         if score is not None:
             database, key, member = session.database, args[1], args[3]
+            if isinstance(score, bytes):
+                database.charge_digits("zadd", score)
+            more = assign_score_alone(database.replica, key, member, score)
+            if more != NOT_DONE:
+                return more
             value = database.sorted_set_at(key)
-            new = value is None or value.get(member) is None
-            database.charge_digits("zadd", score)
+            is_new = value is None or member not in value
             database.submit(ScoreAssign(key, [member, score]))
-            return 1 if new else 0
+            return int(is_new)
     options = _Options()
     at = 2
     while at < len(args) and options.take(args[at]):

@@ -38,7 +38,7 @@ def set_(session: "Session", args: list[bytes]) -> Reply:
     """SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds | KEEPTTL]."""
     database = session.database
     if len(args) == 3:
-        database.submit(Assign(args[1], args[2]))
+        database.assign(args[1], args[2])
         return OK
     key, value = args[1], args[2]
     options, expiry = _set_options(args)
@@ -94,14 +94,14 @@ def setnx(session: "Session", args: list[bytes]) -> Reply:
     """SETNX key value."""
     if args[1] in session.database.keyspace:
         return ZERO
-    session.database.submit(Assign(args[1], args[2]))
+    session.database.assign(args[1], args[2])
     return ONE
 
 
 def getset(session: "Session", args: list[bytes]) -> Reply:
     """GETSET key value."""
     old = session.database.string_at(args[1])
-    session.database.submit(Assign(args[1], args[2]))
+    session.database.assign(args[1], args[2])
     return None if old is None else text(old)
 
 
@@ -119,7 +119,7 @@ def mset(session: "Session", args: list[bytes]) -> Reply:
     if len(args) % 2 == 0:
         raise CommandError(wrong_arity("mset"))
     for at in range(1, len(args), 2):
-        session.database.submit(Assign(args[at], args[at + 1]))
+        session.database.assign(args[at], args[at + 1])
     return OK
 
 
@@ -176,7 +176,7 @@ def _increment(session: "Session", key: bytes, amount: int) -> Reply:
     number += amount
     if not is_int64(number):
         raise CommandError(OVERFLOW)
-    database.submit(Increment(key, amount))
+    database.increment(key, amount, number)
     return number
 
 

@@ -39,9 +39,13 @@ from marmoset.crdts.register import incremented
 from marmoset.crdts.sequence import Sequence, insert, push
 from marmoset.crdts.sequence_chain import Insertions, LaidAside
 from marmoset.crdts.sequence_window import SequenceWindow
+from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window, kind_of, kind_of_window, remembers
 from marmoset.ids import Dot
+
+NOT_DONE: Final = -1
+"""In place of a number: it takes more, and nothing was done."""
 
 
 def new_table() -> dict[bytes, Value]:
@@ -119,6 +123,11 @@ class PlainSlots:
         """How many of the visible values remember removals."""
         self.readings: tuple[Reader, ...] = ()
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is nothing but plain values, and nobody reads them as they stood. O(1)."""
+        return not (self.windows or self.beside or self.readings)
+
     # -- effects without windows
 
     def effect_plain(self, name: bytes, operation: AnyOperation, dot: Dot, *, chained: bool) -> int:
@@ -187,43 +196,85 @@ class PlainSlots:
             return False
         if (self.laid or self.flushed) and self.hides(name):
             return False
-        old = self.values.get(name)
         tag = run.tag
         if tag == ASSIGN_RUN:
-            if old is None or isinstance(old, bytes) or isinstance(old, int):
-                self.values[name] = run.values[at]
-                return True
-        elif tag == INCREMENT_RUN:
-            if old is None or isinstance(old, bytes) or isinstance(old, int):
-                amount = run.values[at]
-                assert isinstance(amount, int)
-                self.values[name] = incremented(old, amount)
-                return True
-        elif tag == SET_RUN:
-            if isinstance(old, set):
-                old.add(run.names[at])
-                if len(old) > self.split_above:
-                    self._show(name, old, old)
-                return True
-            if isinstance(old, SplitSet):
-                old.add(run.names[at])
-                return True
-            if old is None:
-                self.values[name] = {run.names[at]}
-                return True
-        elif tag == MAP_RUN:
-            if isinstance(old, dict):
-                old[run.names[at]] = run.values[at]
-                if len(old) > self.split_above:
-                    self._show(name, old, old)
-                return True
-            if isinstance(old, SplitMap):
-                old[run.names[at]] = run.values[at]
-                return True
-            if old is None:
-                self.values[name] = {run.names[at]: run.values[at]}
-                return True
+            return self.assign_plain(name, run.values[at])
+        if tag == INCREMENT_RUN:
+            amount = run.values[at]
+            assert isinstance(amount, int)
+            return self.increment_plain(name, amount)
+        if tag == SET_RUN:
+            return self.add_plain(name, run.names[at]) != NOT_DONE
+        return tag == MAP_RUN and self.assign_field_plain(name, run.names[at], run.values[at]) != NOT_DONE
+
+    # -- single changes of what a name shows, which has no window and nothing beside it; not done to another kind. O(1).
+
+    def assign_plain(self, name: bytes, value: Scalar) -> bool:
+        """Assign a register; whether that was done."""
+        old = self.values.get(name)
+        if old is None or isinstance(old, bytes) or isinstance(old, int):
+            self.values[name] = value
+            return True
         return False
+
+    def increment_plain(self, name: bytes, amount: int) -> bool:
+        """Increment a register; whether that was done."""
+        old = self.values.get(name)
+        if old is None or isinstance(old, bytes) or isinstance(old, int):
+            self.values[name] = incremented(old, amount)
+            return True
+        return False
+
+    def add_plain(self, name: bytes, element: bytes) -> int:
+        """Add an element to a set; how many there are more now, or `NOT_DONE`."""
+        old = self.values.get(name)
+        if isinstance(old, set):
+            before = len(old)
+            old.add(element)
+            after = len(old)
+            if after > self.split_above:
+                self._show(name, old, old)
+            return after - before
+        if isinstance(old, SplitSet):
+            before = len(old)
+            old.add(element)
+            return len(old) - before
+        if old is None:
+            self.values[name] = {element}
+            return 1
+        return NOT_DONE
+
+    def assign_field_plain(self, name: bytes, field: bytes, value: Scalar) -> int:
+        """Assign a field of a map that does not nest; how many there are more now, or `NOT_DONE`."""
+        old = self.values.get(name)
+        if isinstance(old, dict):
+            before = len(old)
+            old[field] = value
+            after = len(old)
+            if after > self.split_above:
+                self._show(name, old, old)
+            return after - before
+        if isinstance(old, SplitMap):
+            before = len(old)
+            old[field] = value
+            return len(old) - before
+        if old is None:
+            self.values[name] = {field: value}
+            return 1
+        return NOT_DONE
+
+    def assign_score_plain(self, name: bytes, member: bytes, score: Scalar) -> int:
+        """Give a member of a sorted set that is there a score; how many members there are more now, or `NOT_DONE`.
+        O(log n)."""
+        old = self.values.get(name)
+        if not isinstance(old, SortedSet):
+            return NOT_DONE
+        before = len(old)
+        old[member] = score
+        after = len(old)
+        if after != before and after > self.split_above:
+            old.split(self.split_above)
+        return after - before
 
     def push_plain(self, pushes: Pushes) -> bool:
         """The same for pushes, all of them. O(values + log n)."""
@@ -244,7 +295,7 @@ class PlainSlots:
         """Insert values at an end of a sequence that is there, nothing being unstable anywhere; whether that was done.
         O(values + log n)."""
         sequence = self.values.get(name)
-        if not isinstance(sequence, Sequence) or self.windows or self.beside or self.readings:
+        if not isinstance(sequence, Sequence):
             return False
         sequence.insert_at_end(dot, values, is_front)
         return True
