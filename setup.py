@@ -87,12 +87,16 @@ def extension_modules() -> list[Extension]:
     """What mypyc makes of the hot floors. One group, so that calls between its modules are calls of C functions."""
     from mypyc.build import mypycify  # noqa: PLC0415  # not needed for an interpreted build
 
-    return mypycify(
+    modules = mypycify(
         ["--config-file=pyproject.toml", *compiled_files()],
         opt_level=os.environ.get(OPTIMIZE_VARIABLE, "3"),
         multi_file=True,  # a C file for each module: one of 340,000 lines takes the compiler minutes
         group_name="marmoset",
     )
+    if os.name == "posix":  # nobody else may call what is inside, so calls between modules take no detour
+        for module in modules:
+            module.extra_compile_args.append("-fvisibility=hidden")
+    return modules
 
 
 if __name__ == "__main__":

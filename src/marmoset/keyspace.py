@@ -133,8 +133,8 @@ class Keyspace:
         return value
 
     def _shard(self, key: bytes) -> int:
-        """As `shard_of`: a command looks and then writes, with one key."""
-        if key is not self._last_key:
+        """As `shard_of`. A command looks and then writes, with one key, and the next one is often about the same."""
+        if key is not self._last_key and key != self._last_key:
             self._last_key = key
             self._last_shard = shard_of(key)
         return self._last_shard

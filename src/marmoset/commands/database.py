@@ -191,16 +191,19 @@ class Database:
     def add(self, key: bytes, elements: list[bytes]) -> int:
         """Add elements to a set; how many are new. Adding what is there already adds it again: it then survives a
         removal that is under way. O(elements)."""
-        if len(elements) == 1:
-            new = add_alone(self.replica, key, elements[0])
-            if new != NOT_DONE:
-                return new
         value = self.set_at(key)
-        if len(elements) == 1:
-            new = int(value is None or elements[0] not in value)
-        else:
-            new = sum(1 for element in dict.fromkeys(elements) if value is None or element not in value)
+        new = sum(1 for element in dict.fromkeys(elements) if value is None or element not in value)
         self.submit(SetAdd(key, elements))
+        return new
+
+    def add_one(self, key: bytes, element: bytes) -> int:
+        """The same for one element. O(1)."""
+        new = add_alone(self.replica, key, element)
+        if new != NOT_DONE:
+            return new
+        value = self.set_at(key)
+        new = int(value is None or element not in value)
+        self.submit(SetAdd(key, [element]))
         return new
 
     def remove(self, key: bytes, elements: list[bytes]) -> int:

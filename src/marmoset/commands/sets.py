@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def sadd(session: "Session", args: list[bytes]) -> Reply:
     """SADD key member [member ...]."""
+    if len(args) == 3:
+        return session.database.add_one(args[1], args[2])
     return session.database.add(args[1], args[2:])
 
 
@@ -114,7 +116,7 @@ def smove(session: "Session", args: list[bytes]) -> Reply:
         return ZERO
     if args[1] != args[2]:
         database.remove(args[1], [args[3]])
-        database.add(args[2], [args[3]])
+        database.add_one(args[2], args[3])
     return ONE
 
 
