@@ -319,7 +319,7 @@ class Keyspace:
         if self.tracking or not self._is_bare:
             return None
         slots = self.shards[self._shard(key)]
-        return slots if slots.is_bare else None
+        return None if slots.windows or slots.beside or slots.readings else slots
 
     # -- chains
 

@@ -28,6 +28,8 @@ CHUNK = 512
 
 def lpush(session: "Session", args: list[bytes]) -> Reply:
     """LPUSH key element [element ...]."""
+    if len(args) == 3:
+        return session.database.insert(args[1], 0, [args[2]])
     values = args[2:]
     values.reverse()
     return session.database.insert(args[1], 0, values)
@@ -35,6 +37,8 @@ def lpush(session: "Session", args: list[bytes]) -> Reply:
 
 def rpush(session: "Session", args: list[bytes]) -> Reply:
     """RPUSH key element [element ...]."""
+    if len(args) == 3:
+        return session.database.insert(args[1], END, [args[2]])
     return session.database.insert(args[1], END, args[2:])
 
 

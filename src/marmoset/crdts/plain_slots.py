@@ -123,11 +123,6 @@ class PlainSlots:
         """How many of the visible values remember removals."""
         self.readings: tuple[Reader, ...] = ()
 
-    @property
-    def is_bare(self) -> bool:
-        """Whether there is nothing but plain values, and nobody reads them as they stood. O(1)."""
-        return not (self.windows or self.beside or self.readings)
-
     # -- effects without windows
 
     def effect_plain(self, name: bytes, operation: AnyOperation, dot: Dot, *, chained: bool) -> int:
