@@ -52,6 +52,9 @@ PING = pack(b"PING")
         (b"*1\r\n$03\r\n", "Protocol error: invalid bulk length"),
         (b"*1\r\n$03\r\nGET\r\n", "Protocol error: invalid bulk length"),
         (b"*1\r\n$99999999999999999999999999999999999", "Protocol error: invalid bulk length"),
+        (b"*1\r\n$\r\n\r\n", "Protocol error: invalid bulk length"),
+        (b"*1\r\n$3x\nGET\r\n", "Protocol error: invalid bulk length"),
+        (b"*1\r\n$3\rxGET\r\n", "Protocol error: invalid bulk length"),
         (b"*x\r\n", "Protocol error: invalid multibulk length"),
         (b"*\r\n", "Protocol error: invalid multibulk length"),
         (b"*01\r\n", "Protocol error: invalid multibulk length"),
@@ -106,6 +109,14 @@ def test_a_large_argument_in_many_pieces_is_whole() -> None:
     data = pack(b"SET", b"k", value) + PING
     chunks = [data[i : i + 1000] for i in range(0, len(data), 1000)]
     assert parse(*chunks) == ([[b"SET", b"k", value], [b"PING"]], None)
+
+
+@pytest.mark.parametrize("length", [0, 9, 10, 99, 100, 999_999, 1_000_000, 9_999_999, 10_000_000])
+def test_a_length_may_have_any_number_of_digits(length: int) -> None:
+    within = pack(b"y")[4:]  # what follows a length that was misread may look as if it was right
+    for shift in range(len(within)):
+        value = (within * (length // len(within) + 2))[shift : shift + length]
+        assert parse(PING + pack(value, b"y") + PING) == ([[b"PING"], [value, b"y"], [b"PING"]], None)
 
 
 def test_the_time_of_a_large_request_grows_with_its_length_only() -> None:

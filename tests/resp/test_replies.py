@@ -45,3 +45,10 @@ def test_an_error_is_one_line_and_keeps_the_bytes_that_it_repeats() -> None:
 def test_what_is_no_reply_is_our_own_bug() -> None:
     with pytest.raises(TypeError):
         encode(object(), 2, [])
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 10, 1022, 1023, 1024, 1025, 3000])
+def test_a_bulk_string_says_its_length(length: int) -> None:
+    out: list[bytes] = []
+    encode([b"x" * length], 2, out)
+    assert b"".join(out) == b"*1\r\n$%d\r\n%b\r\n" % (length, b"x" * length)
