@@ -39,13 +39,16 @@ BULK_BYTES_MAX: Final = 512 * 1024 * 1024
 INLINE_BYTES_MAX: Final = 64 * 1024
 HEADER_BYTES_MAX: Final = 32
 
-_STAR: Final = ord("*")
-_DOLLAR: Final = ord("$")
+# As numbers: what `ord` gives, compiled code would look up for every byte.
+_STAR: Final = 0x2A
+_DOLLAR: Final = 0x24
+_ZERO: Final = 0x30
+_CR: Final = 0x0D
+_LF: Final = 0x0A
 
-_ZERO: Final = ord("0")
-_CR: Final = ord("\r")
-_LF: Final = ord("\n")
 _DIGITS_MAX: Final = 6
+_DIGITS_BITS: Final = 3
+_DIGITS_MASK: Final = 7
 _IS_COMPILED: Final = build.kind() == build.COMPILED
 
 _suspicious: Final = re.compile(rb"[*%~>|][0-9]{6}").search
@@ -237,17 +240,18 @@ def ordinary_end(data: bytes) -> int:
     at: i64 = 0
     size: i64 = len(data)
     while at < size and data[at] == _STAR:
-        arguments: i64 = _number_at(data, at + 1, size)
+        header: i64 = _header_at(data, at + 1, size)
+        arguments: i64 = header >> _DIGITS_BITS
         if arguments <= 0:
             return end
-        at += 3 + _digits(arguments)
+        at += 3 + (header & _DIGITS_MASK)
         while arguments > 0:
             if at >= size or data[at] != _DOLLAR:
                 return end
-            length: i64 = _number_at(data, at + 1, size)
-            if length < 0:
+            header = _header_at(data, at + 1, size)
+            if header < 0:
                 return end
-            at += length + 5 + _digits(length)
+            at += 5 + (header & _DIGITS_MASK) + (header >> _DIGITS_BITS)
             arguments -= 1
         if at > size:
             return end
@@ -255,29 +259,26 @@ def ordinary_end(data: bytes) -> int:
     return end
 
 
-def _number_at(data: bytes, at: "i64", size: "i64") -> "i64":
-    """The number in a header from its first digit on, -1 where it is not an ordinary one."""
+def _header_at(data: bytes, at: "i64", size: "i64") -> "i64":
+    """The number in a header from its first digit on, and in the lowest bits how many digits it has; -1 where it is not
+    an ordinary one."""
     number: i64 = 0
-    digits: i64 = 0
+    first: i64 = at
     while at < size:
-        digit: i64 = data[at] - _ZERO
-        if digit < 0 or digit > 9 or digits > _DIGITS_MAX:
+        digit: i64 = data[at]
+        digit -= _ZERO
+        if digit < 0 or digit > 9:
             break
         number = 10 * number + digit
-        digits += 1
         at += 1
-    if at + 1 >= size or data[at] != _CR or data[at + 1] != _LF or digits != _digits(number) or digits > _DIGITS_MAX:
+        if at - first > _DIGITS_MAX:
+            return -1
+    digits: i64 = at - first
+    if at + 1 >= size or data[at] != _CR or data[at + 1] != _LF or not digits:
         return -1
-    return number
-
-
-def _digits(number: "i64") -> "i64":
-    """How many digits a number of up to seven takes. O(1)."""
-    if number < 100:
-        return 1 if number < 10 else 2
-    if number < 10_000:
-        return 3 if number < 1000 else 4
-    return 5 if number < 100_000 else 6 if number < 1_000_000 else 7
+    if digits > 1 and data[first] == _ZERO:
+        return -1
+    return number << _DIGITS_BITS | digits
 
 
 def _length(line: bytes, limit: int, fault: str) -> int:
