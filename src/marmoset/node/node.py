@@ -62,8 +62,8 @@ from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 20
 FOLD_BUDGET: Final = 500
-EXPIRE_KEYS: Final = 1000
-EXPIRE_PAUSE_MS: Final = 50
+EXPIRE_KEYS: Final = 250
+EXPIRE_PAUSE_MS: Final = 12
 GARBAGE_ENTRIES: Final = 2000
 
 
