@@ -30,8 +30,10 @@ from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.register import RegisterWindow
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.sequence_runs import DEAD
 from marmoset.crdts.slots import Slots
-from marmoset.crdts.types import Window
+from marmoset.crdts.types import Value, Window
+from marmoset.ids import Dot
 from marmoset.keyspace import SHARDS, shard_of
 from marmoset.replication.exchange import GO_ON
 from marmoset.replication.replica import APPLIED, NOT_NOTED, Replica
@@ -70,13 +72,13 @@ PLAIN: list[AnyOperation] = [
 def unstable(slots: Slots) -> list[object]:
     """Everything that some slots hold, but for the text of numbers that something was added to, which never shows."""
     return [
-        (name, kind, plain(value), [] if window is None else entries_of(window))
+        (name, kind, plain(value), [] if window is None else entries_of(window, value))
         for name, kind, value, window in slots.holdings()
         if value is not None
     ]
 
 
-def entries_of(window: Window) -> object:
+def entries_of(window: Window, value: Value | None = None) -> object:
     if isinstance(window, RegisterWindow):
         return dict(window.assignments), dict(window.increments), window.value()  # whatever the halves stand on
     if isinstance(window, SetWindow):
@@ -85,10 +87,16 @@ def entries_of(window: Window) -> object:
         return {field: entries_of(inner) for field, inner in window.fields.items()}
     if isinstance(window, NestedWindow):
         return unstable(window.slots)
-    removals = {
-        dot: {(r, seq + i) for r, seq, n in ranges for i in range(n)} for dot, ranges in window.removals.items()
-    }
+    assert isinstance(value, Sequence)
+    removals = {dot: removed(value, ranges) for dot, ranges in window.removals.items()}
     return dict(window.insertions), removals, dict(window.assignments)
+
+
+def removed(sequence: Sequence, ranges: list[tuple[int, int, int]]) -> set[Dot]:
+    """The ids of some ranges, but for those of elements of which another removal is stable already."""
+    dots = [(replica, seq + i) for replica, seq, count in ranges for i in range(count)]
+    runs = [sequence.find_run(*dot) for dot in dots]
+    return {dot for dot, run in zip(dots, runs, strict=True) if run is not None and run.state != DEAD}
 
 
 def tracked(replica: Replica) -> list[object]:
