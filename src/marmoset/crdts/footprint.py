@@ -28,7 +28,9 @@ ENTRY_BYTES: Final = 256
 PARTS: Final = 64
 """How many parts of a collection that is split are looked at, if not all."""
 BLOCKS: Final = 8
-"""How many blocks of a sequence, each of up to `CHUNKS_MAX` chunks."""
+"""From how many blocks of a sequence, each of up to `CHUNKS_MAX` chunks, some are taken."""
+CHUNKS: Final = 4
+"""How many of those for each element that is looked at elsewhere: chunks differ more."""
 _sizeof: Final = getsizeof  # compiled code looks names of other modules up at every use
 
 # What is measured goes through `map`, not through generator expressions: compiled code makes lists of those, and would
@@ -95,13 +97,12 @@ def _scaled(sizes: Iterable[int], count: int, samples: int) -> int:
 
 def _sequence(sequence: Sequence, samples: int) -> int:
     blocks = sequence.blocks
-    looked = blocks[:: len(blocks) // BLOCKS + 1 if samples else 1]
-    chunks = [chunk for block in looked for chunk in block.chunks]
-    parts = sum([_sizeof(block) + _sizeof(block.chunks) for block in looked])
-    for alike in ([c for c in chunks if c.packed is None], [c for c in chunks if c.packed is not None]):
-        parts += _scaled(map(_chunk, alike, repeat(samples)), len(alike), samples)
-    named = _scaled(map(_bucket, sequence.buckets.items()), len(sequence.buckets), samples)
-    return _sizeof(sequence) + _sizeof(sequence.buckets) + named + parts * len(blocks) // len(looked)
+    count = sum([len(block.chunks) for block in blocks])
+    whole = _sizeof(sequence) + sum([_sizeof(block) + _sizeof(block.chunks) for block in blocks])
+    whole += _sizeof(sequence.buckets) + _scaled(map(_bucket, sequence.buckets.items()), len(sequence.buckets), samples)
+    chunks = [chunk for block in blocks[:: len(blocks) // BLOCKS + 1 if samples else 1] for chunk in block.chunks]
+    looked = chunks[:: len(chunks) // (CHUNKS * samples) + 1 if samples else 1]
+    return whole + sum(map(_chunk, looked, repeat(samples))) * count // len(looked)
 
 
 def _bucket(item: tuple[tuple[int, int], list[Run]]) -> int:
