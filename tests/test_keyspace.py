@@ -425,3 +425,16 @@ def test_tables_are_known_to_the_garbage_collector_while_they_are_small() -> Non
         keyspace.effect(Assign(b"%d" % number, b"v"), (1, number + 1), 0, LocalContext())
     keyspace.effect(Flush(), (1, 2001), 0, LocalContext())
     assert len(keyspace) == 0 and all(gc.is_tracked(slots.values) for slots in keyspace.shards)
+
+
+def test_the_collector_has_visited_the_tables_before_anything_is_in_them() -> None:
+    gc.disable()
+    try:
+        keyspace = Keyspace(1000)
+        for seq in (1, 2):
+            young = {id(each) for each in gc.get_objects(generation=0)}
+            assert not any(id(slots.values) in young for slots in keyspace.shards)
+            keyspace.effect(Assign(b"k", b"v"), (1, seq), seq, LocalContext())
+            keyspace.effect(Flush(), (1, 10 + seq), seq, LocalContext())
+    finally:
+        gc.enable()

@@ -14,6 +14,7 @@ Nothing here knows members or time. Costs are those of the types; `keys`, `scan`
 """
 
 from collections.abc import Callable, Iterator
+from gc import collect
 from random import Random
 from sys import getsizeof
 from typing import Final, final
@@ -47,6 +48,7 @@ from marmoset.ids import Dot
 
 SHARDS: Final = 1024
 MASK: Final = SHARDS - 1
+YOUNGEST: Final = 0
 _crc32: Final[Callable[[bytes], int]] = crc32  # compiled code looks names of other modules up at every use
 
 
@@ -121,6 +123,7 @@ class Keyspace:
         """Whether every operation that comes has observed everything unstable here, and needs no window."""
         self.snapshot_vectors: dict[int, VersionVector] = {}
         """While catching up behind a snapshot: shard to the vector at which its values were read."""
+        collect(YOUNGEST)  # visits the tables: now, and not when they are full (see `new_table`)
 
     # -- reads
 
@@ -400,6 +403,7 @@ class Keyspace:
                     slots.reset(key, dot, context, tracking=self.tracking)
                 if key in slots.windows or key in slots.beside or slots.hides(key):
                     self._note_flushed(dot, key)
+        collect(YOUNGEST)  # as in `clear`
 
     def _flush_table(self, slots: Slots, unstable: list[bytes], dot: Dot) -> None:
         """Remove everything of a shard but what is unstable."""
