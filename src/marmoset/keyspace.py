@@ -104,7 +104,7 @@ class Keyspace:
         self.clear()
 
     def clear(self) -> None:
-        """Start from nothing. What was there becomes garbage. O(shards)."""
+        """Start from nothing. What was there becomes garbage. O(shards + what is not stable or stands beside)."""
         for watches in self.watchers.values():
             for watch in watches:
                 watch.touched = True

@@ -285,7 +285,7 @@ def test_one_member_is_a_plain_list(sizes: None) -> None:
             assert sequence.slice(at, at + 50) == plain[at : at + 50]
             sequence._check()
     assert fell or sequence_runs.BUCKET_SEQS < 20, "nothing was pushed in front"
-    sequences.reset(sequence, None, (1, seq), LocalContext())
+    sequence.clear()
     assert list(sequence) == [] and not sequence.buckets
     sequence._check()
 

@@ -182,7 +182,7 @@ class Database:
         return is_new
 
     def delete(self, key: bytes) -> bool:
-        """Remove a key; whether it was there. O(1), O(elements) for a list."""
+        """Remove a key; whether it was there. O(1)."""
         if key not in self.keyspace:
             return False
         self.submit(Reset(key))

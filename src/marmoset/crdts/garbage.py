@@ -4,7 +4,8 @@ Python frees an object at once, with everything in it: a set of a million elemen
 a second. So what was large is put here instead of being dropped, and emptied some entries at a time. What a snapshot
 still reads as it stood is left alone; it goes in one piece when the last reading ends.
 
-A sequence gives its blocks, which are taken apart chunk by chunk: runs, chunks and blocks point at each other.
+A sequence gives its blocks, which are taken apart chunk by chunk: runs, chunks and blocks point at each other. One that
+is short is taken apart at once, and one that is read as well: the reading copies what it has not taken yet.
 """
 
 from typing import Any, Final, final

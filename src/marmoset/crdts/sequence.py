@@ -208,15 +208,12 @@ def assign(
     chunk.open()[chunk.size_before(chunk.find(run)) + run.offset_of(element[1], element[1] + 1)] = value
 
 
-def reset(sequence: Sequence, window: SequenceWindow | None, dot: Dot, context: Context) -> None:
+def reset(sequence: Sequence, window: SequenceWindow, dot: Dot, context: Context) -> None:
     """Remove every element whose insertion `context` covers. O(runs).
 
     A stable insertion is covered by whatever arrives. Elements that are removed already are noted as well, if no
-    removal of them is stable yet: this one may become so earlier.
+    removal of them is stable yet: this one may become so earlier. (In a group of one, the whole sequence goes.)
     """
-    if window is None:
-        sequence.clear()
-        return
     ranges: list[Range] = []
     whole: list[Chunk] = []
     rest: list[Range] = []
