@@ -5,12 +5,13 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import cast
 
 import uvloop
 
 from marmoset.config import load
 from marmoset.runtime import Runtime, listen, port_of
-from marmoset.server import OUTPUT_HIGH, SLICE_BYTES_FIRST, SLICE_BYTES_MAX, RedisServer
+from marmoset.server import OUTPUT_HIGH, SLICE_BYTES_FIRST, SLICE_BYTES_MAX, ClientConnection, RedisServer
 
 LIMIT_S = 10.0
 
@@ -282,5 +283,117 @@ def test_many_idle_connections() -> None:
                 each.close()
             await until(lambda: len(served.server.clients) == 1)
             writer.close()
+
+    run(test)
+
+
+class Transport:
+    """Notes what is written and when it is closed."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.written.append(b"(closed)")
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return "127.0.0.1", 1
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return b"(closed)" in self.written
+
+    def is_reading(self) -> bool:
+        return True
+
+    def pause_reading(self) -> None:
+        pass
+
+
+def connected(served: Served) -> tuple[ClientConnection, Transport]:
+    client, transport = ClientConnection(served.server), Transport()
+    client.connection_made(cast("asyncio.BaseTransport", transport))
+    return client, transport
+
+
+async def next_turn() -> None:
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+def test_answers_are_written_once_for_each_client_at_the_end_of_the_turn() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            (one, to_one), (other, to_other) = connected(served), connected(served)
+            one.data_received(b"a\n")
+            other.data_received(b"b\n" * 1000)
+            one.data_received(b"c\n")
+            assert not to_one.written and not to_other.written
+            await next_turn()
+            assert to_one.written == [b"a\nc\n"] and to_other.written == [b"b\n" * 1000]
+            one.data_received(b"d\n")
+            await next_turn()
+            assert to_one.written[1:] == [b"d\n"] and len(to_other.written) == 1
+
+    run(test)
+
+
+def test_answers_do_not_wait_for_a_turn_that_takes_long() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            (one, to_one), (busy, to_busy) = connected(served), connected(served)
+            one.data_received(b"a\n")
+            busy.data_received(b"slow\n" * 50 + b"b\n" * 300)
+            assert to_one.written == [b"a\n"]
+            async with asyncio.timeout(LIMIT_S):
+                while b"".join(to_busy.written) != b"b\n" * 300:
+                    await asyncio.sleep(0)
+
+    run(test)
+
+
+def test_many_bytes_are_not_kept() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            client, transport = connected(served)
+            client.data_received(b"first\n")
+            client.data_received(b"big\n")
+            assert transport.written == [b"first\n" + b"x" * 100_000]
+            await next_turn()
+            client.data_received(b"next\n")
+            assert len(transport.written) == 1
+            await next_turn()
+            assert transport.written[1:] == [b"next\n"]
+
+    run(test)
+
+
+def test_a_client_that_sends_no_more_and_one_that_is_closed_have_their_answers_first() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            for end in (ClientConnection.eof_received, ClientConnection.close):
+                client, transport = connected(served)
+                client.data_received(b"a\n")
+                assert not end(client) and transport.written[0] == b"a\n"
+            client, transport = connected(served)
+            client.data_received(b"a\nquit\n")
+            assert transport.written == [b"a\nbye\n", b"(closed)"]
+            client, transport = connected(served)
+            client.data_received(b"a\n")
+            client.connection_lost(None)
+            await next_turn()
+            assert not transport.written
+            client, transport = connected(served)
+            client.data_received(b"a\nlater\n")
+            client.data_received(b"behind\n")
+            await until(lambda: transport.written == [b"a\nslowed\n", b"behind\n"])
 
     run(test)

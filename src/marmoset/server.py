@@ -8,7 +8,9 @@ A connection is one `Session` and one transport: bytes in, bytes out. What this 
 - A client that does not read its answers is no longer read from once `OUTPUT_HIGH` bytes wait, and is disconnected
   above `client_output_bytes_max`.
 - Connections above `maxclients` are told so, in Redis's words, and closed.
-
+- Answers are written at the end of the turn, those of all connections behind one another, as Redis does it: a client
+  that is woken by the first finds the others there, and waking it is a good part of what a short request costs. They
+  are written earlier where many bytes wait, or the turn takes long.
 - While a slow member catches up, the answers to writes are held back for a moment: see `marmoset.node.budget`.
 - A client whose reply is deferred or held back is read from no further than `SLICE_BYTES_MAX`, and what it has sent
   runs behind that reply.
@@ -33,6 +35,8 @@ SLICE_LONG_S: Final = 0.002
 SLICE_SHORT_S: Final = 0.0005
 TURN_S: Final = 0.003
 OUTPUT_HIGH: Final = 1024 * 1024
+KEPT_BYTES_MAX: Final = 64 * 1024
+"""Answers of one connection are not kept for the end of the turn beyond this."""
 _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 
 
@@ -70,7 +74,10 @@ class RedisServer:
         self.clients: dict[int, ClientConnection] = {}
         self.refused = 0
         self._client_last = 0
+        self._answered: list[ClientConnection] = []  # they have answers that are not written
+        self._answered_s = 0.0  # when the first of them had
         self._server: asyncio.Server | None = None
+        runtime.on_turn_end = self.write_answers
 
     async def start(self, listener: socket.socket) -> None:
         """Accept clients on a socket that listens already."""
@@ -87,6 +94,24 @@ class RedisServer:
         for client in list(self.clients.values()):
             client.close()
 
+    def write_later(self, client: "ClientConnection") -> None:
+        """A connection has answers to be written at the end of the turn, which is wanted already. O(1)."""
+        if not self._answered:
+            self._answered_s = perf_counter()
+        self._answered.append(client)
+
+    def write_answers(self) -> None:
+        """Write all answers that are there. O(connections that have some)."""
+        if self._answered:
+            clients, self._answered = self._answered, []
+            for client in clients:
+                client.write_answers()
+
+    def write_if_late(self, now_s: float) -> None:
+        """Write them if the first has waited for long. O(connections that have some)."""
+        if self._answered and now_s - self._answered_s > TURN_S:
+            self.write_answers()
+
     def next_id(self) -> int:
         """A number for a new connection, never used before."""
         self._client_last += 1
@@ -98,6 +123,8 @@ class ClientConnection:
     """One client's connection: a protocol in the sense of asyncio, which compiled code cannot inherit from."""
 
     __slots__ = (
+        "_answers",
+        "_answers_bytes",
         "_at",
         "_held",
         "_number",
@@ -120,6 +147,8 @@ class ClientConnection:
         self._waiting = b""  # requests of a long pipeline that have not run, from `_at`
         self._at = 0
         self._slice = SLICE_BYTES_FIRST
+        self._answers: list[bytes] = []  # to be written at the end of the turn
+        self._answers_bytes = 0
         self._held: bytes | None = None  # answers to writes that are slowed down, and nothing runs until they are given
         self._paused = False  # answers wait unread
         self._pumping = False  # a call of `_pump` is due
@@ -162,6 +191,7 @@ class ClientConnection:
 
     def eof_received(self) -> bool:
         """The client sends no more: the connection closes behind what is written."""
+        self.write_answers()
         return False
 
     def pause_writing(self) -> None:
@@ -185,18 +215,20 @@ class ClientConnection:
         if session is not None:
             self._session = None
             self._waiting = b""
+            self._answers = []
             del self._server.clients[self._number]
             with self._server.runtime.lock:
                 session.close()
 
     def close(self) -> None:
-        """Close after the answers that are written; requests that wait are dropped."""
+        """Close after the answers that are there; requests that wait are dropped."""
         self._waiting = b""
         if self._transport is not None:
+            self.write_answers()
             self._transport.close()
 
     def _run(self, data: bytes) -> None:
-        """Run the requests in `data`, whole ones and the end of one that had begun, and write their answers."""
+        """Run the requests in `data`, whole ones and the end of one that had begun, and have their answers written."""
         session, runtime = self._session, self._server.runtime
         assert session is not None
         with runtime.lock:
@@ -220,31 +252,49 @@ class ClientConnection:
             self._pump()
 
     def _answer(self, answers: bytes) -> None:
-        session, transport, runtime = self._session, self._transport, self._server.runtime
-        assert session is not None and transport is not None
-        if answers and session.delay_ms:
-            self._held = answers
-            runtime.call_later(session.delay_ms, self._release)
-        elif answers:
-            transport.write(answers)
-            limit = runtime.config.client_output_bytes_max
-            if self._paused and transport.get_write_buffer_size() > limit:
+        session = self._session
+        assert session is not None
+        if answers:
+            if session.delay_ms:
+                self._held = answers
+                self._server.runtime.call_later(session.delay_ms, self._release)
+            else:
+                self._keep(answers)
+        if session.closing and self._held is None:
+            self.close()
+
+    def _keep(self, answers: bytes) -> None:
+        """Have answers written at the end of the turn, behind those that are to be already."""
+        if not self._answers:
+            self._server.write_later(self)
+        self._answers.append(answers)
+        self._answers_bytes += len(answers)
+        if self._answers_bytes > KEPT_BYTES_MAX:
+            self.write_answers()
+
+    def write_answers(self) -> None:
+        """Write the answers that are there; a client that leaves too many unread is dropped. O(answers)."""
+        answers, transport = self._answers, self._transport
+        if not answers or transport is None:
+            return
+        self._answers, self._answers_bytes = [], 0
+        transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+        if self._paused:
+            limit = self._server.runtime.config.client_output_bytes_max
+            if transport.get_write_buffer_size() > limit:
                 log("warning", "client dropped", {"client": self._peer, "why": f"{limit} bytes of answers unread"})
                 transport.abort()
-        if session.closing and self._held is None:
-            self._waiting = b""
-            transport.close()
 
     def _release(self) -> None:
         """The time is up for which answers were held back."""
         held, self._held = self._held, None
-        session, transport = self._session, self._transport
-        if session is None or transport is None:
+        session = self._session
+        if session is None:
             return
-        transport.write(held or b"")
+        self._keep(held or b"")
+        self.write_answers()
         if session.closing:
-            self._waiting = b""
-            transport.close()
+            self.close()
             return
         self._resume()
 
@@ -272,6 +322,7 @@ class ClientConnection:
             elif ended - began < SLICE_SHORT_S and len(piece) == self._slice:
                 self._slice = min(SLICE_BYTES_MAX, self._slice * 2)
             began = ended
+            self._server.write_if_late(ended)
             if self._waiting and ended > until:
                 self._hold_reading()
                 self._pumping = True

@@ -5,7 +5,7 @@ Everything that touches the node (a message, a timer, a command of a client, a c
 the server too, where nobody else wants it: taking it costs 50 ns, and there is one path to test.
 
 A *turn*: the first command after a quiet moment calls `want_turn`, and at the next round of the loop `node.end_turn()`
-closes the batch of everything that was written since.
+closes the batch of everything that was written since. Then the server writes the answers (`on_turn_end`).
 """
 
 import asyncio
@@ -87,6 +87,8 @@ class Runtime:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._settling = False
         self._turn_wanted = False
+        self.on_turn_end: Callable[[], None] | None = None
+        """Called at the end of each turn, on the loop."""
         self._closed = False
 
     # Life
@@ -196,11 +198,15 @@ class Runtime:
         self._loop.call_later(delay_ms / 1000, callback)
 
     def _end_turn(self) -> None:
-        with self.lock:
-            self._turn_wanted = False
-            if not self._closed:
-                self.node.end_turn()
-                self.settle()
+        try:
+            with self.lock:
+                self._turn_wanted = False
+                if not self._closed:
+                    self.node.end_turn()
+                    self.settle()
+        finally:
+            if self.on_turn_end is not None:
+                self.on_turn_end()
 
     def _tell(self, event: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Tell the node of an event. A fault of ours is logged loudly and ends here: the data is in memory only, and a
