@@ -317,12 +317,13 @@ class Keyspace:
             slots.effect(key, operation, dot, stamp, context, tracking=tracking)
         return not tracking
 
-    def slots_alone(self, key: bytes) -> Slots | None:
-        """The slots of a key in a group of one, if nothing but its plain value has to be looked at; else None. O(1)."""
-        if self.tracking or not self._is_bare:
+    def slots_plain(self, key: bytes) -> Slots | None:
+        """The slots of a key, in a chain or a group of one, if nothing but its plain value has to be looked at when
+        that is changed, and nothing folded later; else None. O(1)."""
+        if (self.tracking and not self.chained) or not self._is_bare:
             return None
         slots = self.shards[self._shard(key)]
-        return None if slots.windows or slots.beside or slots.readings else slots
+        return None if slots.readings or slots.has_more(key) else slots
 
     # -- chains
 

@@ -31,7 +31,13 @@ from marmoset.crdts.types import Value, kind_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
-from marmoset.replication.alone import add_alone, assign_alone, assign_field_alone, increment_alone, push_alone
+from marmoset.replication.plain_writes import (
+    add_plainly,
+    assign_field_plainly,
+    assign_plainly,
+    increment_plainly,
+    push_plainly,
+)
 from marmoset.replication.replica import Replica
 from marmoset.resp.errors import WRONG_TYPE, CommandError, too_large
 
@@ -163,17 +169,17 @@ class Database:
 
     def assign(self, key: bytes, value: bytes) -> None:
         """Assign a string, whatever the key holds. O(1)."""
-        if not assign_alone(self.replica, key, value):
+        if not assign_plainly(self.replica, key, value):
             self.submit(Assign(key, value))
 
     def increment(self, key: bytes, amount: int, total: int) -> None:
         """Increment a string that is absent or a whole number, by which it becomes `total` here. O(1)."""
-        if not increment_alone(self.replica, key, amount, total):
+        if not increment_plainly(self.replica, key, amount, total):
             self.submit(Increment(key, amount))
 
     def assign_field(self, key: bytes, field: bytes, value: bytes) -> bool:
         """Assign a field of a map; whether it is new. O(1)."""
-        new = assign_field_alone(self.replica, key, field, value)
+        new = assign_field_plainly(self.replica, key, field, value)
         if new != NOT_DONE:
             return new > 0
         fields = self.map_at(key)
@@ -198,7 +204,7 @@ class Database:
 
     def add_one(self, key: bytes, element: bytes) -> int:
         """The same for one element. O(1)."""
-        new = add_alone(self.replica, key, element)
+        new = add_plainly(self.replica, key, element)
         if new != NOT_DONE:
             return new
         value = self.set_at(key)
@@ -232,7 +238,7 @@ class Database:
             return len(values)
         length = len(sequence)
         given = cast("list[Scalar]", values)
-        if (not index or index == END) and push_alone(self.replica, key, sequence, given, not index):
+        if (not index or index == END) and push_plainly(self.replica, key, sequence, given, not index):
             return length + len(values)
         left, right = sequence.neighbours(length if index == END else index)
         self.submit(SequenceInsert(key, left, right, given))

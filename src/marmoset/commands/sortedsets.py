@@ -10,7 +10,7 @@ from marmoset.commands.table import ONE_KEY, command, table
 from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.register import add, number_of, number_text, parse_decimal, plain_number
 from marmoset.crdts.sortedset import SortedSet, double, parse_score
-from marmoset.replication.alone import assign_score_alone
+from marmoset.replication.plain_writes import assign_score_plainly
 from marmoset.resp.errors import NOT_A_FLOAT, SYNTAX, CommandError
 from marmoset.resp.replies import DoubleReply, Reply
 
@@ -108,7 +108,7 @@ def zadd(session: "Session", args: list[bytes]) -> Reply:
             database, key, member = session.database, args[1], args[3]
             if isinstance(score, bytes):
                 database.charge_digits("zadd", score)
-            more = assign_score_alone(database.replica, key, member, score)
+            more = assign_score_plainly(database.replica, key, member, score)
             if more != NOT_DONE:
                 return more
             value = database.sorted_set_at(key)

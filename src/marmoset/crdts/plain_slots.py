@@ -183,13 +183,19 @@ class PlainSlots:
             return WINDOWED
         return PLAIN if kind == NO_KIND or type(operation) is Assign or kind_of(old) == kind else CLASH
 
+    def has_more(self, name: bytes) -> bool:
+        """Whether more than a plain value has to be looked at when a name is written to. O(1)."""
+        return (
+            (bool(self.windows) and name in self.windows)
+            or (bool(self.beside) and name in self.beside)
+            or (bool(self.laid or self.flushed) and self.hides(name))
+        )
+
     def run_plain(self, run: Run, at: int) -> bool:
         """Apply one operation of a run that has observed everything unstable; False where it needs more than the plain
         value that it expects, and nothing was done. O(1)."""
         name = run.keys[at]
-        if (self.windows and name in self.windows) or (self.beside and name in self.beside):
-            return False
-        if (self.laid or self.flushed) and self.hides(name):
+        if self.has_more(name):
             return False
         tag = run.tag
         if tag == ASSIGN_RUN:
@@ -200,7 +206,9 @@ class PlainSlots:
             return self.increment_plain(name, amount)
         if tag == SET_RUN:
             return self.add_plain(name, run.names[at]) != NOT_DONE
-        return tag == MAP_RUN and self.assign_field_plain(name, run.names[at], run.values[at]) != NOT_DONE
+        if tag == MAP_RUN:
+            return self.assign_field_plain(name, run.names[at], run.values[at]) != NOT_DONE
+        return self.assign_score_plain(name, run.names[at], run.values[at]) != NOT_DONE
 
     # -- single changes of what a name shows, which has no window and nothing beside it; not done to another kind. O(1).
 
@@ -274,9 +282,7 @@ class PlainSlots:
     def push_plain(self, pushes: Pushes) -> bool:
         """The same for pushes, all of them. O(values + log n)."""
         name = pushes.key
-        if (self.windows and name in self.windows) or (self.beside and name in self.beside):
-            return False
-        if (self.laid or self.flushed) and self.hides(name):
+        if self.has_more(name):
             return False
         old = self.values.get(name)
         if old is not None and not isinstance(old, Sequence):
@@ -286,14 +292,15 @@ class PlainSlots:
         self._note(name, old, sequence).add_pushes(pushes, self.notes.is_unstable)
         return True
 
-    def push_alone(self, name: bytes, dot: Dot, values: list[Scalar], is_front: bool) -> bool:
-        """Insert values at an end of a sequence that is there, nothing being unstable anywhere; whether that was done.
-        O(values + log n)."""
-        sequence = self.values.get(name)
-        if not isinstance(sequence, Sequence):
-            return False
-        sequence.insert_at_end(dot, values, is_front)
-        return True
+    def holds(self, name: bytes, value: Value) -> bool:
+        """Whether a name shows this very value. O(1)."""
+        return self.values.get(name) is value
+
+    def note_insertion(
+        self, name: bytes, sequence: Sequence, dot: Dot, count: int, left: Dot | None, right: Dot | None
+    ) -> None:
+        """Write down an insertion that has observed everything unstable, into the sequence that a name shows. O(1)."""
+        self._note(name, sequence, sequence).add(dot, count, left, right, self.notes.is_unstable)
 
     def _note(self, name: bytes, old: Sequence | None, sequence: Sequence) -> Insertions:
         """Show a sequence into which something was inserted; where that is written down."""

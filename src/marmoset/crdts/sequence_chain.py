@@ -47,14 +47,18 @@ class Piece:
 
     def takes(self, dot: Dot, left: Dot | None, right: Dot | None) -> bool:
         """Take an insertion of one value, if it stands beside the last one as these do. O(1)."""
-        if self.count >= PIECE_MAX or dot[0] != self.dot[0] or dot[1] != self.dot[1] + self.count:
+        replica, seq = self.dot
+        count = self.count
+        if count >= PIECE_MAX or dot[0] != replica or dot[1] != seq + count or (self.form == WHOLE and count > 1):
             return False
-        if self.form == WHOLE and self.count > 1:
-            return False
-        last = self.last()
-        if self.form != BACK and right == last and left == self.left:
+        last_seq = seq + count - 1
+        if self.form != BACK and right is not None and right[0] == replica and right[1] == last_seq:
+            if left != self.left:
+                return False
             self.form = FRONT
-        elif self.form != FRONT and left == last and right == self.right:
+        elif self.form != FRONT and left is not None and left[0] == replica and left[1] == last_seq:
+            if right != self.right:
+                return False
             self.form = BACK
         else:
             return False

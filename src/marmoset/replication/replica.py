@@ -201,6 +201,10 @@ class Replica:
             self.listener(operation, dot, self._open_stamp)
         return dot
 
+    def put(self, operation: AnyOperation) -> None:
+        """Put an operation that is done and has its dots into the open batch; see `plain_writes`. O(1)."""
+        self._open.append(operation)
+
     def begin_write(self) -> int:
         """Have a batch open: its stamp. O(1)."""
         if not self._applied_local:

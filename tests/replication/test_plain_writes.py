@@ -1,4 +1,4 @@
-"""Writes in a group of one do what the same operations do."""
+"""Writes to plain values in a group of one do what the same operations do."""
 
 import pytest
 from hypothesis import given, settings
@@ -25,13 +25,13 @@ from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace, Watch, shard_of
-from marmoset.replication.alone import (
-    add_alone,
-    assign_alone,
-    assign_field_alone,
-    assign_score_alone,
-    increment_alone,
-    push_alone,
+from marmoset.replication.plain_writes import (
+    add_plainly,
+    assign_field_plainly,
+    assign_plainly,
+    assign_score_plainly,
+    increment_plainly,
+    push_plainly,
 )
 from marmoset.replication.replica import Replica
 from tests.replication.group import Clock, first_of_all, join, meet, rest
@@ -64,7 +64,7 @@ def listed(replica: Replica, key: bytes = b"l") -> Sequence:
 
 
 def push(replica: Replica, values: list[Scalar], is_front: bool) -> bool:
-    return push_alone(replica, b"l", listed(replica), values, is_front)
+    return push_plainly(replica, b"l", listed(replica), values, is_front)
 
 
 def begun() -> Replica:
@@ -109,10 +109,11 @@ def test_who_listens_is_told_of_the_operation() -> None:
     ]
 
 
-def test_where_others_have_to_be_told_nothing_is_done() -> None:
+def test_where_windows_are_made_nothing_is_done() -> None:
     replica = begun()
     replica.commit()
     other = join(replica, 2)
+    assert not replica.keyspace.chained and not other.keyspace.chained
     assert not push(replica, [b"a"], is_front=True) and not push(other, [b"a"], is_front=True)
     assert list(listed(replica)) == [b"0"]
     rest(replica, other)
@@ -133,7 +134,7 @@ def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
     else:
         replica.roster.graves[9] = 1
     before = replica.next_seq
-    assert not push_alone(replica, key, sequence, [b"a"], is_front=False)
+    assert not push_plainly(replica, key, sequence, [b"a"], is_front=False)
     assert replica.next_seq == before and replica.keyspace.get(b"another") is None
 
 
@@ -214,22 +215,22 @@ def operation_of(what: str, key: bytes, name: bytes, number: int) -> AnyOperatio
     return MapAssign(key, [name, number]) if what == "field" else ScoreAssign(key, [name, number % 3])
 
 
-def write_alone(replica: Replica, what: str, key: bytes, name: bytes, number: int) -> bool:
+def write_plainly(replica: Replica, what: str, key: bytes, name: bytes, number: int) -> bool:
     """Do a step of `WRITES` without an operation; whether that was done. How many there are more is what is said."""
     before = replica.keyspace.get(key)
     size = 0 if before is None or isinstance(before, (bytes, int)) else len(before)
     if what == "assign":
-        return assign_alone(replica, key, name)
+        return assign_plainly(replica, key, name)
     if what == "increment":
         if before is not None and not isinstance(before, (bytes, int)):
             return False
-        return increment_alone(replica, key, number, number + int(before or 0))
+        return increment_plainly(replica, key, number, number + int(before or 0))
     if what == "add":
-        more = add_alone(replica, key, name)
+        more = add_plainly(replica, key, name)
     elif what == "field":
-        more = assign_field_alone(replica, key, name, number)
+        more = assign_field_plainly(replica, key, name, number)
     else:
-        more = assign_score_alone(replica, key, name, number % 3)
+        more = assign_score_plainly(replica, key, name, number % 3)
     value = replica.keyspace.get(key)
     assert more == NOT_DONE or (not isinstance(value, (bytes, int, type(None))) and more == len(value) - size)
     return more != NOT_DONE
@@ -242,7 +243,7 @@ def test_a_write_is_its_operation(steps: list[Step]) -> None:
     for what, key, name, number in steps:
         if what in WRITES:
             operation = operation_of(what, key, name, number)
-            if not write_alone(one.replica, what, key, name, number):
+            if not write_plainly(one.replica, what, key, name, number):
                 one.replica.submit(operation)
             other.replica.submit(operation)
         else:
@@ -261,12 +262,12 @@ def test_a_write_is_its_operation(steps: list[Step]) -> None:
 def test_most_writes_take_no_operation(what: str) -> None:
     alone = Alone()
     alone.replica.submit(operation_of(what, b"a", b"1", 1))
-    assert write_alone(alone.replica, what, b"a", b"2", 2)
-    assert write_alone(alone.replica, what, b"a", b"2", 2)
-    assert write_alone(alone.replica, what, b"b", b"2", 2) == (what != "score")
+    assert write_plainly(alone.replica, what, b"a", b"2", 2)
+    assert write_plainly(alone.replica, what, b"a", b"2", 2)
+    assert write_plainly(alone.replica, what, b"b", b"2", 2) == (what != "score")
     for kind in WRITES:  # of another kind, it takes more
         if {what, kind} != {"assign", "increment"}:
-            assert write_alone(alone.replica, kind, b"a", b"3", 3) == (kind == what)
+            assert write_plainly(alone.replica, kind, b"a", b"3", 3) == (kind == what)
 
 
 @pytest.mark.parametrize("what", WRITES)
@@ -289,5 +290,5 @@ def test_where_it_takes_more_nothing_is_written(what: str, why: str) -> None:
     else:
         replica.keyspace.tracking = True
     seq, value, told = replica.next_seq, plain(replica.keyspace.get(b"a")), alone.told.copy()
-    assert not write_alone(replica, what, b"a", b"2", 2)
+    assert not write_plainly(replica, what, b"a", b"2", 2)
     assert (seq, value, told) == (replica.next_seq, plain(replica.keyspace.get(b"a")), alone.told)

@@ -1,0 +1,153 @@
+"""Writes to plain values in a chain do what the same operations do, here, elsewhere and once the chain ends."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from marmoset.codec.operations import AnyOperation, Expire, Reset, SequenceInsert, SetAdd
+from marmoset.crdts.sequence import Sequence
+from marmoset.ids import Dot
+from marmoset.keyspace import Watch
+from marmoset.replication.plain_writes import add_plainly, push_plainly
+from marmoset.replication.replica import Replica
+from tests.replication.group import first_of_all, join, meet, rest
+from tests.replication.test_chain import tracked
+from tests.replication.test_plain_writes import KEYS, NAMES, WRITES, Step, operation_of, plain, write_plainly
+
+OTHERS = ("other", "other too", "push", "meet", "rest", "commit", "reset", "look", "expire")
+STEPS = st.tuples(
+    st.sampled_from((*WRITES, *WRITES, *WRITES, "push", "push", "push", *OTHERS)),
+    st.sampled_from((*KEYS, b"l")),
+    st.sampled_from(NAMES),
+    st.integers(-2, 1 << 40),
+)
+
+
+def insert_first(replica: Replica, value: bytes) -> None:
+    sequence = replica.keyspace.get(b"l")
+    neighbours = sequence.neighbours(0) if isinstance(sequence, Sequence) else (None, None)
+    replica.submit(SequenceInsert(b"l", *neighbours, [value]))
+
+
+class Pair:
+    """Two members in a chain, of which the first is written to; `plainly` is whether that is tried."""
+
+    def __init__(self, plainly: bool) -> None:
+        self.plainly = plainly
+        self.done = 0
+        self.told: list[tuple[AnyOperation, Dot, int]] = []
+        self.first = first_of_all()
+        for key, what in zip(KEYS[1:], WRITES, strict=True):
+            self.first.submit(operation_of(what, key, NAMES[0], 1))
+        self.first.submit(SequenceInsert(b"l", None, None, [b"0"]))
+        self.first.commit()
+        self.second = join(self.first, 2)
+        rest(self.first, self.second)
+        assert self.first.keyspace.chained and self.second.keyspace.chained
+        self.first.listener = lambda *heard: self.told.append(heard)
+
+    def step(self, what: str, key: bytes, name: bytes, number: int) -> object:
+        if what in WRITES:
+            own = key if key == KEYS[0] else what.encode()
+            if self.plainly and write_plainly(self.first, what, own, name, number):
+                self.done += 1
+            else:
+                self.first.submit(operation_of(what, own, name, number))
+        elif what == "push":
+            self.push(b"l", [name, b"then"][: 1 + number % 2], bool(number % 3))
+        elif what in ("other", "other too"):
+            self.second.submit(operation_of(WRITES[number % len(WRITES)], key, name, number))
+            insert_first(self.second, name)
+            if what == "other too":
+                self.second.commit()
+        elif what in ("meet", "rest"):
+            (meet if what == "meet" else rest)(self.first, self.second)
+        elif what == "commit":
+            self.first.commit()
+        elif what == "reset":
+            self.first.submit(Reset(key))
+        elif what == "expire":
+            self.first.submit(Expire(key, number % 2 and number))
+        else:
+            return tracked(self.first)
+        return None
+
+    def push(self, key: bytes, values: list[bytes], is_front: bool) -> None:
+        sequence = self.first.keyspace.get(key)
+        left = right = None
+        if isinstance(sequence, Sequence):
+            if self.plainly and push_plainly(self.first, key, sequence, list(values), is_front):
+                self.done += 1
+                return
+            left, right = sequence.neighbours(0 if is_front else len(sequence))
+        self.first.submit(SequenceInsert(key, left, right, list(values)))
+
+    def shown(self) -> object:
+        def seen(replica: Replica) -> object:
+            values = [replica.keyspace.get(key) for key in (*KEYS, b"l")]
+            return [list(each) if isinstance(each, Sequence) else plain(each) for each in values]
+
+        first = self.first
+        chained = first.keyspace.chained, self.second.keyspace.chained
+        return seen(first), seen(self.second), chained, self.told, first.next_seq, first.seen, first.clock.stamp
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEPS, min_size=10, max_size=60))
+def test_a_write_is_its_operation(steps: list[Step]) -> None:
+    one, other = Pair(plainly=True), Pair(plainly=False)
+    for step in steps:
+        assert one.step(*step) == other.step(*step)
+        assert one.shown() == other.shown()
+    for pair in (one, other):
+        pair.first.commit()
+        pair.second.commit()
+        meet(pair.first, pair.second)
+    assert one.shown() == other.shown()
+    for mine, theirs in ((one.first, other.first), (one.second, other.second)):
+        mine._check()
+        assert tracked(mine) == tracked(theirs)
+    rest(one.first, one.second)
+
+
+def test_most_writes_are_done_plainly_and_leave_nothing_to_fold() -> None:
+    pair = Pair(plainly=True)
+    for number in range(3):
+        for what, key in zip(WRITES, KEYS[1:], strict=True):
+            pair.step(what, key, NAMES[number], number)
+        pair.step("push", b"l", NAMES[number], number)
+    assert pair.done == 3 * (len(WRITES) + 1)
+    pair.first.commit()
+    assert all(entry.is_plain for entry in pair.first.log.entries.values())
+    meet(pair.first, pair.second)
+    assert all(entry.is_plain for entry in pair.second.log.entries.values())
+    assert pair.first.keyspace.chained and pair.second.keyspace.chained
+
+
+@pytest.mark.parametrize("why", ["deadline", "watch", "window", "laid aside", "another list", "no chain"])
+def test_where_it_takes_more_nothing_is_done(why: str) -> None:
+    pair = Pair(plainly=True)
+    replica = pair.first
+    key, sequence = b"l", replica.keyspace.get(b"l")
+    assert isinstance(sequence, Sequence)
+    if why == "deadline":
+        replica.submit(Expire(b"b", 1 << 45))
+    elif why == "watch":
+        replica.keyspace.watch(b"b", Watch())
+    elif why == "window":
+        replica.submit(SetAdd(b"l", [b"another kind"]))
+    elif why == "laid aside":
+        replica.submit(Reset(b"l"))
+    elif why == "another list":
+        key = b"add"
+    else:
+        replica.chain.end()
+    before = replica.next_seq
+    assert not push_plainly(replica, key, sequence, [b"a"], is_front=False)
+    assert why == "another list" or add_plainly(replica, b"l", b"a") < 0
+    assert replica.next_seq == before
+    insert_first(pair.second, b"0")
+    pair.second.commit()
+    replica.commit()
+    meet(replica, pair.second)
+    rest(replica, pair.second)
