@@ -18,6 +18,7 @@ import marmoset
 from marmoset import MarmosetError, UsageError
 from marmoset.api import NotServingError, OutOfMemoryError, WrongTypeError
 from marmoset.codec.operations import Expire
+from marmoset.codec.runs import BatchWriter
 from marmoset.codec.wire import encode_operations
 from marmoset.replication.expiry import remove_passed
 from marmoset.runtime import listen, port_of
@@ -345,12 +346,12 @@ def test_what_writes_are_said_to_take_is_no_less_than_what_they_take() -> None:
         with db.batch():
             replica.keyspace.tracking = True
             for at, write in enumerate(writes):
-                count, said = len(replica._open), access._open_bytes
+                count, said = replica.open_batch.count, access._open_bytes
                 write()
-                takes = len(bytes(encode_operations(replica._open[count:], 1, 1)))
+                takes = len(bytes(encode_operations(replica.open_batch.operations()[count:], 1, 1)))
                 assert takes <= access._open_bytes - said, at
             replica.keyspace.tracking = False
-            replica._open.clear()
+            replica.open_batch = BatchWriter(replica.me, replica.next_seq)
 
 
 def test_many_threads() -> None:

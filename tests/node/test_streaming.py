@@ -11,7 +11,8 @@ from marmoset.node.meeting import HOLD_MS_MAX, WHOLE_MS
 from marmoset.node.node import Node
 from marmoset.node.streaming import BRINGERS, FEW
 from marmoset.replication.exchange import Stream
-from marmoset.replication.replica import DUPLICATE, Replica
+from marmoset.replication.replica import Replica
+from marmoset.replication.verdicts import DUPLICATE
 from marmoset.sim.network import Conditions
 from tests.node.group import Group
 

@@ -51,8 +51,9 @@ from marmoset.crdts.types import KIND_NAMES, kind_of
 from marmoset.keyspace import Keyspace
 from marmoset.replication.electorate import is_majority
 from marmoset.replication.expiry import observe_time, remove_passed
-from marmoset.replication.replica import APPLIED, DUPLICATE, Replica
+from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
+from marmoset.replication.verdicts import APPLIED, DUPLICATE
 from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visible
 
 KEYS = (b"a", b"dco", b"c")

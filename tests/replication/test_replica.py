@@ -19,14 +19,8 @@ from marmoset.codec.operations import (
 from marmoset.codec.wire import encode_operations
 from marmoset.crdts.sortedset import SortedSet, parse_score
 from marmoset.errors import InternalError, PeerError
-from marmoset.replication.replica import (
-    APPLIED,
-    DUPLICATE,
-    OWN_BURIAL,
-    TOO_EARLY,
-    UNKNOWN_ORIGIN,
-    Replica,
-)
+from marmoset.replication.replica import Replica
+from marmoset.replication.verdicts import APPLIED, DUPLICATE, OWN_BURIAL, TOO_EARLY, UNKNOWN_ORIGIN
 from tests.replication.group import (
     WALL_MS,
     Clock,

@@ -19,8 +19,9 @@ from marmoset.codec.operations import (
 from marmoset.codec.wire import encode_operations
 from marmoset.errors import InternalError, PeerError
 from marmoset.keyspace import Keyspace
-from marmoset.replication.replica import APPLIED, Replica
+from marmoset.replication.replica import Replica
 from marmoset.replication.validation import CONTEXT_MAX
+from marmoset.replication.verdicts import APPLIED
 
 PEER = 50
 

@@ -6,7 +6,8 @@ whose types are checked in C, and so that whoever applies it needs no object for
 writing: `operation` gives each of its operations as it was made.
 """
 
-from typing import Final, final
+from collections.abc import Sequence
+from typing import Any, Final, cast, final
 
 from marmoset.codec.operations import (
     AnyOperation,
@@ -124,15 +125,13 @@ def operations_of(parts: list[Part]) -> list[AnyOperation]:
     return operations
 
 
-def in_runs(operations: list[AnyOperation], origin: ReplicaId, first: int) -> list[object]:
-    """What is written of operations whose first one has the dot (origin, first): neighbours that can form a run as one
-    row. O(operations)."""
-    writer = _Writer(origin)
-    seq = first
+def write_batch(operations: Sequence[AnyOperation], origin: ReplicaId, first: int) -> "BatchWriter":
+    """Operations as they are written, of which the first one has the dot (origin, first): neighbours that can form a
+    run as one row. O(operations)."""
+    writer = BatchWriter(origin, first)
     for operation in operations:
-        writer.add(operation, seq)
-        seq += width_of(operation)
-    return writer.rows
+        writer.add(operation)
+    return writer
 
 
 def _run_tag(operation: Operation) -> int:
@@ -153,14 +152,36 @@ def _run_tag(operation: Operation) -> int:
 
 
 @final
-class _Writer:
-    """Rows, of which the last one may be a run that goes on."""
+class BatchWriter:
+    """A batch as it is written, operation by operation: rows, of which the last one may be a run that goes on. What
+    goes on with it (`extend`, `extend_pushes`) needs no object, and is an operation all the same."""
 
-    __slots__ = ("_alone", "_is_front", "_keys", "_last", "_names", "_origin", "_tag", "_values", "rows")
+    __slots__ = (
+        "_alone",
+        "_first",
+        "_is_front",
+        "_key",
+        "_keys",
+        "_left",
+        "_names",
+        "_origin",
+        "_right",
+        "_tag",
+        "_values",
+        "count",
+        "next_seq",
+        "rows",
+    )
 
-    def __init__(self, origin: ReplicaId) -> None:
+    def __init__(self, origin: ReplicaId, first: int) -> None:
+        """The first operation gets the dot (origin, first)."""
         self.rows: list[object] = []
+        self.count = 0
+        """How many operations there are."""
+        self.next_seq = first
+        """The seq that the next one gets."""
         self._origin = origin
+        self._first = first
         self._tag = 0
         """Of the run that the last row is, or becomes with the next operation; 0 where it cannot."""
         self._alone: Operation | None = None
@@ -168,25 +189,80 @@ class _Writer:
         self._keys: list[bytes] = []
         self._names: list[bytes] = []
         self._values: list[Scalar] = []
-        self._last: SequenceInsert | None = None
+        self._key = b""
+        self._left: Dot | None = None
+        self._right: Dot | None = None
         self._is_front = False
 
-    def add(self, operation: AnyOperation, seq: int) -> None:
-        """Write an operation behind the others."""
+    def add(self, operation: AnyOperation) -> None:
+        """Write an operation behind the others. O(1)."""
+        seq = self.next_seq
+        self.count += 1
+        self.next_seq = seq + width_of(operation)
         tag = _run_tag(operation)
         if tag and tag == self._tag:
             if tag != PUSH_RUN:
-                self._extend(tag, operation)
+                self._go_on(tag, operation)
                 return
             assert isinstance(operation, SequenceInsert)
             if self._push(operation, seq):
                 return
         self._tag = tag
         self._alone = operation
-        self._last = operation if isinstance(operation, SequenceInsert) else None
+        if isinstance(operation, SequenceInsert):
+            self._key, self._left, self._right = operation.key, operation.left, operation.right
         self.rows.append(operation)
 
-    def _extend(self, tag: int, operation: Operation) -> None:
+    def extend(self, tag: int, key: bytes, name: bytes, value: Scalar) -> bool:
+        """Write an operation that goes on with the run of this tag, if there is one; whether it was written. `name` and
+        `value` are not looked at where the run has none. O(1)."""
+        if tag != self._tag or self._alone is not None:
+            return False
+        self._keys.append(key)
+        if tag >= SET_RUN:
+            self._names.append(name)
+        if tag != SET_RUN:
+            self._values.append(value)
+        self.count += 1
+        self.next_seq += 1
+        return True
+
+    def extend_pushes(self, key: bytes, value: Scalar, is_front: bool) -> bool:
+        """Write an insertion in front of the whole sequence, or behind it, if that goes on with such ones: it stands
+        beside the one before then. Whether it was written. O(1)."""
+        if self._tag != PUSH_RUN or self._alone is not None or is_front != self._is_front or key != self._key:
+            return False
+        if (self._left if is_front else self._right) is not None:
+            return False
+        self._values.append(value)
+        self.count += 1
+        self.next_seq += 1
+        return True
+
+    def operations(self) -> list[AnyOperation]:
+        """All that was written, as operations. O(operations)."""
+        made: list[AnyOperation] = []
+        seq = self._first
+        for row in self.rows:
+            if isinstance(row, tuple):
+                part = self._part(row, seq)
+                made += operations_of([part])
+                seq += len(part.values) if isinstance(part, Pushes) else len(part.keys)
+            else:
+                operation = cast("AnyOperation", row)
+                made.append(operation)
+                seq += width_of(operation)
+        return made
+
+    def _part(self, row: tuple[Any, ...], seq: int) -> Run | Pushes:
+        tag: int = row[0]
+        if tag == PUSH_RUN:
+            return Pushes((self._origin, seq), row[1], row[2], row[3], row[4], row[5])
+        if tag <= INCREMENT_RUN:
+            return Run(tag, row[1], [], row[2])
+        return Run(tag, row[1], row[2], [] if tag == SET_RUN else row[3])
+
+    def _go_on(self, tag: int, operation: Operation) -> None:
         if self._alone is not None:
             self._keys, self._names, self._values = [], [], []
             self._write(self._alone)
@@ -221,21 +297,20 @@ class _Writer:
 
     def _push(self, operation: SequenceInsert, seq: int) -> bool:
         """Whether an insertion stands beside the one before, and is written with it."""
-        last = self._last
-        assert last is not None
         before = (self._origin, seq - 1)
-        if operation.key != last.key:
+        if operation.key != self._key:
             return False
-        is_front = operation.right == before and operation.left == last.left
-        if not is_front and not (operation.left == before and operation.right == last.right):
+        is_front = operation.right == before and operation.left == self._left
+        if not is_front and not (operation.left == before and operation.right == self._right):
             return False
-        if self._alone is not None:
+        alone = self._alone
+        if alone is not None:
+            assert isinstance(alone, SequenceInsert)
             self._alone = None
             self._is_front = is_front
-            self._values = [last.values[0]]
-            self.rows[-1] = (PUSH_RUN, last.key, last.left, last.right, is_front, self._values)
+            self._values = [alone.values[0]]
+            self.rows[-1] = (PUSH_RUN, self._key, self._left, self._right, is_front, self._values)
         elif is_front != self._is_front:
             return False
         self._values.append(operation.values[0])
-        self._last = operation
         return True

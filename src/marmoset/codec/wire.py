@@ -51,11 +51,12 @@ from marmoset.codec.runs import (
     PUSH_RUN,
     SCORE_RUN,
     SET_RUN,
+    BatchWriter,
     Part,
     Pushes,
     Run,
-    in_runs,
     operations_of,
+    write_batch,
 )
 from marmoset.errors import PeerError
 from marmoset.ids import ID_BITS, ReplicaId
@@ -171,18 +172,16 @@ def names(operation: Operation) -> list[str]:
 
 def encode_operations(operations: list[AnyOperation], origin: ReplicaId, first: int) -> msgspec.Raw:
     """The bytes of a batch's operations, of which the first one has the dot (origin, first). O(length)."""
-    raw = encode_exactly(operations, origin, first)
-    if raw is None:  # sums may outgrow 64 bits, and be assigned again
-        return msgspec.Raw(_encoder.encode([_with_digits(operation) for operation in operations]))
-    return raw
+    return encode_batch(write_batch(operations, origin, first))[0]
 
 
-def encode_exactly(operations: list[AnyOperation], origin: ReplicaId, first: int) -> msgspec.Raw | None:
-    """The same if they can be read as they are; None with numbers beyond 64 bits. O(length)."""
+def encode_batch(written: BatchWriter) -> tuple[msgspec.Raw, bool]:
+    """The bytes of a batch's operations, and whether they can be read as they are: not with numbers beyond 64 bits.
+    O(length)."""
     try:
-        return msgspec.Raw(_encoder.encode(in_runs(operations, origin, first)))
-    except OverflowError:
-        return None
+        return msgspec.Raw(_encoder.encode(written.rows)), True
+    except OverflowError:  # sums may outgrow 64 bits, and be assigned again
+        return msgspec.Raw(_encoder.encode([_with_digits(operation) for operation in written.operations()])), False
 
 
 def _with_digits(operation: Operation) -> tuple[object, ...]:

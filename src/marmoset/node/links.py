@@ -149,7 +149,7 @@ def judge(hello: Hello, replica: Replica, cluster: str, offset_ms: int, clock_sk
         return "not yet", "it is not born yet"
     knows_me = any(entry[0] == replica.me for entry in hello.vector)
     if peer not in roster.members and not knows_me:
-        if replica.is_of_the_dead(hello.line):
+        if replica.roster.first_dead(hello.line):
             return "presumed dead", "it was let in by somebody who was presumed dead"
         return "not yet", "neither side knows the other yet"
     return None

@@ -22,6 +22,7 @@ import msgspec
 from marmoset.clocks import Context
 from marmoset.codec.messages import Batch
 from marmoset.codec.operations import AnyOperation, RosterOperation, width_of
+from marmoset.codec.runs import BatchWriter
 from marmoset.codec.wire import decode_operations
 from marmoset.crdts.plain_slots import PlainSlots
 from marmoset.crdts.sequence_chain import Insertions
@@ -32,6 +33,7 @@ from marmoset.replication.oplog import LogEntry, OpLog
 LENGTH_MAX: Final = 1 << 18
 STEP_OPERATIONS: Final = 1024
 SWEEP: Final = 256
+NOT_MAKING: Final = BatchWriter(0, 0)
 
 
 @final
@@ -90,20 +92,20 @@ class Chain:
         """Whether nothing of the batch that is being made or applied has to be folded."""
         self.plain_from = 0
         """What the log has before this index has to be folded, though it had no windows when it was applied."""
-        self.handle_batch(0, 0, 0, [])
+        self.handle_batch(0, 0, 0, NOT_MAKING)
 
-    def handle_batch(self, origin: ReplicaId, first: int, stamp: int, operations: list[AnyOperation]) -> None:
-        """A batch of our own begins: from here on `operations` are added to. O(1)."""
+    def handle_batch(self, origin: ReplicaId, first: int, stamp: int, making: BatchWriter) -> None:
+        """A batch of our own begins: from here on `making` is written to. O(1)."""
         self._origin = origin
         self._first = first
         self._stamp = stamp
-        self._making = operations
+        self._making = making
         self._raw = None
         self._keyspace.notes.is_observing = True
 
     def handle_remote(self, batch: Batch, context: Context) -> None:
         """From here on a batch of somebody else is applied. O(origins)."""
-        self.handle_batch(batch.origin, batch.first, batch.stamp, [])
+        self.handle_batch(batch.origin, batch.first, batch.stamp, NOT_MAKING)
         self._raw = batch.operations
         self._keyspace.notes.is_observing = self._is_observed_by(context)
 
@@ -132,7 +134,7 @@ class Chain:
         entry.is_chained = chained
         entry.is_plain = chained and self.plain
         self.plain = True
-        self._making = []
+        self._making = NOT_MAKING
         self._raw = None
         if entry.is_plain:
             entry.let_go()
@@ -154,7 +156,7 @@ class Chain:
         if notes.has_wound:
             notes.has_wound = False
             self.plain_from = self._log.next_index
-            if self._making or self._raw is not None:
+            if self._making.count or self._raw is not None:
                 self.plain = False
 
     def begin_end(self) -> None:
@@ -184,8 +186,8 @@ class Chain:
         self.has_ended = True
         self._keyspace.chained = False
         self._noted_index = log.next_index
-        if self._making:  # what the open batch has done so far
-            self._note_open(self._making, self._first + sum([width_of(each) for each in self._making]))
+        if self._making.count:  # what the open batch has done so far
+            self._note_open(self._making.operations(), self._making.next_seq)
         self._resume_index = max(self._resume_index, self._noted_index)
         return False
 
@@ -225,7 +227,7 @@ class Chain:
         """Forget what was noted of operations that are stable by now, and go on without windows where what had to have
         them is stable, and nobody is let in here. O(notes looked at), O(shards) once in a while."""
         keyspace, log = self._keyspace, self._log
-        if not log.entries and not self._making:
+        if not log.entries and not self._making.count:
             if keyspace.notes.has_insertions:
                 self.forget()
         elif keyspace.chained:
@@ -267,6 +269,7 @@ class Chain:
 
     def _check(self) -> None:
         keyspace = self._keyspace
+        assert not NOT_MAKING.count, "something was written to no batch"
         assert keyspace.tracking or not keyspace.chained, "a chain in a group of one"
         assert keyspace.chained or not self.is_ending
         unwound = any(slots.unwound for slots in keyspace.shards)

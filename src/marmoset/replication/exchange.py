@@ -30,7 +30,8 @@ from marmoset.codec.operations import Join
 from marmoset.codec.wire import decode_operations
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
-from marmoset.replication.replica import APPLIED, DUPLICATE, NOT_NOTED, OWN_BURIAL, TOO_EARLY, Replica
+from marmoset.replication.replica import Replica
+from marmoset.replication.verdicts import APPLIED, DUPLICATE, NOT_NOTED, OWN_BURIAL, TOO_EARLY
 
 DRAIN_BYTES: Final = 1 << 14
 """Of what was held, so much is used at once."""
@@ -371,7 +372,7 @@ class Stream:
         if self.replica.is_leaving:  # it does not have everything any more, and judges nobody
             return NOT_YET
         dead = any(self.replica.presumed_dead(batch.origin) for batch in missing)
-        return REFUSE if dead or self.replica.is_of_the_dead(self.line) else NOT_YET
+        return REFUSE if dead or self.replica.roster.first_dead(self.line) else NOT_YET
 
     def statistics(self) -> dict[str, int]:
         """What the stream holds and how far it is behind, for people. O(1)."""

@@ -100,7 +100,7 @@ class LogEntry:
 
 def log_entry(batch: Batch, operations: list[AnyOperation] | None, framed: bytes, *, is_exact: bool = True) -> LogEntry:
     """A batch for the log. Its operations, if they are given, are kept until it is said that nobody asks; for good if
-    they cannot be read as they are (`encode_exactly`). O(1), for a batch of several frames O(length)."""
+    they cannot be read as they are (`encode_batch`). O(1), for a batch of several frames O(length)."""
     raw = batch.operations  # the last field
     ends_with_raw = is_exact and is_one_frame(framed)
     if operations is None and not ends_with_raw:

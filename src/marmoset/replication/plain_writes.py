@@ -19,9 +19,11 @@ from marmoset.codec.operations import (
     SetAdd,
     width_of,
 )
+from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN
 from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
+from marmoset.ids import Dot
 from marmoset.replication.replica import Replica
 
 
@@ -30,7 +32,7 @@ def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
     slots = _slots(replica, key)
     if slots is None or not slots.assign_plain(key, value):
         return False
-    if _is_to_be_told(replica):
+    if _is_to_be_told(replica) and not _goes_on(replica, ASSIGN_RUN, key, b"", value):
         _tell(replica, Assign(key, value))
     return True
 
@@ -40,7 +42,7 @@ def increment_plainly(replica: Replica, key: bytes, amount: int, total: int) -> 
     slots = _slots(replica, key)
     if slots is None or not slots.assign_plain(key, total):
         return False
-    if _is_to_be_told(replica):
+    if _is_to_be_told(replica) and not _goes_on(replica, INCREMENT_RUN, key, b"", amount):
         _tell(replica, Increment(key, amount))
     return True
 
@@ -49,7 +51,7 @@ def add_plainly(replica: Replica, key: bytes, element: bytes) -> int:
     """Add an element to a set; how many there are more now, or `NOT_DONE`. O(1)."""
     slots = _slots(replica, key)
     more = NOT_DONE if slots is None else slots.add_plain(key, element)
-    if more != NOT_DONE and _is_to_be_told(replica):
+    if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, SET_RUN, key, element, b""):
         _tell(replica, SetAdd(key, [element]))
     return more
 
@@ -58,7 +60,7 @@ def assign_field_plainly(replica: Replica, key: bytes, field: bytes, value: Scal
     """Assign a field of a map; how many there are more now, or `NOT_DONE`. O(1)."""
     slots = _slots(replica, key)
     more = NOT_DONE if slots is None else slots.assign_field_plain(key, field, value)
-    if more != NOT_DONE and _is_to_be_told(replica):
+    if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, MAP_RUN, key, field, value):
         _tell(replica, MapAssign(key, [field, value]))
     return more
 
@@ -68,7 +70,7 @@ def assign_score_plainly(replica: Replica, key: bytes, member: bytes, score: Sca
     O(log n)."""
     slots = _slots(replica, key)
     more = NOT_DONE if slots is None else slots.assign_score_plain(key, member, score)
-    if more != NOT_DONE and _is_to_be_told(replica):
+    if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, SCORE_RUN, key, member, score):
         _tell(replica, ScoreAssign(key, [member, score]))
     return more
 
@@ -79,15 +81,26 @@ def push_plainly(replica: Replica, key: bytes, sequence: Sequence, values: list[
     if slots is None or not slots.holds(key, sequence):
         return False
     replica.begin_write()  # whoever notes the insertion may ask what is unstable
-    dot = (replica.me, replica.next_seq)
+    me, seq = replica.me, replica.next_seq
     if not _is_to_be_told(replica, len(values)):
-        sequence.insert_at_end(dot, values, is_front)
+        sequence.insert_at_end((me, seq), values, is_front)
         return True
-    left, right = sequence.neighbours(0 if is_front else len(sequence))
-    sequence.insert_at_end(dot, values, is_front)
+    operation: SequenceInsert | None = None
+    left: Dot | None = None
+    right: Dot | None = None
+    if len(values) == 1 and replica.listener is None and replica.open_batch.extend_pushes(key, values[0], is_front):
+        if is_front:
+            right = (me, seq - 1)
+        else:
+            left = (me, seq - 1)
+    else:
+        left, right = sequence.neighbours(0 if is_front else len(sequence))
+        operation = SequenceInsert(key, left, right, values)
+    sequence.insert_at_end((me, seq), values, is_front)
     if replica.keyspace.tracking:
-        slots.note_insertion(key, sequence, dot, len(values), left, right)
-    _tell(replica, SequenceInsert(key, left, right, values))
+        slots.note_insertion(key, sequence, (me, seq), len(values), left, right)
+    if operation is not None:
+        _tell(replica, operation)
     return True
 
 
@@ -105,8 +118,13 @@ def _is_to_be_told(replica: Replica, width: int = 1) -> bool:
     return replica.keyspace.tracking or replica.listener is not None
 
 
+def _goes_on(replica: Replica, tag: int, key: bytes, name: bytes, value: Scalar) -> bool:
+    """Whether the operation was written with the run before it, so that it need not be made."""
+    return replica.listener is None and replica.open_batch.extend(tag, key, name, value)
+
+
 def _tell(replica: Replica, operation: AnyOperation) -> None:
     if replica.keyspace.tracking:
-        replica.put(operation)
+        replica.open_batch.add(operation)
     if replica.listener is not None:
         replica.listener(operation, (replica.me, replica.next_seq - width_of(operation)), replica.begin_write())

@@ -31,32 +31,25 @@ from marmoset.codec.operations import (
     Resubmit,
     RosterOperation,
 )
-from marmoset.codec.runs import operations_of
-from marmoset.codec.wire import decode_parts, encode_exactly, encode_operations
+from marmoset.codec.runs import BatchWriter, operations_of, write_batch
+from marmoset.codec.wire import decode_parts, encode_batch
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
 from marmoset.replication.applying import Applying
-from marmoset.replication.chain import Chain
+from marmoset.replication.chain import NOT_MAKING, Chain
 from marmoset.replication.folding import Folding
 from marmoset.replication.memory import ChangeMemory
 from marmoset.replication.oplog import LogEntry, OpLog, in_apply_order, log_entry
 from marmoset.replication.roster import Member, Roster
 from marmoset.replication.stability import Stability
 from marmoset.replication.validation import check_batch
+from marmoset.replication.verdicts import APPLIED, DUPLICATE, NOT_NOTED, OWN_BURIAL, TOO_EARLY, UNKNOWN_ORIGIN
 
 LOCAL: Final = LocalContext()
 FORGOTTEN_MAX: Final = 1024
 OPEN_BYTES_MAX: Final = 1 << 20
 """An open batch of this size is closed at the end of the command that brought it there."""
-
-APPLIED: Final = "applied"
-DUPLICATE: Final = "duplicate"
-TOO_EARLY: Final = "too early"
-OWN_BURIAL: Final = "own burial"
-UNKNOWN_ORIGIN: Final = "unknown origin"
-NOT_NOTED: Final = "not noted"
-"""What became of a batch that arrived. The last: it can be applied once the chain has ended (`replication.chain`)."""
 
 
 @final
@@ -67,7 +60,6 @@ class Replica:
         "_applied_local",
         "_claims_local",
         "_cut",
-        "_open",
         "_open_bytes",
         "_open_stamp",
         "address",
@@ -87,6 +79,7 @@ class Replica:
         "memory",
         "name",
         "next_seq",
+        "open_batch",
         "parting_index",
         "recently_forgotten",
         "roster",
@@ -151,7 +144,8 @@ class Replica:
         them is not news."""
         self.memory.clear()
         self.memory.blind.clear()
-        self._open: list[AnyOperation] = []
+        self.open_batch = NOT_MAKING
+        """What is written of the batch that is open; `plain_writes` adds to it, too."""
         self._open_bytes = self._open_stamp = 0
         self._applied_local = self._claims_local = self._cut = False
         self.folding = Folding()
@@ -194,23 +188,20 @@ class Replica:
             self.chain.plain = False
         self.next_seq += operation.width
         if self.keyspace.tracking:
-            self._open.append(operation)
+            self.open_batch.add(operation)
         elif self.roster.graves or self.roster.dead:  # it is stable at once
             self._remember(operation, dot)
         if self.listener is not None:
             self.listener(operation, dot, self._open_stamp)
         return dot
 
-    def put(self, operation: AnyOperation) -> None:
-        """Put an operation that is done and has its dots into the open batch; see `plain_writes`. O(1)."""
-        self._open.append(operation)
-
     def begin_write(self) -> int:
         """Have a batch open: its stamp. O(1)."""
         if not self._applied_local:
             self._open_stamp = self.clock.tick(self.wall_ms())
             self._applied_local = True
-            self.chain.handle_batch(self.me, self.next_seq, self._open_stamp, self._open)
+            self.open_batch = BatchWriter(self.me, self.next_seq)
+            self.chain.handle_batch(self.me, self.next_seq, self._open_stamp, self.open_batch)
         return self._open_stamp
 
     def _reset_left_over(self, operation: AnyOperation) -> None:
@@ -226,7 +217,7 @@ class Replica:
         self.next_seq += 1
         if self.keyspace.tracking:
             self._claims_local = True
-            self._open.append(operation)
+            self.open_batch.add(operation)
         else:
             self.roster.claims.add(operation.replica, operation.seqs, stamp_ms(self._open_stamp))
 
@@ -254,7 +245,7 @@ class Replica:
         """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1).
         `size_bytes` is what the command may have added to the batch, or 0 where nobody measured it."""
         self._open_bytes += size_bytes
-        if len(self._open) >= self.batch_operations_max or self._open_bytes >= OPEN_BYTES_MAX:
+        if self.open_batch.count >= self.batch_operations_max or self._open_bytes >= OPEN_BYTES_MAX:
             self.cut()
 
     def cut(self) -> None:
@@ -271,15 +262,15 @@ class Replica:
             return was_cut
         self._applied_local = False
         last = self.next_seq - 1
-        if not self._open:  # alone: everyone who will ever need this gets it in a snapshot
+        if not self.open_batch.count:  # alone: everyone who will ever need this gets it in a snapshot
             self.seen[self.me] = last
             self.contexts[self.me] = dict(self.seen)
             self.state += 1
             self._learn_self()
             return True
-        operations, self._open = self._open, []
+        written, self.open_batch = self.open_batch, NOT_MAKING
         on_roster, self._claims_local = self._claims_local, False
-        self._log_own(operations, self._open_stamp, last, on_roster=on_roster)
+        self._log_own(written, self._open_stamp, last, on_roster=on_roster)
         return True
 
     def submit_roster(self, operations: Sequence[RosterOperation]) -> list[Dot]:
@@ -289,14 +280,17 @@ class Replica:
         stamp = self.clock.tick(self.wall_ms())
         first = self.next_seq
         self.next_seq += len(operations)
-        self._log_own(cast("list[AnyOperation]", list(operations)), stamp, self.next_seq - 1, on_roster=True)
+        written = write_batch(cast("Sequence[AnyOperation]", operations), self.me, first)
+        self._log_own(written, stamp, self.next_seq - 1, on_roster=True)
         return [(self.me, seq) for seq in range(first, self.next_seq)]
 
-    def _log_own(self, operations: list[AnyOperation], stamp: int, last: int, *, on_roster: bool) -> None:
+    def _log_own(self, written: BatchWriter, stamp: int, last: int, *, on_roster: bool) -> None:
         before = self.contexts[self.me]
         first = self.seen[self.me] + 1
         self.state += 1
-        exact = encode_exactly(operations, self.me, first)
+        raw, is_exact = encode_batch(written)
+        is_plain = is_exact and not on_roster and self.keyspace.chained and self.chain.plain
+        operations = None if is_plain else written.operations()  # else somebody is going to ask for them
         batch = Batch(
             self.me,
             first,
@@ -305,14 +299,14 @@ class Replica:
             self.state,
             sorted((r, q) for r, q in self.seen.items() if before.get(r) != q),
             sorted(r for r in before if r not in self.seen),
-            encode_operations(operations, self.me, first) if exact is None else exact,
+            raw,
         )
         self.seen[self.me] = last
         after = dict(self.seen)
         framed = frames(encode(batch), self.frame_bytes_max)
-        self._log(log_entry(batch, operations, framed, is_exact=exact is not None))
+        self._log(log_entry(batch, operations, framed, is_exact=is_exact))
         if on_roster:
-            self._effect_roster(operations, self.me, first, after)
+            self._effect_roster(operations or [], self.me, first, after)
         self.contexts[self.me] = after
         self._learn_self()
         self.counters["batches_local"] += 1
@@ -496,10 +490,6 @@ class Replica:
         """Whether the burial of a replica has taken effect here."""
         return self.roster.presumed_dead(replica)
 
-    def is_of_the_dead(self, line: Sequence[ReplicaId]) -> bool:
-        """Whether a line of sponsors leads to a burial that has taken effect here; see `Roster.first_dead`."""
-        return bool(self.roster.first_dead(line))
-
     def final_seq(self, replica: ReplicaId) -> int:
         """How far the group has the operations of somebody whose burial has taken effect: no more will come. O(1)."""
         final = self.roster.graves.get(replica)
@@ -552,7 +542,8 @@ class Replica:
                 whole = frontier.get(replica, -1) == self.seen.get(replica, -2) and replica not in self.log.queues
                 if stable and whole and replica not in counted and replica != self.me:
                     self._forget(replica)
-        if len(roster.members) == 1 and self.me in roster.members and not self.log.entries and not self._open:
+        alone = len(roster.members) == 1 and self.me in roster.members
+        if alone and not self.log.entries and not self.open_batch.count:
             self.chain.end()
             self.chain.forget()
             self.keyspace.tracking = False
@@ -578,12 +569,12 @@ class Replica:
     @property
     def open_batches(self) -> int:
         """1 while operations wait to be logged at the end of the turn, else 0. O(1)."""
-        return 1 if self._open else 0
+        return 1 if self.open_batch.count else 0
 
     @property
     def is_at_rest(self) -> bool:
         """Whether no metadata is kept: no log, no windows. O(shards)."""
-        return not (self._open or self.log.entries or self.folding) and self.keyspace.is_at_rest
+        return not (self.open_batch.count or self.log.entries or self.folding) and self.keyspace.is_at_rest
 
     def _check(self) -> None:
         """Every invariant of the replica; for tests and the simulator. O(n)."""

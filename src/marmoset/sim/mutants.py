@@ -19,7 +19,7 @@ from marmoset.crdts import addwins, reading, register, sequence, types
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.ids import Dot, ReplicaId
 from marmoset.node import leaving, meeting, memory_limit, node
-from marmoset.replication import expiry, folding, oplog, replica, roster, snapshot, stability
+from marmoset.replication import expiry, folding, oplog, replica, roster, snapshot, stability, verdicts
 from marmoset.session import Session
 from marmoset.sim.hunting import JOINS, Mutant, Patch, hunt
 from marmoset.sim.mutants_chain import MUTANTS_CHAIN
@@ -58,10 +58,10 @@ def _causality_not_checked() -> list[Patch]:
     def judge(self: Any, batch: Any) -> str | None:
         seen = self.seen.get(batch.origin)
         if seen is None:
-            return replica.DUPLICATE if batch.origin in self.recently_forgotten else replica.UNKNOWN_ORIGIN
+            return verdicts.DUPLICATE if batch.origin in self.recently_forgotten else verdicts.UNKNOWN_ORIGIN
         if batch.last <= seen:
-            return replica.DUPLICATE
-        return None if batch.first == seen + 1 else replica.TOO_EARLY
+            return verdicts.DUPLICATE
+        return None if batch.first == seen + 1 else verdicts.TOO_EARLY
 
     return [(replica.Replica, "judge", judge)]
 

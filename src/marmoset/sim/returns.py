@@ -109,7 +109,7 @@ class Returns:
         if teller.node is None or teller.node.replica.me not in node.replica.roster.members:
             return  # it has ended, or begun anew, since it said so
         theirs = teller.node.replica
-        if not theirs.presumed_dead(me) and not theirs.is_of_the_dead(node.replica.roster.line(me)):
+        if not theirs.presumed_dead(me) and not theirs.roster.first_dead(node.replica.roster.line(me)):
             raise Breach(f"{host.name} is alive, and {teller.name} says without reason that it was presumed dead")
         for other in cluster.hosts:
             if other.witness is None or other.node is None or other.node.replica.me not in theirs.roster.present():

@@ -1,0 +1,120 @@
+"""A batch that is written operation by operation: what goes on with a run is written as if it had been added."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Increment,
+    MapAssign,
+    Reset,
+    ScoreAssign,
+    SequenceInsert,
+    SetAdd,
+)
+from marmoset.codec.runs import (
+    ASSIGN_RUN,
+    INCREMENT_RUN,
+    MAP_RUN,
+    SCORE_RUN,
+    SET_RUN,
+    BatchWriter,
+    write_batch,
+)
+from marmoset.codec.wire import decode_operations, encode_batch, encode_operations
+from marmoset.ids import Dot
+
+ORIGIN, FIRST = 7, 5
+KEYS = (b"k", b"l")
+KINDS = ("assign", "keep", "increment", "exact", "add", "add two", "field", "two fields", "score", "front", "back")
+OTHERS = ("front", "front", "back", "two", "within", "reset")
+STEPS = st.lists(st.tuples(st.sampled_from((*KINDS, *OTHERS)), st.sampled_from(KEYS), st.integers(0, 1 << 40)))
+
+
+class Lists:
+    """The ids in the list of each key, to know what an insertion stands between."""
+
+    def __init__(self) -> None:
+        self.of: dict[bytes, list[Dot]] = {key: [(1, 1), (1, 2)] for key in KEYS}
+
+    def insert(self, key: bytes, at: int, seq: int, values: list[bytes | int]) -> SequenceInsert:
+        ids: list[Dot | None] = [None, *self.of[key], None]
+        self.of[key][at:at] = [(ORIGIN, seq + i) for i in range(len(values))]
+        return SequenceInsert(key, ids[at], ids[at + 1], values)
+
+
+def operation_of(what: str, key: bytes, number: int, lists: Lists, seq: int) -> AnyOperation:
+    if what in ("assign", "keep"):
+        return Assign(key, number, what == "keep")
+    if what in ("increment", "exact"):
+        return Increment(key, number if what == "increment" else "0.5")
+    if what in ("add", "add two"):
+        return SetAdd(key, [b"x"] if what == "add" else [b"x", b"y"])
+    if what in ("field", "two fields"):
+        return MapAssign(key, [b"f", number] if what == "field" else [b"f", number, b"g", 1])
+    if what == "score":
+        return ScoreAssign(key, [b"m", number])
+    if what == "reset":
+        lists.of[key] = []
+        return Reset(key)
+    length = len(lists.of[key])
+    at = {"front": 0, "back": length, "two": 0}.get(what, min(1, length))
+    return lists.insert(key, at, seq, [number, 0] if what == "two" else [number])
+
+
+def goes_on(writer: BatchWriter, operation: AnyOperation, what: str) -> bool:
+    """Have an operation written without itself, as whoever knows what it is does."""
+    if isinstance(operation, Assign) and not operation.keep_deadline:
+        return writer.extend(ASSIGN_RUN, operation.key, b"", operation.value)
+    if isinstance(operation, Increment) and isinstance(operation.amount, int):
+        return writer.extend(INCREMENT_RUN, operation.key, b"", operation.amount)
+    if isinstance(operation, SetAdd) and len(operation.elements) == 1:
+        return writer.extend(SET_RUN, operation.key, operation.elements[0], b"")
+    if isinstance(operation, (MapAssign, ScoreAssign)) and len(operation.pairs) == 2:
+        name, value = operation.pairs
+        assert isinstance(name, bytes)
+        return writer.extend(MAP_RUN if isinstance(operation, MapAssign) else SCORE_RUN, operation.key, name, value)
+    if isinstance(operation, SequenceInsert) and what in ("front", "back"):
+        return writer.extend_pushes(operation.key, operation.values[0], what == "front")
+    return False
+
+
+@given(STEPS)
+def test_what_goes_on_is_written_as_what_is_added(steps: list[tuple[str, bytes, int]]) -> None:
+    lists, writer = Lists(), BatchWriter(ORIGIN, FIRST)
+    operations: list[AnyOperation] = []
+    for what, key, number in steps:
+        operation = operation_of(what, key, number, lists, writer.next_seq)
+        operations.append(operation)
+        if not goes_on(writer, operation, what):
+            writer.add(operation)
+        added = write_batch(operations, ORIGIN, FIRST)
+        assert (writer.rows, writer.count, writer.next_seq) == (added.rows, added.count, added.next_seq)
+    assert writer.count == len(operations)
+    assert writer.operations() == operations
+    if operations:
+        raw, is_exact = encode_batch(writer)
+        assert is_exact and decode_operations(raw, ORIGIN, FIRST) == operations
+
+
+def test_what_is_of_one_kind_needs_no_operation_from_the_third_on() -> None:
+    lists = Lists()
+    for what in ("assign", "increment", "add", "field", "score", "front", "back"):
+        writer = BatchWriter(ORIGIN, FIRST)
+        for number in range(5):
+            operation = operation_of(what, b"k", number, lists, writer.next_seq)
+            assert goes_on(writer, operation, what) == (number > 1), what
+            if number < 2:
+                writer.add(operation)
+        assert len(writer.rows) == 1 and writer.count == 5 and writer.next_seq == FIRST + 5
+
+
+def test_a_number_beyond_64_bits_is_written_as_its_digits_wherever_it_stands() -> None:
+    operations: list[AnyOperation] = [Increment(b"k", amount) for amount in (1, 2, 1 << 70)]
+    writer = write_batch(operations[:2], ORIGIN, FIRST)
+    assert writer.extend(INCREMENT_RUN, b"k", b"", 1 << 70)
+    raw, is_exact = encode_batch(writer)
+    assert not is_exact and writer.operations() == operations
+    assert bytes(raw) == bytes(encode_operations(operations, ORIGIN, FIRST))
+    assert decode_operations(raw, ORIGIN, FIRST) == [*operations[:2], Increment(b"k", str(1 << 70))]
