@@ -28,8 +28,24 @@ from marmoset.ids import Dot
 ORIGIN, FIRST = 7, 5
 KEYS = (b"k", b"l")
 KINDS = ("assign", "keep", "increment", "exact", "add", "add two", "field", "two fields", "score", "front", "back")
-OTHERS = ("front", "front", "back", "two", "within", "reset")
-STEPS = st.lists(st.tuples(st.sampled_from((*KINDS, *OTHERS)), st.sampled_from(KEYS), st.integers(0, 1 << 40)))
+OTHERS = ("two", "within", "reset")
+PUSHES = ("front", "front", "front", "back", "back", "back", "within", "two")
+Step = tuple[str, bytes, int]
+
+
+def steps_of(*kinds: str, keys: tuple[bytes, ...] = KEYS) -> st.SearchStrategy[list[Step]]:
+    step = st.tuples(st.sampled_from(kinds), st.sampled_from(keys), st.integers(0, 1 << 40))
+    return st.lists(step, min_size=1, max_size=6)
+
+
+# Few kinds for a while, else hardly anything goes on.
+STRETCHES = st.one_of(
+    steps_of(*KINDS, *OTHERS),
+    steps_of(*PUSHES, keys=KEYS[:1]),
+    steps_of("front", "back"),
+    *(steps_of(kind) for kind in KINDS),
+)
+STEPS = st.lists(STRETCHES, max_size=8).map(lambda stretches: [step for stretch in stretches for step in stretch])
 
 
 class Lists:
@@ -81,7 +97,7 @@ def goes_on(writer: BatchWriter, operation: AnyOperation, what: str) -> bool:
 
 
 @given(STEPS)
-def test_what_goes_on_is_written_as_what_is_added(steps: list[tuple[str, bytes, int]]) -> None:
+def test_what_goes_on_is_written_as_what_is_added(steps: list[Step]) -> None:
     lists, writer = Lists(), BatchWriter(ORIGIN, FIRST)
     operations: list[AnyOperation] = []
     for what, key, number in steps:

@@ -15,11 +15,21 @@ from tests.replication.test_chain import tracked
 from tests.replication.test_plain_writes import KEYS, NAMES, WRITES, Step, operation_of, plain, write_plainly
 
 OTHERS = ("other", "other too", "push", "meet", "rest", "commit", "reset", "look", "expire")
-STEPS = st.tuples(
-    st.sampled_from((*WRITES, *WRITES, *WRITES, "push", "push", "push", *OTHERS)),
-    st.sampled_from((*KEYS, b"l")),
-    st.sampled_from(NAMES),
-    st.integers(-2, 1 << 40),
+
+
+def stretch(*kinds: str) -> st.SearchStrategy[list[Step]]:
+    step = st.tuples(
+        st.sampled_from(kinds), st.sampled_from((*KEYS, b"l")), st.sampled_from(NAMES), st.integers(-2, 1 << 40)
+    )
+    return st.lists(step, min_size=1, max_size=8)
+
+
+# Few kinds for a while, else hardly anything goes on with what stands before it.
+STRETCHES = st.one_of(
+    stretch(*WRITES, "push"), *(stretch(what) for what in (*WRITES, "push", "push", "push")), stretch(*OTHERS)
+)
+STEPS = st.lists(STRETCHES, min_size=2, max_size=10).map(
+    lambda stretches: [step for each in stretches for step in each]
 )
 
 
@@ -56,7 +66,7 @@ class Pair:
             else:
                 self.first.submit(operation_of(what, own, name, number))
         elif what == "push":
-            self.push(b"l", [name, b"then"][: 1 + number % 2], bool(number % 3))
+            self.push(b"l", [name, b"then"][: 1 + (number % 8 == 0)], number % 16 < 12)
         elif what in ("other", "other too"):
             self.second.submit(operation_of(WRITES[number % len(WRITES)], key, name, number))
             insert_first(self.second, name)
@@ -95,7 +105,7 @@ class Pair:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(STEPS, min_size=10, max_size=60), st.booleans())
+@given(STEPS, st.booleans())
 def test_a_write_is_its_operation(steps: list[Step], is_heard: bool) -> None:
     one, other = Pair(plainly=True, is_heard=is_heard), Pair(plainly=False, is_heard=is_heard)
     for step in steps:
