@@ -81,6 +81,11 @@ class Holding:
         self.window = window
 
 
+NO_WINDOWS: Final[dict[bytes, Window]] = {}
+NOTHING_BESIDE: Final[dict[bytes, dict[int, Holding]]] = {}
+"""Of slots that have none, as most have: never changed, and always in the processor's cache."""
+
+
 class PlainSlots:
     """Names with their values and windows, and changes that need no windows."""
 
@@ -103,25 +108,26 @@ class PlainSlots:
     def __init__(self, split_above: int, garbage: Garbage | None = None, notes: ChainNotes | None = None) -> None:
         """`garbage` takes what resets leave of large collections; without it they are freed at once. `notes` is for
         those of a keyspace."""
-        self.split_above = split_above
-        self.garbage = garbage
+        # What every write looks at comes first, in one line of the processor's cache when it is compiled.
         self.values = new_table()
-        self.windows: dict[bytes, Window] = {}
-        self.beside: dict[bytes, dict[int, Holding]] = {}
-        self.unwound = NOTHING_UNWOUND
-        """Name to operations in a chain whose window is not made before it is needed; see `wind`."""
-        self.insertions = NO_INSERTIONS
-        """Name to insertions into its sequence, which has no window; those that are stable go after a while."""
+        self.windows = NO_WINDOWS
+        self.beside = NOTHING_BESIDE
         self.laid = NOTHING_LAID
         """Name to a sequence that was removed as a whole, where nothing else is."""
         self.flushed: tuple[tuple[Dot, dict[bytes, Value]], ...] = ()
         """Values without windows that a FLUSHALL removed with the whole table, and its dot: some remember removals."""
+        self.readings: tuple[Reader, ...] = ()
+        self.split_above = split_above
+        self.garbage = garbage
+        self.unwound = NOTHING_UNWOUND
+        """Name to operations in a chain whose window is not made before it is needed; see `wind`."""
+        self.insertions = NO_INSERTIONS
+        """Name to insertions into its sequence, which has no window; those that are stable go after a while."""
         self.notes: Final = notes or NO_NOTES
         self.entries = 0
         """Unstable facts in all windows."""
         self.remembering = 0
         """How many of the visible values remember removals."""
-        self.readings: tuple[Reader, ...] = ()
 
     # -- effects without windows
 
@@ -322,7 +328,7 @@ class PlainSlots:
         assert isinstance(sequence, Sequence)
         window = self.insertions.pop(name).wind(sequence, self.notes.is_unstable)
         if window.entries:
-            self.windows[name] = window
+            self._set_window(name, window)
             self.entries += window.entries
             self.notes.has_wound = True
 
@@ -396,7 +402,7 @@ class PlainSlots:
         window = laid.wind(self.notes.is_unstable)
         self.entries += window.entries - before
         self.notes.has_wound = True
-        self.beside[name] = {KIND_SEQUENCE: Holding(laid.sequence, window)}
+        self._set_beside(name, {KIND_SEQUENCE: Holding(laid.sequence, window)})
 
     def throw_away(self) -> None:
         """Everything goes. O(beside + laid aside)."""
@@ -472,7 +478,7 @@ class PlainSlots:
         types.found(window, value)
         if window.entries:
             self.entries += window.entries
-            self.windows[name] = window
+            self._set_window(name, window)
 
     # -- keeping
 
@@ -483,7 +489,7 @@ class PlainSlots:
             entries = window.entries
             self.entries += entries - before
             if entries:
-                self.windows[name] = window
+                self._set_window(name, window)
             elif before:
                 self._drop_window(name)
         if types.is_visible(value):
@@ -493,13 +499,27 @@ class PlainSlots:
         self._hide(name)
         if window is not None and entries:  # removed elements only
             self._drop_window(name)
-            self.beside.setdefault(name, {})[kind_of_window(window)] = Holding(value, window)
+            held = self.beside.get(name, {})
+            held[kind_of_window(window)] = Holding(value, window)
+            self._set_beside(name, held)
+
+    def _set_window(self, name: bytes, window: Window) -> None:
+        if self.windows:
+            self.windows[name] = window
+        else:
+            self.windows = {name: window}
+
+    def _set_beside(self, name: bytes, held: dict[int, Holding]) -> None:
+        if self.beside:
+            self.beside[name] = held
+        else:
+            self.beside = {name: held}
 
     def _drop_window(self, name: bytes) -> None:
         """Nothing of what a name shows is unstable any more."""
         del self.windows[name]
         if not self.windows:
-            self.windows.clear()  # which gives the table back: it grew with what was unstable at one time
+            self.windows = NO_WINDOWS  # the table grew with what was unstable at one time
 
     def _show(self, name: bytes, old: Value | None, value: Value) -> None:
         if not isinstance(value, bytes):

@@ -29,7 +29,7 @@ from marmoset.crdts import types
 from marmoset.crdts.chains import OBSERVING
 from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
-from marmoset.crdts.plain_slots import Holding, PlainSlots
+from marmoset.crdts.plain_slots import NO_WINDOWS, NOTHING_BESIDE, Holding, PlainSlots
 from marmoset.crdts.sequence import Sequence, SequenceWindow
 from marmoset.crdts.sequence_chain import LaidAside
 from marmoset.crdts.split import SplitMap
@@ -109,7 +109,7 @@ class Slots(PlainSlots):
         slots.values.update(value.items())
         if window is None:
             return NestedMap(slots), None
-        slots.windows.update({field: inner.copy() for field, inner in window.fields.items()})
+        slots.windows = {field: inner.copy() for field, inner in window.fields.items()}
         slots.entries = window.entries
         return NestedMap(slots), NestedWindow(slots)
 
@@ -144,11 +144,11 @@ class Slots(PlainSlots):
                 shown = True
                 self._show(name, None, holding.value)
                 if window is not None:
-                    self.windows[name] = window
+                    self._set_window(name, window)
             elif visible or entries:
                 beside[kind] = holding
         if beside:
-            self.beside[name] = beside
+            self._set_beside(name, beside)
 
     def _effect_beside(
         self,
@@ -323,6 +323,7 @@ class Slots(PlainSlots):
     def _check(self) -> None:
         """Every invariant of the slots and of all that they hold. O(n)."""
         entries = 0
+        assert not NO_WINDOWS and not NOTHING_BESIDE, "what all slots share was changed"
         assert self.remembering == sum(remembers(value) for value in self.values.values())
         for name, value in self.values.items():
             assert types.is_visible(value), "an empty value is visible"
