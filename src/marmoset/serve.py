@@ -6,8 +6,8 @@ good order, 1 something failed (a port in use, a leave that nobody confirmed), 2
 
 Garbage collection: the database is millions of containers that are never garbage cycles, and a full collection would
 visit each of them while nothing else runs, for hundreds of milliseconds. What exists after the start is frozen, and
-only the youngest generation is collected from then on: a bounded visit, which finds the cycles that die young. A rare
-cycle that outlives it costs its own few bytes.
+only the youngest generation is collected from then on, and while that is small: a bounded visit, which finds the cycles
+that die young. A rare cycle that outlives it costs its own few bytes.
 """
 
 import asyncio
@@ -29,7 +29,10 @@ from marmoset.units import address_text
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
-YOUNG_OBJECTS: Final = 10_000
+YOUNG_OBJECTS: Final = 500
+"""What outlives a collection is visited by one, once in its life, and of a list or dict every entry: those of a large
+value that is being written, restored or freed have hundreds each. So many at a time take some milliseconds; ten thousand
+took 20 to 50, and no less in all."""
 NEVER: Final = 1_000_000_000
 FILES_BESIDE: Final = 64
 """Open files that are neither clients nor links: listeners, logs, the loop's own, links about to be replaced."""
