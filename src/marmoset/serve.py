@@ -30,9 +30,9 @@ from marmoset.units import address_text
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 YOUNG_OBJECTS: Final = 500
-"""What outlives a collection is visited by one, once in its life, and of a list or dict every entry: those of a large
-value that is being written, restored or freed have hundreds each. So many at a time take some milliseconds; ten thousand
-took 20 to 50, and no less in all."""
+"""What lives is visited once in its life, and of a list or dict every entry: those of a large value that is written,
+restored or freed have hundreds each. So many at a time take some milliseconds; ten thousand took 20 to 50, and no less
+in all."""
 NEVER: Final = 1_000_000_000
 FILES_BESIDE: Final = 64
 """Open files that are neither clients nor links: listeners, logs, the loop's own, links about to be replaced."""
