@@ -42,6 +42,9 @@ def steps_of(*kinds: str, keys: tuple[bytes, ...] = KEYS) -> st.SearchStrategy[l
 STRETCHES = st.one_of(
     steps_of(*KINDS, *OTHERS),
     steps_of(*PUSHES, keys=KEYS[:1]),
+    steps_of("within", "within", "front", "back", keys=KEYS[:1]),
+    steps_of("front", "front", "back", "back", keys=KEYS[1:]),
+    st.just([("reset", KEYS[1], 0)]),
     steps_of("front", "back"),
     *(steps_of(kind) for kind in KINDS),
 )
@@ -52,7 +55,7 @@ class Lists:
     """The ids in the list of each key, to know what an insertion stands between."""
 
     def __init__(self) -> None:
-        self.of: dict[bytes, list[Dot]] = {key: [(1, 1), (1, 2)] for key in KEYS}
+        self.of: dict[bytes, list[Dot]] = {KEYS[0]: [(1, 1), (1, 2)], KEYS[1]: []}
 
     def insert(self, key: bytes, at: int, seq: int, values: list[bytes | int]) -> SequenceInsert:
         ids: list[Dot | None] = [None, *self.of[key], None]
@@ -112,6 +115,14 @@ def test_what_goes_on_is_written_as_what_is_added(steps: list[Step]) -> None:
     if operations:
         raw, is_exact = encode_batch(writer)
         assert is_exact and decode_operations(raw, ORIGIN, FIRST) == operations
+
+
+def test_a_push_at_the_other_end_of_what_was_an_empty_list_does_not_go_on() -> None:
+    for first, then in (("front", "back"), ("back", "front")):
+        lists, writer = Lists(), BatchWriter(ORIGIN, FIRST)
+        for number in range(2):
+            writer.add(operation_of(first, KEYS[1], number, lists, writer.next_seq))
+        assert not goes_on(writer, operation_of(then, KEYS[1], 2, lists, writer.next_seq), then)
 
 
 def test_what_is_of_one_kind_needs_no_operation_from_the_third_on() -> None:

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import AnyOperation, Expire, Reset, SequenceInsert, SetAdd
+from marmoset.codec.operations import (
+    AnyOperation,
+    Assign,
+    Expire,
+    Reset,
+    SequenceInsert,
+    SequenceRemove,
+    SetAdd,
+    SetRemove,
+)
+from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.sequence import Sequence
 from marmoset.ids import Dot
 from marmoset.keyspace import Watch
@@ -14,7 +24,8 @@ from tests.replication.group import first_of_all, join, meet, rest
 from tests.replication.test_chain import tracked
 from tests.replication.test_plain_writes import KEYS, NAMES, WRITES, Step, operation_of, plain, write_plainly
 
-OTHERS = ("other", "other too", "push", "meet", "rest", "commit", "reset", "look", "expire")
+PUSHES = ("push front", "push back")
+OTHERS = ("other", "other too", "pop", "meet", "rest", "commit", "reset", "look", "look", "expire")
 
 
 def stretch(*kinds: str) -> st.SearchStrategy[list[Step]]:
@@ -26,7 +37,11 @@ def stretch(*kinds: str) -> st.SearchStrategy[list[Step]]:
 
 # Few kinds for a while, else hardly anything goes on with what stands before it.
 STRETCHES = st.one_of(
-    stretch(*WRITES, "push"), *(stretch(what) for what in (*WRITES, "push", "push", "push")), stretch(*OTHERS)
+    stretch(*WRITES, *PUSHES),
+    *(stretch(what) for what in (*WRITES, *PUSHES, *PUSHES)),
+    stretch(*PUSHES, "pop"),
+    stretch(*OTHERS),
+    stretch(*OTHERS),
 )
 STEPS = st.lists(STRETCHES, min_size=2, max_size=10).map(
     lambda stretches: [step for each in stretches for step in each]
@@ -65,8 +80,12 @@ class Pair:
                 self.done += 1
             else:
                 self.first.submit(operation_of(what, own, name, number))
-        elif what == "push":
-            self.push(b"l", [name, b"then"][: 1 + (number % 8 == 0)], number % 16 < 12)
+        elif what in PUSHES:
+            self.push(b"l", [name, b"then"][: 1 + (number % 8 == 0)], what == "push front")
+        elif what == "pop":
+            sequence = self.first.keyspace.get(b"l")
+            if isinstance(sequence, Sequence):
+                self.first.submit(SequenceRemove(b"l", sequence.ranges(0, 1)))
         elif what in ("other", "other too"):
             self.second.submit(operation_of(WRITES[number % len(WRITES)], key, name, number))
             insert_first(self.second, name)
@@ -129,7 +148,7 @@ def test_most_writes_are_done_plainly_and_leave_nothing_to_fold() -> None:
     for number in range(3):
         for what, key in zip(WRITES, KEYS[1:], strict=True):
             pair.step(what, key, NAMES[number], number)
-        pair.step("push", b"l", NAMES[number], number)
+        pair.step("push front", b"l", NAMES[number], number)
     assert pair.done == 3 * (len(WRITES) + 1)
     pair.first.commit()
     assert all(entry.is_plain for entry in pair.first.log.entries.values())
@@ -138,7 +157,7 @@ def test_most_writes_are_done_plainly_and_leave_nothing_to_fold() -> None:
     assert pair.first.keyspace.chained and pair.second.keyspace.chained
 
 
-@pytest.mark.parametrize("why", ["deadline", "watch", "window", "laid aside", "another list", "no chain"])
+@pytest.mark.parametrize("why", ["deadline", "watch", "window", "clash", "laid aside", "another list", "no chain"])
 def test_where_it_takes_more_nothing_is_done(why: str) -> None:
     pair = Pair(plainly=True)
     replica = pair.first
@@ -149,6 +168,10 @@ def test_where_it_takes_more_nothing_is_done(why: str) -> None:
     elif why == "watch":
         replica.keyspace.watch(b"b", Watch())
     elif why == "window":
+        pair.step("push back", b"l", b"1", 1)
+        pair.step("pop", b"l", b"", 0)
+        assert replica.keyspace.chained and replica.keyspace.window(b"l") is not None
+    elif why == "clash":
         replica.submit(SetAdd(b"l", [b"another kind"]))
     elif why == "laid aside":
         replica.submit(Reset(b"l"))
@@ -165,3 +188,20 @@ def test_where_it_takes_more_nothing_is_done(why: str) -> None:
     replica.commit()
     meet(replica, pair.second)
     rest(replica, pair.second)
+
+
+def test_what_holds_values_of_two_kinds_is_not_written_to_plainly() -> None:
+    pair = Pair(plainly=True)
+    pair.first.submit(SetAdd(b"both", [b"x"]))
+    pair.second.submit(Assign(b"both", b"text"))
+    pair.first.commit()
+    pair.second.commit()
+    rest(pair.first, pair.second)
+    assert pair.first.keyspace.chained and pair.first.keyspace.conflicts(b"both")
+    assert add_plainly(pair.first, b"both", b"y") == NOT_DONE
+    pair.first.submit(SetAdd(b"both", [b"y"]))
+    pair.first.commit()
+    pair.second.submit(SetRemove(b"both", [b"y"]))  # has not seen it
+    pair.second.commit()
+    rest(pair.first, pair.second)
+    assert pair.first.keyspace.get(b"both") == pair.second.keyspace.get(b"both") == {b"x", b"y"}

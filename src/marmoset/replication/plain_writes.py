@@ -80,7 +80,6 @@ def push_plainly(replica: Replica, key: bytes, sequence: Sequence, values: list[
     slots = _slots(replica, key)
     if slots is None or not slots.holds(key, sequence):
         return False
-    replica.begin_write()  # whoever notes the insertion may ask what is unstable
     me, seq = replica.me, replica.next_seq
     if not _is_to_be_told(replica, len(values)):
         sequence.insert_at_end((me, seq), values, is_front)
