@@ -117,12 +117,13 @@ def test_what_goes_on_is_written_as_what_is_added(steps: list[Step]) -> None:
         assert is_exact and decode_operations(raw, ORIGIN, FIRST) == operations
 
 
-def test_a_push_at_the_other_end_of_what_was_an_empty_list_does_not_go_on() -> None:
-    for first, then in (("front", "back"), ("back", "front")):
+def test_a_push_at_another_place_does_not_go_on() -> None:
+    for first, then, key in (("front", "back", b"l"), ("back", "front", b"l"), ("within", "front", b"k")):
         lists, writer = Lists(), BatchWriter(ORIGIN, FIRST)
         for number in range(2):
-            writer.add(operation_of(first, KEYS[1], number, lists, writer.next_seq))
-        assert not goes_on(writer, operation_of(then, KEYS[1], 2, lists, writer.next_seq), then)
+            writer.add(operation_of(first, key, number, lists, writer.next_seq))
+        assert len(writer.rows) == 1
+        assert not goes_on(writer, operation_of(then, key, 2, lists, writer.next_seq), then)
 
 
 def test_what_is_of_one_kind_needs_no_operation_from_the_third_on() -> None:

@@ -54,6 +54,11 @@ def insert_first(replica: Replica, value: bytes) -> None:
     replica.submit(SequenceInsert(b"l", *neighbours, [value]))
 
 
+def seen(replica: Replica) -> object:
+    values = [replica.keyspace.get(key) for key in (*KEYS, b"l")]
+    return [list(each) if isinstance(each, Sequence) else plain(each) for each in values]
+
+
 class Pair:
     """Two members in a chain, of which the first is written to; `plainly` is whether that is tried."""
 
@@ -114,10 +119,6 @@ class Pair:
         self.first.submit(SequenceInsert(key, left, right, list(values)))
 
     def shown(self) -> object:
-        def seen(replica: Replica) -> object:
-            values = [replica.keyspace.get(key) for key in (*KEYS, b"l")]
-            return [list(each) if isinstance(each, Sequence) else plain(each) for each in values]
-
         first = self.first
         chained = first.keyspace.chained, self.second.keyspace.chained
         return seen(first), seen(self.second), chained, self.told, first.next_seq, first.seen, first.clock.stamp
@@ -136,6 +137,7 @@ def test_a_write_is_its_operation(steps: list[Step], is_heard: bool) -> None:
         pair.first.commit()
         pair.second.commit()
         meet(pair.first, pair.second)
+        assert seen(pair.first) == seen(pair.second)
     assert one.shown() == other.shown()
     for mine, theirs in ((one.first, other.first), (one.second, other.second)):
         mine._check()
