@@ -360,6 +360,40 @@ def test_answers_do_not_wait_for_a_turn_that_takes_long() -> None:
     run(test)
 
 
+def test_answers_do_not_wait_for_many_short_requests_that_take_long() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            clients = [connected(served) for _ in range(10)]
+            for client, _ in clients:
+                client.data_received(b"slow\na\n")
+            assert [transport.written for _, transport in clients[:4]] == [[b"a\n"]] * 4
+            await next_turn()
+            assert [transport.written for _, transport in clients] == [[b"a\n"]] * 10
+
+    run(test)
+
+
+def test_a_client_that_cannot_be_written_to_keeps_nobody_from_their_answers() -> None:
+    class Broken(Transport):
+        def write(self, data: bytes) -> None:
+            raise MemoryError("a test")
+
+        def abort(self) -> None:
+            self.written.append(b"(aborted)")
+
+    async def test() -> None:
+        async with serving() as served:
+            (one, _), (other, to_other) = connected(served), connected(served)
+            broken = Broken()
+            one.connection_made(cast("asyncio.BaseTransport", broken))
+            one.data_received(b"a\n")
+            other.data_received(b"b\n")
+            await next_turn()
+            assert broken.written == [b"(aborted)"] and to_other.written == [b"b\n"]
+
+    run(test)
+
+
 def test_many_bytes_are_not_kept() -> None:
     async def test() -> None:
         async with serving() as served:

@@ -105,7 +105,11 @@ class RedisServer:
         if self._answered:
             clients, self._answered = self._answered, []
             for client in clients:
-                client.write_answers()
+                try:
+                    client.write_answers()
+                except Exception as error:  # of one client: the others have theirs all the same
+                    log("error", "internal error", {"event": "write_answers", "why": repr(error)}, error)
+                    client.abort()
 
     def write_if_late(self, now_s: float) -> None:
         """Write them if the first has waited for long. O(connections that have some)."""
@@ -271,6 +275,7 @@ class ClientConnection:
         self._answers_bytes += len(answers)
         if self._answers_bytes > KEPT_BYTES_MAX:
             self.write_answers()
+        self._server.write_if_late(perf_counter())
 
     def write_answers(self) -> None:
         """Write the answers that are there; a client that leaves too many unread is dropped. O(answers)."""
@@ -284,6 +289,12 @@ class ClientConnection:
             if transport.get_write_buffer_size() > limit:
                 log("warning", "client dropped", {"client": self._peer, "why": f"{limit} bytes of answers unread"})
                 transport.abort()
+
+    def abort(self) -> None:
+        """End the connection at once; what is not written is dropped."""
+        self._waiting, self._answers = b"", []
+        if self._transport is not None:
+            self._transport.abort()
 
     def _release(self) -> None:
         """The time is up for which answers were held back."""
@@ -322,7 +333,6 @@ class ClientConnection:
             elif ended - began < SLICE_SHORT_S and len(piece) == self._slice:
                 self._slice = min(SLICE_BYTES_MAX, self._slice * 2)
             began = ended
-            self._server.write_if_late(ended)
             if self._waiting and ended > until:
                 self._hold_reading()
                 self._pumping = True

@@ -87,13 +87,14 @@ def push_plainly(replica: Replica, key: bytes, sequence: Sequence, values: list[
     operation: SequenceInsert | None = None
     left: Dot | None = None
     right: Dot | None = None
-    if len(values) == 1 and replica.listener is None and replica.open_batch.extend_pushes(key, values[0], is_front):
-        if is_front:
-            right = (me, seq - 1)
-        else:
-            left = (me, seq - 1)
-    else:
+    goes_on = len(values) == 1 and replica.open_batch.extend_pushes(key, values[0], is_front)
+    if not goes_on:
         left, right = sequence.neighbours(0 if is_front else len(sequence))
+    elif is_front:
+        right = (me, seq - 1)
+    else:
+        left = (me, seq - 1)
+    if not goes_on or replica.listener is not None:
         operation = SequenceInsert(key, left, right, values)
     sequence.insert_at_end((me, seq), values, is_front)
     if replica.keyspace.tracking:
@@ -118,12 +119,13 @@ def _is_to_be_told(replica: Replica, width: int = 1) -> bool:
 
 
 def _goes_on(replica: Replica, tag: int, key: bytes, name: bytes, value: Scalar) -> bool:
-    """Whether the operation was written with the run before it, so that it need not be made."""
-    return replica.listener is None and replica.open_batch.extend(tag, key, name, value)
+    """Write the operation with the run before it; whether that was done and it need not be made for anybody else."""
+    return replica.open_batch.extend(tag, key, name, value) and replica.listener is None
 
 
 def _tell(replica: Replica, operation: AnyOperation) -> None:
-    if replica.keyspace.tracking:
-        replica.open_batch.add(operation)
+    batch = replica.open_batch
+    if replica.keyspace.tracking and batch.next_seq != replica.next_seq:  # else it went on with a run
+        batch.add(operation)
     if replica.listener is not None:
         replica.listener(operation, (replica.me, replica.next_seq - width_of(operation)), replica.begin_write())
