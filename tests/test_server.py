@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import cast
 
+import pytest
 import uvloop
 
 from marmoset.config import load
+from marmoset.node import Node
 from marmoset.runtime import Runtime, listen, port_of
 from marmoset.server import OUTPUT_HIGH, SLICE_BYTES_FIRST, SLICE_BYTES_MAX, ClientConnection, RedisServer
 
@@ -390,6 +392,25 @@ def test_a_client_that_cannot_be_written_to_keeps_nobody_from_their_answers() ->
             other.data_received(b"b\n")
             await next_turn()
             assert broken.written == [b"(aborted)"] and to_other.written == [b"b\n"]
+
+    run(test)
+
+
+@pytest.mark.interpreted
+def test_a_fault_at_the_end_of_a_turn_keeps_nobody_from_their_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(node: Node) -> None:
+        raise RuntimeError("a test")
+
+    async def test() -> None:
+        async with serving() as served:
+            faults: list[object] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+            client, transport = connected(served)
+            with monkeypatch.context() as patched:
+                patched.setattr(Node, "end_turn", fail)
+                client.data_received(b"a\n")
+                await next_turn()
+            assert transport.written == [b"a\n"] and [str(each) for each in faults] == ["a test"]
 
     run(test)
 

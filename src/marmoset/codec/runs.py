@@ -69,6 +69,17 @@ class Run:
         return MapAssign(key, pairs) if tag == MAP_RUN else ScoreAssign(key, pairs)
 
 
+def run_of(tag: int, columns: tuple[Any, ...]) -> Run:
+    """A run from its columns, in the order in which they are written. O(1).
+
+    Raises:
+        PeerError: a column is longer than another one.
+    """
+    if tag <= INCREMENT_RUN:
+        return Run(tag, columns[0], [], columns[1])
+    return Run(tag, columns[0], columns[1], [] if tag == SET_RUN else columns[2])
+
+
 def pushed_between(
     dot: Dot, left: Dot | None, right: Dot | None, is_front: bool, at: int
 ) -> tuple[Dot | None, Dot | None]:
@@ -244,23 +255,19 @@ class BatchWriter:
         made: list[AnyOperation] = []
         seq = self._first
         for row in self.rows:
-            if isinstance(row, tuple):
-                part = self._part(row, seq)
-                made += operations_of([part])
-                seq += len(part.values) if isinstance(part, Pushes) else len(part.keys)
-            else:
+            if not isinstance(row, tuple):
                 operation = cast("AnyOperation", row)
                 made.append(operation)
                 seq += width_of(operation)
+            elif row[0] == PUSH_RUN:
+                pushes = Pushes((self._origin, seq), *row[1:])
+                made += operations_of([pushes])
+                seq += len(pushes.values)
+            else:
+                run = run_of(row[0], row[1:])
+                made += operations_of([run])
+                seq += len(run.keys)
         return made
-
-    def _part(self, row: tuple[Any, ...], seq: int) -> Run | Pushes:
-        tag: int = row[0]
-        if tag == PUSH_RUN:
-            return Pushes((self._origin, seq), row[1], row[2], row[3], row[4], row[5])
-        if tag <= INCREMENT_RUN:
-            return Run(tag, row[1], [], row[2])
-        return Run(tag, row[1], row[2], [] if tag == SET_RUN else row[3])
 
     def _go_on(self, tag: int, operation: Operation) -> None:
         if self._alone is not None:

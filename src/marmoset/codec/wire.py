@@ -54,8 +54,8 @@ from marmoset.codec.runs import (
     BatchWriter,
     Part,
     Pushes,
-    Run,
     operations_of,
+    run_of,
     write_batch,
 )
 from marmoset.errors import PeerError
@@ -234,7 +234,7 @@ def decode_parts(raw: msgspec.Raw, origin: ReplicaId, first: int) -> list[Part]:
             parts.append(Pushes((origin, seq), key, left, right, is_front, values))
             seq += len(values)
         else:
-            run = _run(tag, _astuple(structure))
+            run = run_of(tag, _astuple(structure))
             parts.append(run)
             seq += len(run.keys)
     return parts
@@ -247,12 +247,6 @@ def decode_operations(raw: msgspec.Raw, origin: ReplicaId, first: int) -> list[A
         PeerError: they are none, or there are none.
     """
     return operations_of(decode_parts(raw, origin, first))
-
-
-def _run(tag: int, columns: tuple[Any, ...]) -> Run:
-    if tag <= INCREMENT_RUN:
-        return Run(tag, columns[0], [], columns[1])
-    return Run(tag, columns[0], columns[1], [] if tag == SET_RUN else columns[2])
 
 
 def _operation(structure: msgspec.Struct) -> AnyOperation:
