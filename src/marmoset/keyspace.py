@@ -30,7 +30,7 @@ from marmoset.codec.operations import (
     KeyOperation,
     Reset,
 )
-from marmoset.codec.runs import Pushes, Run
+from marmoset.codec.runs import ASSIGN_RUN, Pushes, Run
 from marmoset.crdts import types
 from marmoset.crdts.chains import CLASH, PLAIN, REPLACED, ChainNotes
 from marmoset.crdts.deadline import Deadlines
@@ -108,9 +108,10 @@ class Keyspace:
         for watches in self.watchers.values():
             for watch in watches:
                 watch.touched = True
-        for slots in self.shards:
-            slots.throw_away()
-        self.shards = [Slots(self.split_above, self.garbage, self.notes) for _ in range(SHARDS)]
+        if not self.shards or not all([slots.is_untouched for slots in self.shards]):
+            for slots in self.shards:
+                slots.throw_away()
+            self.shards = [Slots(self.split_above, self.garbage, self.notes) for _ in range(SHARDS)]
         self.usage = Usage(self.shards)
         """About how much memory all keys take."""
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
@@ -319,34 +320,45 @@ class Keyspace:
 
     def slots_plain(self, key: bytes) -> Slots | None:
         """The slots of a key, in a chain or a group of one, if nothing but its plain value has to be looked at when
-        that is changed, and nothing folded later; else None. O(1)."""
-        if (self.tracking and not self.chained) or not self._is_bare:
+        that is changed, and nothing folded later; else None. An assignment is to `end_deadline`. O(1)."""
+        if (self.tracking and not self.chained) or (self.watchers and key in self.watchers):
             return None
-        slots = self.shards[self._shard(key)]
-        return None if slots.readings or slots.has_more(key) else slots
+        shard = self._shard(key)
+        slots = self.shards[shard]
+        if slots.readings or slots.has_more(key) or (self.deadlines.count and self._has_passed(shard, key)):
+            return None
+        return slots
+
+    def end_deadline(self, key: bytes) -> None:
+        """A key was assigned by what has observed everything unstable: whatever deadline it had is gone. O(1)."""
+        if self.deadlines.count or self.deadlines.entries:
+            self.deadlines.end(self._shard(key), key)
 
     # -- chains
 
     def effect_run(self, run: Run, at: int) -> int:
         """Apply the operations of a run from one on, as long as they leave nothing that has to be folded and need no
         more than the plain value: the index of the first that is not done. O(operations)."""
-        if not self.chained or not self._is_bare:
+        if not self.chained or self.snapshot_vectors:
             return at
-        keys = run.keys
+        keys, watchers, deadlines = run.keys, self.watchers, self.deadlines
         count = len(keys)
-        while at < count and self.shards[_crc32(keys[at]) & MASK].run_plain(run, at):
+        ends = run.tag == ASSIGN_RUN and (deadlines.count or deadlines.entries)
+        while at < count:
+            key = keys[at]
+            shard = _crc32(key) & MASK
+            if (watchers and key in watchers) or not self.shards[shard].run_plain(run, at):
+                break
+            if ends:
+                deadlines.end(shard, key)
             at += 1
         return at
 
     def effect_pushes(self, pushes: Pushes) -> bool:
         """The same for pushes; whether they were done, all or none. O(values + log n)."""
-        return self.chained and self._is_bare and self.shards[shard_of(pushes.key)].push_plain(pushes)
-
-    @property
-    def _is_bare(self) -> bool:
-        """Whether nothing has to be looked at beside what the keys hold. O(1)."""
-        deadlines = self.deadlines
-        return not (self.watchers or self.snapshot_vectors or deadlines.count or deadlines.entries)
+        if not self.chained or self.snapshot_vectors or pushes.key in self.watchers:
+            return False
+        return self.shards[shard_of(pushes.key)].push_plain(pushes)
 
     def wind_later(self, operation: AnyOperation, dot: Dot, stamp: int) -> None:
         """An operation, the next one of a chain, is unstable and has no window entries where it needed none: they are
@@ -389,7 +401,7 @@ class Keyspace:
             for watch in watches:
                 watch.touched = True
         for shard in range(SHARDS):
-            if self.snapshot_vectors and self._in_snapshot(shard, dot, context):
+            if self.is_untouched(shard) or (self.snapshot_vectors and self._in_snapshot(shard, dot, context)):
                 continue
             self._flush_deadlines(shard, context)
             slots = self.shards[shard]
@@ -458,6 +470,10 @@ class Keyspace:
         self.shards[shard_of(key)].fold(key, operation, dot)
 
     # -- snapshots
+
+    def is_untouched(self, shard: int) -> bool:
+        """Whether there is nothing at all in a shard. O(1)."""
+        return self.shards[shard].is_untouched and not (self.deadlines.shown[shard] or self.deadlines.windows[shard])
 
     def _in_snapshot(self, shard: int, dot: Dot, context: Context) -> bool:
         vector = self.snapshot_vectors.get(shard)

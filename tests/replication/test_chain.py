@@ -106,7 +106,9 @@ def tracked(replica: Replica) -> list[object]:
     replica.chain.end()
     for shard in range(SHARDS):
         replica.keyspace.wind_all(shard)
-    return [held for slots in replica.keyspace.shards if (held := unstable(slots))]
+    deadlines = replica.keyspace.deadlines
+    ends = [dict(by_key) for tables in (deadlines.shown, deadlines.windows) for by_key in tables if by_key]
+    return [*(held for slots in replica.keyspace.shards if (held := unstable(slots))), *ends]
 
 
 def unwound(replica: Replica) -> list[bytes]:

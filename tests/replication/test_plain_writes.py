@@ -40,7 +40,7 @@ SPLIT_ABOVE = 3
 NAMES = [b"%d" % number for number in range(8)]
 WRITES = ("assign", "increment", "add", "field", "score")
 CALM = ("reset", "remove", "commit")
-DISTURBING = ("expire", "watch", "unwatch", "read", "read to the end")
+DISTURBING = ("expire", "expire", "later", "watch", "unwatch", "read", "read to the end")
 KEYS = (b"mixed", *(what.encode() for what in WRITES))
 Step = tuple[str, bytes, bytes, int]
 
@@ -49,8 +49,8 @@ def steps_of(*kinds: str, keys: tuple[bytes, ...]) -> st.SearchStrategy[Step]:
     return st.tuples(st.sampled_from(kinds), st.sampled_from(keys), st.sampled_from(NAMES), st.integers(-2, 1 << 70))
 
 
-# Mostly writes to a key of one kind: else each key is of many kinds before long. A deadline, a watch or a reading makes
-# all that follows take operations, so half of the histories have none.
+# Mostly writes to a key of one kind: else each key is of many kinds before long. A watch or a reading makes what comes
+# after it take operations, so half of the histories have none.
 OWN = [steps_of(what, keys=(what.encode(),)) for what in WRITES]
 CALM_STEPS = st.one_of(*OWN, *OWN, steps_of(*WRITES, keys=KEYS[:1]), steps_of(*CALM, keys=KEYS))
 STEPS = st.one_of(CALM_STEPS, CALM_STEPS, CALM_STEPS, steps_of(*DISTURBING, keys=KEYS))
@@ -119,12 +119,13 @@ def test_where_windows_are_made_nothing_is_done() -> None:
     rest(replica, other)
 
 
-@pytest.mark.parametrize("what", ["deadline", "watch", "other kind", "absent", "grave"])
+@pytest.mark.parametrize("what", ["deadline has passed", "watch", "other kind", "absent", "grave"])
 def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
     replica = begun()
     sequence, key = listed(replica), b"l"
-    if what == "deadline":
-        replica.submit(Expire(b"l", 1 << 45))
+    if what == "deadline has passed":
+        replica.submit(Expire(b"l", 1))
+        replica.keyspace.now_ms = 1
     elif what == "watch":
         replica.keyspace.watch(b"l", Watch())
     elif what == "other kind":
@@ -165,6 +166,8 @@ class Alone:
             replica.submit(Reset(key))
         elif what == "expire":
             replica.submit(Expire(key, number % 2 and number))
+        elif what == "later":
+            replica.keyspace.now_ms = max(replica.keyspace.now_ms, number)
         elif what == "remove":
             value = replica.keyspace.get(key)
             if isinstance(value, (set, SplitSet)):
@@ -236,7 +239,7 @@ def write_plainly(replica: Replica, what: str, key: bytes, name: bytes, number: 
     return more != NOT_DONE
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(HISTORIES)
 def test_a_write_is_its_operation(steps: list[Step]) -> None:
     one, other = Alone(), Alone()
@@ -271,16 +274,17 @@ def test_most_writes_take_no_operation(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", WRITES)
-@pytest.mark.parametrize("why", ["deadline", "watch", "reading", "grave", "dead", "others"])
+@pytest.mark.parametrize("why", ["deadline has passed", "watch", "reading", "grave", "dead", "others"])
 def test_where_it_takes_more_nothing_is_written(what: str, why: str) -> None:
     alone = Alone()
     replica = alone.replica
     replica.submit(operation_of(what, b"a", b"1", 1))
     replica.commit()
-    if why == "deadline":
-        alone.go_on("expire", b"b", b"", 1)
+    if why == "deadline has passed":
+        alone.go_on("expire", b"a", b"", 1)
+        alone.go_on("later", b"", b"", 1)
     elif why == "watch":
-        alone.go_on("watch", b"b", b"", 0)
+        alone.go_on("watch", b"a", b"", 0)
     elif why == "reading":
         alone.go_on("read", b"a", b"", 0)
     elif why == "grave":
@@ -289,6 +293,21 @@ def test_where_it_takes_more_nothing_is_written(what: str, why: str) -> None:
         replica.roster.dead.add(9)
     else:
         replica.keyspace.tracking = True
-    seq, value, told = replica.next_seq, plain(replica.keyspace.get(b"a")), alone.told.copy()
+    held = replica.keyspace.shards[shard_of(b"a")].values
+    seq, value, told = replica.next_seq, plain(held[b"a"]), alone.told.copy()
     assert not write_plainly(replica, what, b"a", b"2", 2)
-    assert (seq, value, told) == (replica.next_seq, plain(replica.keyspace.get(b"a")), alone.told)
+    assert (seq, value, told) == (replica.next_seq, plain(held[b"a"]), alone.told)
+
+
+@pytest.mark.parametrize("what", WRITES)
+def test_deadlines_and_watches_of_other_keys_and_deadlines_to_come_are_in_nobodys_way(what: str) -> None:
+    alone = Alone()
+    replica = alone.replica
+    replica.submit(operation_of(what, b"a", b"1", 1))
+    for key, deadline_ms in ((b"a", 3), (b"b", 1)):
+        alone.go_on("expire", key, b"", deadline_ms)
+    alone.go_on("later", b"", b"", 2)
+    alone.go_on("watch", b"b", b"", 0)
+    assert write_plainly(replica, what, b"a", b"2", 2)
+    assert replica.keyspace.deadline_ms(b"a") == (None if what == "assign" else 3), "only an assignment ends it"
+    assert replica.keyspace.deadline_ms(b"b") == 1 and not alone.watches[0][1].touched

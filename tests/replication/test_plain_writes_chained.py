@@ -17,7 +17,7 @@ from marmoset.codec.operations import (
 from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.sequence import Sequence
 from marmoset.ids import Dot
-from marmoset.keyspace import Watch
+from marmoset.keyspace import Watch, shard_of
 from marmoset.replication.plain_writes import add_plainly, push_plainly
 from marmoset.replication.replica import Replica
 from tests.replication.group import first_of_all, join, meet, rest
@@ -25,7 +25,7 @@ from tests.replication.test_chain import tracked
 from tests.replication.test_plain_writes import KEYS, NAMES, WRITES, Step, operation_of, plain, write_plainly
 
 PUSHES = ("push front", "push back")
-OTHERS = ("other", "other too", "pop", "meet", "rest", "commit", "reset", "look", "look", "expire")
+OTHERS = ("other", "other too", "pop", "meet", "rest", "commit", "reset", "look", "look", "expire", "expire", "later")
 
 
 def stretch(*kinds: str) -> st.SearchStrategy[list[Step]]:
@@ -55,8 +55,9 @@ def insert_first(replica: Replica, value: bytes) -> None:
 
 
 def seen(replica: Replica) -> object:
-    values = [replica.keyspace.get(key) for key in (*KEYS, b"l")]
-    return [list(each) if isinstance(each, Sequence) else plain(each) for each in values]
+    keyspace, keys = replica.keyspace, (*KEYS, b"l")
+    values = [list(each) if isinstance(each, Sequence) else plain(each) for each in map(keyspace.get, keys)]
+    return values, [keyspace.deadlines.get(shard_of(key), key) for key in keys]
 
 
 class Pair:
@@ -104,6 +105,9 @@ class Pair:
             self.first.submit(Reset(key))
         elif what == "expire":
             self.first.submit(Expire(key, number % 2 and number))
+        elif what == "later":
+            for each in (self.first, self.second):
+                each.keyspace.now_ms = max(each.keyspace.now_ms, number)
         else:
             return tracked(self.first)
         return None
@@ -124,7 +128,7 @@ class Pair:
         return seen(first), seen(self.second), chained, self.told, first.next_seq, first.seen, first.clock.stamp
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS, st.booleans())
 def test_a_write_is_its_operation(steps: list[Step], is_heard: bool) -> None:
     one, other = Pair(plainly=True, is_heard=is_heard), Pair(plainly=False, is_heard=is_heard)
@@ -159,16 +163,17 @@ def test_most_writes_are_done_plainly_and_leave_nothing_to_fold() -> None:
     assert pair.first.keyspace.chained and pair.second.keyspace.chained
 
 
-@pytest.mark.parametrize("why", ["deadline", "watch", "window", "clash", "laid aside", "another list", "no chain"])
+@pytest.mark.parametrize("why", ["passed", "watch", "window", "clash", "laid aside", "another list", "no chain"])
 def test_where_it_takes_more_nothing_is_done(why: str) -> None:
     pair = Pair(plainly=True)
     replica = pair.first
     key, sequence = b"l", replica.keyspace.get(b"l")
     assert isinstance(sequence, Sequence)
-    if why == "deadline":
-        replica.submit(Expire(b"b", 1 << 45))
+    if why == "passed":
+        replica.submit(Expire(b"l", 1))
+        replica.keyspace.now_ms = 1
     elif why == "watch":
-        replica.keyspace.watch(b"b", Watch())
+        replica.keyspace.watch(b"l", Watch())
     elif why == "window":
         pair.step("push back", b"l", b"1", 1)
         pair.step("pop", b"l", b"", 0)

@@ -124,6 +124,13 @@ class Deadlines:
         self._show(shard, key, latest(window))
         self._keep(shard, key, window)
 
+    def end(self, shard: int, key: bytes) -> None:
+        """Effect of a reset that has observed everything unstable at the key. O(1)."""
+        if key in self.shown[shard]:
+            self._show(shard, key, None)
+        if key in self.windows[shard]:
+            self._keep(shard, key, {})
+
     def fold(self, shard: int, key: bytes, dot: Dot) -> None:
         """Forget an assignment that is stable; what is shown stays. O(1)."""
         window = self.windows[shard].get(key)

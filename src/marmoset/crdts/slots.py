@@ -316,9 +316,9 @@ class Slots(PlainSlots):
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nothing is here at all, as in most shards of a small keyspace. O(1)."""
+        """Whether nothing is here at all, as in most shards of a small keyspace, and nobody reads. O(1)."""
         kept = self.values or self.beside or self.windows or self.entries or self.remembering
-        return not (kept or self.laid or self.flushed)
+        return not (kept or self.laid or self.flushed or self.unwound or self.insertions or self.readings)
 
     def _check(self) -> None:
         """Every invariant of the slots and of all that they hold. O(n)."""

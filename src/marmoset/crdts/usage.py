@@ -81,16 +81,20 @@ class Usage:
         last of all was among them. O(budget)."""
         shards = self._shards
         while budget > 0:
-            slots = shards[self._next]
-            budget = self._measure(slots, budget - 1)
-            if self._offset < len(slots.values):
-                return False
             at = self._next
-            small_bytes, small_keys, large_bytes, large_keys = self._sums
-            self._small_bytes[at] = small_bytes + (getsizeof(slots.values) if slots.values else 0)
-            self._small_keys[at] = small_keys
-            self._large_bytes[at] = large_bytes + _beside(slots)
-            self._large_keys[at] = large_keys
+            slots = shards[at]
+            budget -= 1
+            if slots.values or slots.beside or self._offset:
+                budget = self._measure(slots, budget)
+                if self._offset < len(slots.values):
+                    return False
+                small_bytes, small_keys, large_bytes, large_keys = self._sums
+                self._small_bytes[at] = small_bytes + (getsizeof(slots.values) if slots.values else 0)
+                self._small_keys[at] = small_keys
+                self._large_bytes[at] = large_bytes + _beside(slots)
+                self._large_keys[at] = large_keys
+            else:  # as most of a small keyspace
+                self._small_bytes[at] = self._small_keys[at] = self._large_bytes[at] = self._large_keys[at] = 0
             self._sums = (0, 0, 0, 0)
             self._offset = 0
             self._next = (at + 1) % len(shards)

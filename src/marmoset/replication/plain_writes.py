@@ -1,11 +1,11 @@
 """Writes that change a plain value and nothing else (floor 5).
 
 Each function does what `Replica.submit` does for one operation, in a fraction of the time, where nothing but the plain
-value of the key has to be looked at: no window, deadline, watch or reading of a snapshot, nothing of other kinds beside
-it. That is so in a chain (`replication.chain`), where the operation joins the open batch, and in a group of one, where
-nobody has to be told and everything is stable at once, so that no operation is made, unless somebody listens
-(`Replica.listener`). Where it is not so, or somebody may come back to a group of one who has to be told, nothing is
-done, and who called submits the operation.
+value of the key has to be looked at: no window, watch, reading of a snapshot or deadline that has passed, nothing of
+other kinds beside it. That is so in a chain (`replication.chain`), where the operation joins the open batch, and in a
+group of one, where nobody has to be told and everything is stable at once, so that no operation is made, unless
+somebody listens (`Replica.listener`). Where it is not so, or somebody may come back to a group of one who has to be
+told, nothing is done, and who called submits the operation.
 """
 
 from marmoset.codec.operations import (
@@ -32,6 +32,7 @@ def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
     slots = _slots(replica, key)
     if slots is None or not slots.assign_plain(key, value):
         return False
+    replica.keyspace.end_deadline(key)
     if _is_to_be_told(replica) and not _goes_on(replica, ASSIGN_RUN, key, b"", value):
         _tell(replica, Assign(key, value))
     return True

@@ -141,6 +141,9 @@ class SnapshotSource:
             first, entries = self._shard, []
             self._vector = vector_pairs(self.replica.seen)
             while budget > 0 and self._shard < SHARDS:
+                if self.replica.keyspace.is_untouched(self._shard):
+                    self._shard += 1
+                    continue
                 self.replica.keyspace.wind_all(self._shard)
                 self._reading = SlotsReading(self.replica.keyspace.shards[self._shard], self._step_elements)
                 entries += self.replica.keyspace.export_deadlines(self._shard)

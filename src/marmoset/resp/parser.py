@@ -290,8 +290,10 @@ def _length(line: bytes, limit: int, fault: str) -> int:
     return length
 
 
+# No part of it can match in two ways, so that it takes linear time. Possessive quantifiers would say so, but with them
+# Python 3.11.2 lets an unclosed quote pass.
 _word: Final = re.compile(
-    rb"""([^ \n\r\t"']*+)(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|'((?:[^'\\]|\\'|\\(?!'))*+)')?+(?=\s|\Z)""", re.DOTALL
+    rb"""([^ \n\r\t"']*)(?:"([^"\\]*(?:\\.[^"\\]*)*)"|'((?:[^'\\]|\\'|\\(?!'))*)')?(?=\s|\Z)""", re.DOTALL
 ).match
 _escape: Final = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL).sub
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
