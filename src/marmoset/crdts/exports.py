@@ -229,8 +229,9 @@ def weight(entry: ValueEntry) -> int:
         size += sum([len(field) + _state_bytes(state) for field, state in entry.fields])
         return len(entry.items) + size // BYTES_PER_ELEMENT
     if isinstance(entry, SequenceEntry):
-        values = entry.state[2]
-        return 1 + len(entry.state[1]) // 4 + len(values) + scalars_bytes(values) // BYTES_PER_ELEMENT
+        _, runs, values, insertions, removals, assignments = entry.state
+        unstable = len(insertions) + sum([len(ranges) for _, ranges in removals]) + len(assignments)
+        return 1 + unstable + len(runs) // 4 + len(values) + scalars_bytes(values) // BYTES_PER_ELEMENT
     return 1 + sum(map(weight, entry.children))
 
 

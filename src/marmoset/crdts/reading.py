@@ -58,8 +58,9 @@ from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import SequenceWindow
 from marmoset.crdts.sequence_runs import FRESH, Chunk
-from marmoset.crdts.sequence_state import RunRow, State, chunk_rows, state_of
+from marmoset.crdts.sequence_state import Removal, RunRow, State, chunk_rows, state_of
 from marmoset.crdts.sequence_store import Sequence
+from marmoset.crdts.sequence_window import Range
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
@@ -220,9 +221,13 @@ class SequenceReading:
         """Some of the window or, behind that, some elements, by whole runs where those are short. O(budget + one
         chunk)."""
         insertions = list(islice(self._insertions, budget))
-        removals = list(islice(self._removals, budget - len(insertions)))
-        assignments = list(islice(self._assignments, max(0, budget - len(insertions) - len(removals))))
-        budget -= len(insertions) + len(removals) + len(assignments)
+        budget -= len(insertions)
+        removals: list[Removal] = []
+        while budget > 0 and (removal := next(self._removals, None)) is not None:
+            removals.append(removal)
+            budget -= len(removal[1])
+        assignments = list(islice(self._assignments, max(0, budget)))
+        budget -= len(assignments)
         rows: list[RunRow] = []
         values: list[bytes | int] = []
         while budget > 0 and not self.is_done:
@@ -282,9 +287,7 @@ def _parted(row: RunRow, given: int) -> tuple[RunRow, RunRow]:
 PIECE_RANGES: Final = 256
 
 
-def _in_pieces(
-    removals: dict[Dot, list[tuple[int, int, int]]],
-) -> Iterator[tuple[Dot, list[tuple[int, int, int]]]]:
+def _in_pieces(removals: dict[Dot, list[Range]]) -> Iterator[Removal]:
     """Removals with few ranges each; one with many comes in several."""
     for dot, ranges in removals.items():
         for at in range(0, len(ranges), PIECE_RANGES):
@@ -327,12 +330,13 @@ class SlotsReading:
     """Everything that some names hold, as it stood when this was made."""
 
     __slots__ = (
+        "_names",
         "_open",
-        "_order",
-        "_pending",
         "_ready",
         "_saved",
         "_step_elements",
+        "_taken",
+        "names",
         "names_taken",
         "slots",
         "weight_taken",
@@ -341,9 +345,12 @@ class SlotsReading:
     def __init__(self, slots: Slots, step_elements: int) -> None:
         self.slots = slots
         self._step_elements = step_elements
-        names = sorted({*slots.values, *slots.beside})
-        self._order = iter(names)
-        self._pending = set(names)
+        names = list(slots.values)  # in the order in which they were put in: sorting them would take as long as reading
+        names += [name for name in slots.beside if name not in slots.values]
+        self.names = len(names)
+        """How many names there are."""
+        self._names = names
+        self._taken: set[bytes] = set()
         self._saved: dict[bytes, list[ValueEntry | Reading | NestedReading]] = {}
         self._open: dict[bytes, list[Reading | NestedReading]] = {}
         self._ready: list[ValueEntry | Reading | NestedReading] = []
@@ -355,19 +362,19 @@ class SlotsReading:
     @property
     def is_done(self) -> bool:
         """Whether everything was taken."""
-        return not self._pending and not self._ready
+        return self.names_taken == self.names and not self._ready
 
     def before(self, name: bytes, operation: AnyOperation | None) -> None:
         """Save what is about to be done to a name if it was not taken yet; None is a reset. O(what is small of it)."""
-        if name in self._pending and name not in self._saved:
-            self._saved[name] = self._freeze(name)
+        if name not in self._taken and name not in self._saved and self.names_taken < self.names:
+            self._saved[name] = self._freeze(name)  # nothing, where the name is new, and then nobody asks for it
         if operation is not None:
             for reading in self._open.get(name, ()):
                 reading.before(operation)
 
     def before_all(self) -> None:
         """Save every name that was not taken yet. O(what is small of them)."""
-        for name in sorted(self._pending):
+        for name in self._names[self.names_taken :]:
             self.before(name, None)
 
     def _freeze(self, name: bytes) -> list[ValueEntry | Reading | NestedReading]:
@@ -396,10 +403,10 @@ class SlotsReading:
         entries: list[ValueEntry] = []
         while budget > 0 and not self.is_done:
             if not self._ready:
-                name = next(self._order)
+                name = self._names[self.names_taken]
                 self._ready = self._saved.pop(name) if name in self._saved else self._freeze(name)
                 self._ready.reverse()
-                self._pending.discard(name)
+                self._taken.add(name)
                 self.names_taken += 1
                 continue
             first = self._ready[-1]

@@ -31,7 +31,7 @@ from marmoset.keyspace import Keyspace
 from marmoset.replication.oplog import LogEntry, OpLog
 
 LENGTH_MAX: Final = 1 << 18
-STEP_OPERATIONS: Final = 1024
+STEP_OPERATIONS: Final = 256
 SWEEP: Final = 256
 NOT_MAKING: Final = BatchWriter(0, 0)
 

@@ -33,7 +33,7 @@ from marmoset.ids import Dot, ReplicaId
 from marmoset.replication.replica import Replica
 from marmoset.replication.verdicts import APPLIED, DUPLICATE, NOT_NOTED, OWN_BURIAL, TOO_EARLY
 
-DRAIN_BYTES: Final = 1 << 14
+DRAIN_BYTES: Final = 1 << 12
 """Of what was held, so much is used at once."""
 
 GO_ON: Final = "go on"

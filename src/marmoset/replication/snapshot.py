@@ -48,6 +48,8 @@ from marmoset.replication.roster import Member
 
 STEP_ELEMENTS: Final = 512
 """About how many elements are read and encoded in one step."""
+NAMES_PER_ELEMENT: Final = 16
+"""So many names are listed, when the reading of a shard begins, in the time that an element takes to be read."""
 LOG_STEP_BYTES: Final = 1 << 18
 """About how many bytes of the log of the join are given in one step."""
 
@@ -146,6 +148,7 @@ class SnapshotSource:
                     continue
                 self.replica.keyspace.wind_all(self._shard)
                 self._reading = SlotsReading(self.replica.keyspace.shards[self._shard], self._step_elements)
+                budget -= self._reading.names // NAMES_PER_ELEMENT
                 entries += self.replica.keyspace.export_deadlines(self._shard)
                 budget -= self._take(entries, budget)
             shards = self._shard - first + (self._reading is not None)
