@@ -1,5 +1,6 @@
 """Lists that are removed as a whole are laid aside as they are, and mean what removing their elements means."""
 
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -23,6 +24,7 @@ from marmoset.crdts.exports import ValueEntry
 from marmoset.crdts.plain_slots import PlainSlots
 from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.sequence import Sequence, insert
+from marmoset.crdts.sequence_runs import Block, Chunk, Run
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import Value
 from marmoset.ids import Dot
@@ -406,3 +408,59 @@ def test_a_snapshot_that_has_begun_has_what_is_removed_meanwhile(removal: AnyOpe
         entries += reading.take(1)
     read = put_together(entries).values[b"l"]
     assert isinstance(read, Sequence) and list(read) == [b"x", b"y"]
+
+
+def lists_come_and_go(*replicas: Replica) -> None:
+    first = replicas[0]
+    for number in range(4):
+        key = b"%d" % number
+        first.submit(SequenceInsert(key, None, None, [b"a", b"b"]))
+        first.commit()
+        if number % 2:
+            rest(*replicas)
+        if number < 2:
+            first.submit(Reset(key))
+        else:
+            value = first.keyspace.get(key)
+            assert isinstance(value, Sequence)
+            first.submit(SequenceRemove(key, value.ranges(0, 2)))
+        first.commit()
+        for replica in replicas[1:]:  # of another kind, at the same time: the list stands beside it
+            replica.submit(SetAdd(key, [b"set"]))
+            replica.submit(Reset(key))
+            replica.commit()
+        rest(*replicas)
+    first.submit(SequenceInsert(b"k", None, None, [b"a", b"b"]))
+    first.submit(SetAdd(b"k", [b"beside"]))
+    first.submit(SequenceRemove(b"k", [(first.me, first.next_seq - 3, 2)]))
+    rest(*replicas)
+    first.submit(SequenceInsert(b"l", None, None, [b"a", b"b"]))
+    first.submit(Flush())
+    rest(*replicas)
+    for replica in replicas:
+        while replica.keyspace.garbage.collect(100):
+            pass
+        assert not len(replica.keyspace)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("is_chained", [True, False])
+def test_lists_that_come_and_go_leave_no_cycles(members: int, is_chained: bool) -> None:
+    """The cyclic collector would find thousands of them at once when as many lists go together."""
+    first = first_of_all()
+    replicas = [first, *([join(first, 2)] if members > 1 else [])]
+    for replica in replicas:
+        replica.chain.length_max = replica.chain.length_max if is_chained else 0
+    rest(*replicas)
+    lists_come_and_go(*replicas)
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        lists_come_and_go(*replicas)
+        gc.collect()
+        assert not [each for each in gc.garbage if isinstance(each, (Sequence, Chunk, Block, Run))]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

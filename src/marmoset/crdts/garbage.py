@@ -41,6 +41,7 @@ class Garbage:
                 value.clear()
             else:
                 self._containers += value.detach()
+            value.let_go()
         elif isinstance(value, SortedSet):
             self.put(value.scores)
             self.put(value.order)

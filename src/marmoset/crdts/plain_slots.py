@@ -424,6 +424,7 @@ class PlainSlots:
             self.garbage.put(value)
         elif isinstance(value, Sequence):
             value.clear()
+            value.let_go()
 
     def wind_later(self, name: bytes, linked: Linked) -> None:
         """Put off the window of an operation, the next one of a chain. O(1)."""
@@ -502,6 +503,8 @@ class PlainSlots:
             held = self.beside.get(name, {})
             held[kind_of_window(window)] = Holding(value, window)
             self._set_beside(name, held)
+        elif isinstance(value, Sequence):
+            value.let_go()
 
     def _set_window(self, name: bytes, window: Window) -> None:
         if self.windows:

@@ -147,6 +147,8 @@ class Slots(PlainSlots):
                     self._set_window(name, window)
             elif visible or entries:
                 beside[kind] = holding
+            elif isinstance(holding.value, Sequence):
+                holding.value.let_go()
         if beside:
             self._set_beside(name, beside)
 
@@ -165,7 +167,9 @@ class Slots(PlainSlots):
         if isinstance(operation, Assign):
             self._reset_all(name, dot, context, kind, tracking=tracking)
         held = self._load(name)
-        holding = held.setdefault(kind, Holding(types.empty_value(kind), None))
+        holding = held.get(kind)
+        if holding is None:
+            holding = held[kind] = Holding(types.empty_value(kind), None)
         if type(operation) is Inside and type(holding.value) is not NestedMap:
             holding.value, holding.window = self._nest(holding.value, holding.window)
         if holding.window is None and tracking:
@@ -272,6 +276,8 @@ class Slots(PlainSlots):
                 holding.window = None
                 if holding.value is None or not types.is_visible(holding.value):
                     del held[kind]
+                    if isinstance(holding.value, Sequence):
+                        holding.value.let_go()
         if not held:
             del self.beside[name]
 
