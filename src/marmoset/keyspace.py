@@ -409,7 +409,9 @@ class Keyspace:
                 if self.notes.is_observing:  # which it resets whatever they are
                     slots.forget_put_off()
                 slots.wind_all()
-            unstable = sorted({*slots.windows, *slots.beside, *slots.insertions})
+            unstable: list[bytes] = []
+            if slots.windows or slots.beside or slots.insertions:
+                unstable = sorted({*slots.windows, *slots.beside, *slots.insertions})
             self._flush_table(slots, unstable, dot)
             for key in unstable:
                 if not self._may_lay_aside or not slots.lay_aside(key, dot):
@@ -424,7 +426,8 @@ class Keyspace:
             return
         remembering = slots.remembering
         left = new_table()
-        left.update({key: slots.values[key] for key in unstable if key in slots.values})
+        if unstable:
+            left.update({key: slots.values[key] for key in unstable if key in slots.values})
         gone = slots.replace(left)
         for key in left:
             del gone[key]
@@ -445,8 +448,9 @@ class Keyspace:
             self._flushed.setdefault(dot, []).append(key)
 
     def _flush_deadlines(self, shard: int, context: Context) -> None:
-        for key in self.deadlines.keys(shard):
-            self.deadlines.reset(shard, key, context)
+        if self.deadlines.shown[shard] or self.deadlines.windows[shard]:
+            for key in self.deadlines.keys(shard):
+                self.deadlines.reset(shard, key, context)
 
     # -- fold
 

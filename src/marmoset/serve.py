@@ -34,6 +34,10 @@ YOUNG_OBJECTS: Final = 500
 restored or freed have hundreds each. So many at a time take some milliseconds; ten thousand took 20 to 50, and no less
 in all."""
 NEVER: Final = 1_000_000_000
+YOUNGEST: Final = 0
+COLLECT_S: Final = 0.05
+"""How often the young objects are visited, however few Python counts: it takes one off for each old object that is
+freed, so that thousands are young when as many others were freed meanwhile."""
 FILES_BESIDE: Final = 64
 """Open files that are neither clients nor links: listeners, logs, the loop's own, links about to be replaced."""
 
@@ -67,15 +71,19 @@ async def run(config: Config) -> int:
     listener = listen(config.bind, config.port, "clients")
     runtime = Runtime(replace(config, port=port_of(listener)))
     server = redis_server(runtime)
+    collecting: asyncio.Task[None] | None = None
     try:
         runtime.open()
         stop = _stop_on_signals()
         await server.start(listener)
         await runtime.start()
         _collect_young_garbage_only()
+        collecting = asyncio.create_task(_collect_often(COLLECT_S))
         end = await runtime.live(stop, lambda: print(ready_line(runtime), flush=True))
         log("info" if end.code == 0 else "error", "stopped", {"why": end.why})
     finally:
+        if collecting is not None:
+            collecting.cancel()
         server.close()
         listener.close()
         await runtime.close()
@@ -123,3 +131,9 @@ def _collect_young_garbage_only() -> None:
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, NEVER, NEVER)
     gc.enable()
+
+
+async def _collect_often(interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        gc.collect(YOUNGEST)
