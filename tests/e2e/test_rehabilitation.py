@@ -34,11 +34,12 @@ def test_a_stopped_node_is_buried_and_comes_back_with_its_writes(cluster: Cluste
     ]
     connection.send_packed_command([b"".join(b"".join(connection.pack_command(*each)) for each in words)])
     wait_until(lambda: ("cy", "unreachable") in ada.members(), "ada notices that cy does not answer")
-    ada.redis.set("t", "theirs")
-    ada.redis.rpush("l", "5")
     bea.redis.incrby("n", 10)
     ada.call("MARMOSET", "BURY", "cy")
     wait_until(lambda: "cy" not in [name for name, _ in ada.members()], "the burial has taken effect")
+    # Not before: it would wait in a socket of cy, who may read that first, and then overwrites what it has seen.
+    ada.redis.set("t", "theirs")
+    ada.redis.rpush("l", "5")
     cluster.nodes.remove(cy)
     cluster.wait_rest()
     cluster.nodes.append(cy)
