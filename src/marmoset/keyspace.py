@@ -325,8 +325,12 @@ class Keyspace:
             return None
         shard = self._shard(key)
         slots = self.shards[shard]
-        if slots.readings or slots.has_more(key) or (self.deadlines.count and self._has_passed(shard, key)):
+        if slots.readings or slots.has_more(key):
             return None
+        if self.deadlines.count:
+            deadline = self.deadlines.get(shard, key)
+            if deadline is not None and (deadline[0] <= self.now_ms or key not in slots.values):
+                return None  # it is left over: see `is_left_over`
         return slots
 
     def end_deadline(self, key: bytes) -> None:

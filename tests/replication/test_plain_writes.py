@@ -300,6 +300,27 @@ def test_where_it_takes_more_nothing_is_written(what: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("what", WRITES)
+@pytest.mark.parametrize("goes", ["element by element", "as a whole"])
+def test_what_is_made_anew_does_not_inherit_a_deadline(what: str, goes: str) -> None:
+    """Elements that are removed, and a deadline that has not observed a removal, leave a deadline of nothing."""
+    one, other = Alone(), Alone()
+    for alone in (one, other):
+        alone.replica.submit(SetAdd(b"a", [b"1"]))
+        alone.go_on("expire", b"a", b"", 3)
+        if goes == "element by element":
+            alone.go_on("remove", b"a", b"1", 0)
+        else:
+            alone.go_on("reset", b"a", b"", 0)
+            alone.go_on("expire", b"a", b"", 5)
+        assert alone.replica.keyspace.is_left_over(b"a")
+        operation = operation_of(what, b"a", b"2", 2)
+        if alone is other or not write_plainly(one.replica, what, b"a", b"2", 2):
+            alone.replica.submit(operation)
+        assert alone.replica.keyspace.get(b"a") is not None and alone.replica.keyspace.deadline_ms(b"a") is None
+    assert one.shown() == other.shown()
+
+
+@pytest.mark.parametrize("what", WRITES)
 def test_deadlines_and_watches_of_other_keys_and_deadlines_to_come_are_in_nobodys_way(what: str) -> None:
     alone = Alone()
     replica = alone.replica
