@@ -257,3 +257,21 @@ def test_what_the_group_has_is_not_submitted_though_less_of_it_was_told() -> Non
     rest(a, newcomer)
     submitted(newcomer, exile)
     assert newcomer.keyspace.get(b"n") == 1
+
+
+def test_what_the_group_lacks_is_submitted_though_more_of_it_was_told() -> None:
+    """Who told it had more, and was presumed dead as well, by those who let it in."""
+    a, b, c = trio()
+    rest(a, b, c)
+    for amount in (1, 2, 4):
+        c.submit(Increment(b"n", amount))
+        c.commit()
+    exile = exiled(c, 3, c.seen[3] - 1)
+    assert not exile.lost
+    a.submit_roster([Bury(3)])
+    newcomer = join(a, 9)
+    rest(a, b, newcomer)
+    assert newcomer.presumed_dead(3) and newcomer.final_seq(3) < exile.final_seq
+    submitted(newcomer, exile)
+    rest(a, b, newcomer)
+    assert a.keyspace.get(b"n") == b.keyspace.get(b"n") == 7

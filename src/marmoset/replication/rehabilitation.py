@@ -1,8 +1,10 @@
 """Rehabilitation: what becomes of the writes of a replica that was buried while it could not be heard (floor 5).
 
-DESIGN.md 4.6 is the rule. An `Exile` is what the refused replica keeps of its former life: exactly its own operations
-above the final seq that it was told as proof, what it held of others, what it had observed, and the sequences that its
-insertions were made in. `Rehabilitation` submits them once the node is a member again, under its new id:
+DESIGN.md 4.6 is the rule. An `Exile` is what the refused replica keeps of its former life: its own operations, what it
+held of others, what it had observed, and the sequences that its insertions were made in. Of its own those above the
+final seq that it was told as proof are submitted, or, where those who let it in have less of it, as who told it was
+presumed dead as well, those above the final seq that these know. `Rehabilitation` submits them once the node is a
+member again, under its new id:
 
 | what | submitted |
 | --- | --- |
@@ -154,9 +156,10 @@ class Exile:
                 self.own.append(entry)
             elif entry.origin != self.me:
                 self.held.append(entry)
-            elif entry.last > self.final_seq and self.keeps_own:
+            elif self.keeps_own:  # up to the final seq as well: others may let it in than those who told it that
                 self.own.append(entry)
-                self.lost -= entry.width
+                if entry.last > self.final_seq:
+                    self.lost -= entry.width
             else:
                 continue
             for operation in entry.operations:
@@ -316,7 +319,8 @@ class Rehabilitation:
     def _submit_batch(self, exile: Exile, entry: LogEntry) -> None:
         """One batch of an old life, as one batch of the new."""
         replica, life = self.replica, self._life(exile, entry.origin)
-        if replica.presumed_dead(life.me) and entry.last <= replica.final_seq(life.me):
+        told = exile.final_seq if life.me == exile.me else 0
+        if entry.last <= (replica.final_seq(life.me) if replica.presumed_dead(life.me) else told):
             return  # the group has it
         if life.me != exile.me and not fate_of(entry, replica, exile):
             return  # it is forgotten there
