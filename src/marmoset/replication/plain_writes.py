@@ -1,7 +1,7 @@
 """Writes that change a plain value and nothing else (floor 5).
 
 Each function does what `Replica.submit` does for one operation, in a fraction of the time, where nothing but the plain
-value of the key has to be looked at: no window, watch, reading of a snapshot or deadline that has passed, nothing of
+value of the key has to be looked at: no window, watch, reading of a snapshot or deadline left over, nothing of
 other kinds beside it. That is so in a chain (`replication.chain`), where the operation joins the open batch, and in a
 group of one, where nobody has to be told and everything is stable at once, so that no operation is made, unless
 somebody listens (`Replica.listener`). Where it is not so, or somebody may come back to a group of one who has to be
