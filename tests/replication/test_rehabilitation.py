@@ -3,10 +3,14 @@
 import pytest
 
 from marmoset.codec.operations import (
+    AnyOperation,
     Assign,
     Bury,
     Expire,
+    Flush,
     Increment,
+    Inside,
+    Reset,
     Resubmit,
     SequenceInsert,
     SequenceRemove,
@@ -139,6 +143,61 @@ def test_an_insertion_is_replayed_into_a_list_whose_deadline_has_passed_as_into_
     assert replay(alone, row, Renamed())
     alone.commit()
     assert plain(alone.keyspace.get(b"l")) == [b"ours"]
+
+
+@pytest.mark.parametrize(
+    ("removal", "inside"), [(Reset(b"l"), False), (Flush(), False), (Reset(b"m"), True), (Flush(), True)]
+)
+def test_an_insertion_is_not_put_between_elements_that_were_removed_as_a_whole(
+    removal: AnyOperation, inside: bool
+) -> None:
+    """What was laid aside looks as it did before, and whoever has folded the removal does not have it any more."""
+
+    def inserted(left: tuple[int, int] | None, value: bytes) -> AnyOperation:
+        insert = SequenceInsert(b"l", left, None, [value])
+        return Inside(b"m", [b"l"], insert) if inside else insert
+
+    a, b, c = trio()
+    old = a.submit(inserted(None, b"old"))
+    rest(a, b, c)
+    final_seq = a.seen[3]
+    c.submit(inserted(old, b"ours"))
+    c.commit()
+    exile = exiled(c, 3, final_seq)
+    a.submit_roster([Bury(3)])
+    newcomer = join(a, 9)
+    rest(a, b, newcomer)
+    a.submit(removal)
+    for one, other in ((a, b), (a, newcomer), (a, b)):
+        meet(one, other)
+    while a.advance():
+        a.fold_slice(1)
+    assert a.is_at_rest and not newcomer.is_at_rest, "a knows that all have the removal, the newcomer does not"
+    submitted(newcomer, exile)
+    rest(a, b, newcomer)
+    for replica in (a, b, newcomer):
+        assert plain(replica.keyspace.get(b"m" if inside else b"l")) == ({b"l": [b"ours"]} if inside else [b"ours"])
+        assert replica.is_at_rest
+
+
+@pytest.mark.parametrize("removal", [Reset(b"l"), Flush()])
+def test_the_order_of_what_the_returner_has_removed_itself_is_still_known(removal: AnyOperation) -> None:
+    a, b, c = trio()
+    old = a.submit(SequenceInsert(b"l", None, None, [b"p", b"q"]))
+    rest(a, b, c)
+    final_seq, second = a.seen[3], (old[0], old[1] + 1)
+    c.submit(SequenceInsert(b"l", second, None, [b"ours"]))
+    c.commit()
+    c.submit(removal)
+    c.commit()
+    exile = exiled(c, 3, final_seq)
+    a.submit(SequenceRemove(b"l", [(*second, 1)]))
+    a.submit_roster([Bury(3)])
+    newcomer = join(a, 9)
+    rest(a, b, newcomer)
+    task = submitted(newcomer, exile)
+    assert [row.operation for row in task.report] == [removal]
+    assert plain(newcomer.keyspace.get(b"l")) == [b"p", b"ours"]
 
 
 def test_claims_travel_with_what_they_are_about_and_with_snapshots() -> None:

@@ -66,31 +66,35 @@ class Renamed:
         return found
 
 
-def find_sequence(keyspace: Keyspace, key: bytes, path: tuple[bytes, ...]) -> Sequence | None:
-    """The sequence that a key holds, or a field inside it, shown or not. O(path)."""
+def find_sequence(
+    keyspace: Keyspace, key: bytes, path: tuple[bytes, ...], *, laid_aside: bool = False
+) -> Sequence | None:
+    """The sequence that a key holds, or a field inside it, shown or not; with `laid_aside` also one that was removed as
+    a whole and still looks as it did before. O(path)."""
     slots: Slots = keyspace.shards[shard_of(key)]
     for name, inner in zip((key, *path), path, strict=False):
-        nested = _held(slots, name, KIND_MAP)
+        nested = _held(slots, name, KIND_MAP, laid_aside)
         if not isinstance(nested, NestedMap):
             return None
         slots, key = nested.slots, inner
-    found = _held(slots, key, KIND_SEQUENCE)
+    found = _held(slots, key, KIND_SEQUENCE, laid_aside)
     return found if isinstance(found, Sequence) else None
 
 
-def _held(slots: Slots, name: bytes, kind: int) -> Value | None:
+def _held(slots: Slots, name: bytes, kind: int, laid_aside: bool) -> Value | None:
     value = slots.values.get(name)
     if value is not None and kind_of(value) == kind:
         return value
     holding = slots.beside.get(name, {}).get(kind)
     if holding is not None:
         return holding.value
-    hidden = slots.hidden_value(name)
+    hidden = slots.hidden_value(name) if laid_aside else None
     return hidden if hidden is not None and kind_of(hidden) == kind else None
 
 
 def place(old: Sequence | None, new: Sequence | None, left: Dot | None, renamed: Renamed) -> tuple[Dot | None, ...]:
-    """The two visible neighbours between which an insertion behind `left` goes now."""
+    """The two visible neighbours between which an insertion behind `left` goes now. `old` gives nothing but the order
+    of elements; `new` shows those between which it may go, so it must not be one that is laid aside."""
     if new is None:
         return None, None
     anchor = None if left is None else _anchor(old, new, left, renamed)

@@ -165,7 +165,7 @@ class Exile:
             for operation in entry.operations:
                 key, path, inner = _parts(operation)
                 if isinstance(inner, SequenceInsert) and (key, path) not in self.sequences:
-                    found = find_sequence(replica.keyspace, key, path)
+                    found = find_sequence(replica.keyspace, key, path, laid_aside=True)
                     if found is not None:
                         self.sequences[key, path] = found
         return bool(self._entries)
