@@ -397,7 +397,7 @@ def test_a_stranger_whose_sponsor_is_a_stranger_too_comes_again_later() -> None:
     a, b, c = strangers()
     d = join(c, 4)
     write(d, b"v")
-    d.log.take_stable(2, 99)  # what vouches for its sponsor is folded at d: somebody else has to bring it
+    d.log.take_stable(2, 99, 99)  # what vouches for its sponsor is folded at d: somebody else has to bring it
     line = Line(a, d)
     line.pump(d)
     assert line.deliver(d)[-2][1] == NOT_YET

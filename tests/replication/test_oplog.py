@@ -28,13 +28,14 @@ def test_a_batch_is_released_only_when_it_is_covered_whole_and_is_its_origins_ol
     log = OpLog()
     log.append(entry(1, 1, 3))
     log.append(entry(1, 4, 4))
-    assert log.take_stable(1, 2) is None
-    assert log.take_stable(2, 99) is None
-    taken = log.take_stable(1, 3)
+    assert log.take_stable(1, 2, 2) is None
+    assert log.take_stable(2, 99, 2) is None
+    assert log.take_stable(1, 3, 0) is None
+    taken = log.take_stable(1, 3, 1)
     assert taken is not None and taken.last == 3
-    assert log.take_stable(1, 3) is None
+    assert log.take_stable(1, 3, 2) is None
     assert log.first_index == 1
-    assert log.take_stable(1, 99) is not None
+    assert log.take_stable(1, 99, 2) is not None
     assert (len(log), log.size_bytes, log.first_index, log.queues) == (0, 0, 2, {})
     log._check()
 
@@ -53,7 +54,7 @@ def test_whatever_is_appended_and_released_the_log_agrees_with_a_list(steps: lis
             upto = last[origin] - count
             oldest = next((e for e in plain if e.origin == origin), None)
             expected = oldest if oldest is not None and oldest.last <= upto else None
-            assert log.take_stable(origin, upto) is expected
+            assert log.take_stable(origin, upto, log.next_index) is expected
             if expected is not None:
                 plain.remove(expected)
         log._check()

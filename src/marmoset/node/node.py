@@ -467,7 +467,8 @@ class Node:
     def _fold(self) -> None:
         more = False
         try:
-            more = self.is_member() and self.replica.advance() and self.replica.fold_slice(self.fold_budget)
+            budget = self.fold_budget
+            more = self.is_member() and self.replica.advance(budget) and self.replica.fold_slice(budget)
         except InternalError as problem:
             self._tell_of(problem, "", "")
             return

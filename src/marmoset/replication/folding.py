@@ -1,7 +1,8 @@
 """Batches that are stable: taken out of the log, and forgotten in the windows that they touched, in slices (floor 5).
 
 They are folded in the order in which they were applied here, whichever origin they have: what was observed comes before
-what observed it. Costs: `take` O(batches taken x log batches + origins), `fold` O(budget).
+what observed it. So a slice of the log is a range of indexes, from the oldest batch that is stable on.
+Costs: `take` O(budget x log budget + origins), `fold` O(budget).
 """
 
 from collections import deque
@@ -19,22 +20,27 @@ from marmoset.replication.oplog import LogEntry, OpLog, in_apply_order
 class Folding:
     """The batches that are stable and not yet folded."""
 
-    __slots__ = ("batches",)
+    __slots__ = ("batches", "is_cut")
 
     def __init__(self) -> None:
         self.batches: Final[deque[LogEntry]] = deque()
+        self.is_cut = False
+        """Whether the last `take` has left some that are stable."""
 
-    def take(self, log: OpLog, frontier: VersionVector, plain_from: int) -> None:
-        """Take what the frontier covers out of the log. What stands there before `plain_from` has to be folded, though
-        it had no windows when it was applied."""
+    def take(self, log: OpLog, frontier: VersionVector, plain_from: int, budget: int) -> None:
+        """Take what the frontier covers out of the log, at most `budget` batches, and one at least. What stands there
+        before `plain_from` has to be folded, though it had no windows when it was applied. What is left is for another
+        call, once these are folded."""
         stable: list[LogEntry] = []
+        end = log.first_stable(frontier) + max(1, budget)
         for origin in list(log.queues):
             seq = frontier.get(origin, 0)
-            while (entry := log.take_stable(origin, seq)) is not None:
+            while (entry := log.take_stable(origin, seq, end)) is not None:
                 if entry.index < plain_from:
                     entry.is_plain = False
                 stable.append(entry)
         self.batches.extend(in_apply_order(stable))
+        self.is_cut = log.first_stable(frontier) < log.next_index
 
     def fold(self, keyspace: Keyspace, budget: int, folded: Callable[[AnyOperation, Dot], None] | None) -> int:
         """Fold batches, touching about `budget` elements; how many were folded. `folded` is told of each operation on

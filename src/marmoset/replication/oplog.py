@@ -14,6 +14,7 @@ from typing import Final, final
 
 import msgspec
 
+from marmoset.clocks import VersionVector
 from marmoset.codec.frames import is_one_frame
 from marmoset.codec.messages import Batch
 from marmoset.codec.operations import AnyOperation, Flush
@@ -147,10 +148,19 @@ class OpLog:
         self.size_bytes += len(entry.framed)
         self.operations += entry.width
 
-    def take_stable(self, origin: ReplicaId, seq: int) -> LogEntry | None:
-        """Take the oldest batch of `origin` out if `seq` covers it. O(1)."""
+    def first_stable(self, frontier: VersionVector) -> int:
+        """The index of the oldest batch that a frontier covers, or the next one where it covers none. O(origins)."""
+        first = self.next_index
+        for origin, queue in self.queues.items():
+            oldest = queue[0]
+            if oldest.index < first and oldest.last <= frontier.get(origin, 0):
+                first = oldest.index
+        return first
+
+    def take_stable(self, origin: ReplicaId, seq: int, end: int) -> LogEntry | None:
+        """Take the oldest batch of `origin` out if `seq` covers it and its index is below `end`. O(1)."""
         queue = self.queues.get(origin)
-        if not queue or queue[0].last > seq:
+        if not queue or queue[0].last > seq or queue[0].index >= end:
             return None
         entry = queue.popleft()
         if not queue:

@@ -48,6 +48,7 @@ from marmoset.replication.verdicts import APPLIED, DUPLICATE, NOT_NOTED, OWN_BUR
 
 LOCAL: Final = LocalContext()
 FORGOTTEN_MAX: Final = 1024
+STABLE_BATCHES: Final = 500
 OPEN_BYTES_MAX: Final = 1 << 20
 """An open batch of this size is closed at the end of the command that brought it there."""
 
@@ -501,22 +502,23 @@ class Replica:
 
     # -- folding and forgetting
 
-    def advance(self) -> bool:
-        """Take what has become stable out of the log, to be folded; True while there is something to fold.
-        O(replicas squared + batches that became stable)."""
+    def advance(self, budget: int = STABLE_BATCHES) -> bool:
+        """Take what has become stable out of the log, to be folded, about `budget` batches at most; True while there is
+        something to fold. What is left is taken once that is done. O(replicas squared + budget)."""
         if not self.stability_changed or self.is_leaving:  # a leaver may lack what is stable for the others
             return bool(self.folding)
         self.stability_changed = False
         frontier = self.frontier()
         self.chain.mind_wound()
-        self.folding.take(self.log, frontier, self.chain.plain_from)
+        self.folding.take(self.log, frontier, self.chain.plain_from, budget)
         if not self.folding:
             self._settle(frontier)
         self.chain.tidy(lets_in=self.roster.lets_in(self.me))
         return bool(self.folding)
 
     def fold_slice(self, budget: int) -> bool:
-        """Fold stable batches, touching about `budget` elements; True while some are left. O(budget)."""
+        """Fold stable batches, touching about `budget` elements; True while some are left, here or for `advance`.
+        O(budget)."""
         remember = self._remember if self.is_remembering else None
         try:
             self.counters["batches_folded"] += self.folding.fold(self.keyspace, budget, remember)
@@ -524,8 +526,8 @@ class Replica:
             self.become_unsound(f"half of a batch was folded: {problem!r}")
             raise InternalError(self.unsound) from problem
         if not self.folding:
-            self.stability_changed = True  # somebody may be ready to be forgotten
-        return bool(self.folding)
+            self.stability_changed = True  # more can be taken, or somebody may be ready to be forgotten
+        return bool(self.folding) or self.folding.is_cut
 
     def unfolded(self) -> Iterator[LogEntry]:
         """Every batch that may now have window entries, in apply order: the log, and what is stable but not yet

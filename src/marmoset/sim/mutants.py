@@ -139,9 +139,9 @@ def _frontier_without_the_slow() -> list[Patch]:
 def _folded_by_origin() -> list[Patch]:
     """What is stable is folded origin by origin, not in the order in which it was applied."""
 
-    def take_by_origin(self: Any, log: oplog.OpLog, frontier: VersionVector, plain_from: int) -> None:
+    def take_by_origin(self: Any, log: oplog.OpLog, frontier: VersionVector, plain_from: int, budget: int) -> None:
         for origin in sorted(log.queues):
-            while (entry := log.take_stable(origin, frontier.get(origin, 0))) is not None:
+            while (entry := log.take_stable(origin, frontier.get(origin, 0), log.next_index)) is not None:
                 self.batches.append(entry)
 
     return [(folding.Folding, "take", take_by_origin)]

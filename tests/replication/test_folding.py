@@ -1,0 +1,70 @@
+"""What is stable leaves the log in slices, in the order in which it was applied."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marmoset.codec.operations import Reset
+from marmoset.replication.folding import Folding
+from marmoset.replication.oplog import LogEntry, OpLog
+from tests.replication.group import first_of_all, join, meet, write
+
+origins = st.integers(1, 4)
+
+
+def a_log(batches: list[tuple[int, int]]) -> tuple[OpLog, list[LogEntry]]:
+    """A log of batches, given as origin and width, and what is in it."""
+    log, last = OpLog(), dict.fromkeys(range(1, 5), 0)
+    for origin, width in batches:
+        first = last[origin] + 1
+        last[origin] += width
+        log.append(LogEntry(origin, first, last[origin], 0, [Reset(b"k")] * width, b"x"))
+    return log, list(log.entries.values())
+
+
+@given(
+    st.lists(st.tuples(origins, st.integers(1, 3)), max_size=40),
+    st.dictionaries(origins, st.integers(0, 60)),
+    st.integers(0, 50),
+    st.integers(0, 8),
+)
+def test_slices_are_what_is_stable_in_apply_order_and_no_longer_than_was_asked_for(
+    batches: list[tuple[int, int]], frontier: dict[int, int], plain_from: int, budget: int
+) -> None:
+    log, entries = a_log(batches)
+    stable = [each for each in entries if each.last <= frontier.get(each.origin, 0)]
+    for each in entries:
+        each.is_plain = True
+    taken: list[LogEntry] = []
+    while len(taken) < len(stable):
+        folding = Folding()
+        folding.take(log, frontier, plain_from, budget)
+        assert 1 <= len(folding) <= max(1, budget)
+        taken += folding
+        assert folding.is_cut == (len(taken) < len(stable))
+        log._check()
+    assert taken == stable, "in another order, or not all"
+    assert [each.is_plain for each in taken] == [each.index >= plain_from for each in taken]
+    folding = Folding()
+    folding.take(log, frontier, plain_from, budget)
+    assert not folding and not folding.is_cut
+    assert list(log.entries.values()) == [each for each in entries if each not in stable]
+
+
+def test_what_is_left_of_what_is_stable_is_asked_for_until_nothing_is() -> None:
+    a = first_of_all()
+    b = join(a, 2)
+    meet(a, b)
+    meet(a, b)
+    while a.advance():
+        a.fold_slice(1000)
+    for i in range(10):
+        write(a, b"%d" % i)
+    meet(a, b)
+    assert a.stability_changed and len(a.log) == 10
+    steps = 0
+    assert a.advance(3)
+    while a.fold_slice(3):
+        steps += 1
+        assert len(a.log) == 10 - 3 * steps
+        assert a.stability_changed and a.advance(3), "more is stable, and nobody would come back to it"
+    assert steps == 3 and not a.log.entries and not a.folding
