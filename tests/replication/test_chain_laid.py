@@ -35,7 +35,7 @@ from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
 from marmoset.sim.specification import plain
 from tests.crdts.test_reading import put_together
 from tests.replication.group import catch_up, fill, first_of_all, join, meet, new_replica, rest, write
-from tests.replication.test_chain import chained_trio, played
+from tests.replication.test_chain import chained_trio, played, tracked
 from tests.replication.test_histories import SEARCH
 
 MARKS: list[AnyOperation] = [Reset(b"l"), Flush()]
@@ -192,6 +192,26 @@ def test_what_is_laid_aside_outlives_chains_and_others_that_fold() -> None:
     assert all(elements(replica) == [b"between"] and replica.is_at_rest for replica in (a, b, c))
 
 
+@pytest.mark.parametrize("removal", MARKS)
+def test_what_comes_finds_insertions_that_were_not_stable_when_all_was_removed(removal: AnyOperation) -> None:
+    def windows(chain_max: int) -> list[object]:
+        a, b, c = chained_trio()
+        a.chain.length_max = chain_max
+        if not chain_max:
+            a.chain.end()
+        a.submit(SequenceInsert(b"l", None, None, [b"x", b"y"]))
+        a.submit(removal)
+        assert laid(a) == [b"l"]
+        a.submit(SequenceInsert(b"l", None, None, [b"later"]))
+        a.commit()
+        held = tracked(a)
+        rest(a, b, c)
+        assert a.is_at_rest and elements(a) == elements(c) == [b"later"]
+        return held
+
+    assert windows(1000) == windows(0)
+
+
 def test_two_removals_of_everything_lay_a_list_aside_once() -> None:
     a, b, c = chained_trio()
     a.submit(SequenceInsert(b"l", None, None, [b"x", b"y"]))
@@ -261,12 +281,18 @@ def flush_one_by_one(keyspace: Keyspace, slots: Slots, unstable: list[bytes], do
 
 
 def united(held: object) -> object:
-    """What `played` gives, but of all removals in a list only what they remove: a FLUSHALL that has observed a removal
-    adds none of its own to what that has laid aside, since it is stable later anyway."""
+    """What `played` gives, but of all removals in a list only what they remove, and only while that is not stable
+    itself. A FLUSHALL that finds something laid aside adds no removal of its own to it: if it has observed the one that
+    is there, it is stable later anyway; if both were made at the same time and it is stable first, stable elements are
+    dead by then where they were removed one by one, and not yet where they lie aside."""
     if isinstance(held, tuple) and len(held) == 4 and held[1] == KIND_SEQUENCE and held[3]:
         name, kind, value, (insertions, removals, assignments) = held
-        return name, kind, value, insertions, {dot for removed in removals.values() for dot in removed}, assignments
-    return type(held)(map(united, held)) if isinstance(held, (list, tuple)) else held
+        unstable = {(dot[0], dot[1] + i) for dot, (count, *_) in insertions.items() for i in range(count)}
+        removed = {dot for dots in removals.values() for dot in dots if dot in unstable}
+        return (name, kind, value, insertions, removed, assignments) if value or insertions or assignments else None
+    if isinstance(held, list):
+        return [left for each in held if (left := united(each)) is not None]
+    return tuple(map(united, held)) if isinstance(held, tuple) else held
 
 
 def test_a_flush_lays_whole_tables_aside_and_what_comes_takes_out_its_own() -> None:
