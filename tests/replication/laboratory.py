@@ -82,6 +82,7 @@ class Subject:
             batch_operations_max=100,
         )
         self.replica.chain.length_max = min(laboratory.rng.choice([0, 8, 1000]), laboratory.chain_max)
+        self.replica.keyspace.notes.busy_operations = laboratory.rng.choice([2, 1000])
         self.replica.begin(me)
         self.replica.listener = self._record
         self.source: SnapshotSource | None = None

@@ -18,6 +18,8 @@ REPLACED: Final = 3
 """What an operation that has observed everything unstable needs; see `PlainSlots.needs` and `effect_plain`."""
 OBSERVING: Final = LocalContext()
 
+BUSY_OPERATIONS: Final = 16
+
 Linked = tuple[AnyOperation, Dot, int]
 """An operation of a chain, with its dot and stamp."""
 
@@ -30,9 +32,11 @@ def _is_never(_dot: Dot) -> bool:
 class ChainNotes:
     """What all slots of a keyspace have in common about operations that have no windows; see `replication.chain`."""
 
-    __slots__ = ("begun", "has_insertions", "has_wound", "is_observing", "is_unstable")
+    __slots__ = ("begun", "busy", "busy_operations", "has_insertions", "has_wound", "is_observing", "is_unstable")
 
     def __init__(self) -> None:
+        self.busy_operations = BUSY_OPERATIONS
+        """A name with so many windows put off is busy: it does not wait until something comes for it."""
         self.is_unstable: Callable[[Dot], bool] = _is_never
         """Whether an operation of a chain is not yet stable."""
         self.begin()
@@ -43,6 +47,8 @@ class ChainNotes:
         """Whether what is being applied has observed everything unstable."""
         self.begun: list[tuple[Any, bytes, Insertions]] = []
         """Slots and names where insertions began to be written down since somebody looked."""
+        self.busy: list[tuple[Any, bytes]] = []
+        """Slots and names that became busy."""
         self.has_insertions = False
         """Whether anything stands in `Slots.insertions`, perhaps."""
         self.has_wound = False

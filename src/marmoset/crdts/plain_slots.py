@@ -431,6 +431,8 @@ class PlainSlots:
         chain = self.unwound.get(name)
         if chain is not None:
             chain.append(linked)
+            if len(chain) == self.notes.busy_operations:
+                self.notes.busy.append((self, name))
         elif self.unwound:
             self.unwound[name] = [linked]
         else:
@@ -458,13 +460,16 @@ class PlainSlots:
         for name in list(self.insertions):
             self._wind_insertions(name)
 
-    def wind(self, name: bytes) -> None:
+    def wind(self, name: bytes) -> int:
         """Make the window that was put off for a name (`unwound`), as if its operations had been tracked from the
-        first: each has observed everything that was unstable at the name. What shows stays. O(elements named)."""
+        first: each has observed everything that was unstable at the name. What shows stays. How many there were.
+        O(elements named)."""
         chain = self.unwound.pop(name, None) if self.unwound else None
+        if chain is None:
+            return 0
         value = self.values.get(name)
-        if chain is None or value is None or remembers(value) or name in self.windows or name in self.beside:
-            return  # what of the chain has not been observed by others was tracked then
+        if value is None or remembers(value) or name in self.windows or name in self.beside:
+            return 1  # what of the chain has not been observed by others was tracked then
         kind = kind_of(value)
         touched = types.empty_value(kind)
         window = types.new_window(kind, touched)
@@ -480,6 +485,7 @@ class PlainSlots:
         if window.entries:
             self.entries += window.entries
             self._set_window(name, window)
+        return len(chain)
 
     # -- keeping
 

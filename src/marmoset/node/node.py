@@ -61,10 +61,10 @@ from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 20
-FOLD_BUDGET: Final = 500
-EXPIRE_KEYS: Final = 250
-EXPIRE_PAUSE_MS: Final = 12
-GARBAGE_ENTRIES: Final = 1000
+FOLD_BUDGET: Final = 250
+EXPIRE_KEYS: Final = 125
+EXPIRE_PAUSE_MS: Final = 6
+GARBAGE_ENTRIES: Final = 500
 
 
 @final

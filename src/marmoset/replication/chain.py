@@ -11,6 +11,9 @@ touched again: it is the one that tracking would have left, since at each key ev
 it. What is stable needs none, folded or not: whatever comes has observed it. The chain goes on once all that was logged
 by its end is stable. A chain that has grown long ends by itself, so that a batch does not have to wait for long.
 
+Keys that were changed many times are not left to the batch that touches them again, which would make the windows of
+several at once: theirs are made when all is noted, in steps as well, and it waits for that, too.
+
 A snapshot has windows, so who lets somebody in chains nothing meanwhile.
 """
 
@@ -78,7 +81,7 @@ class Chain:
         self._keyspace.chained = False
         self._keyspace.notes.begin()
         self.is_ending = False
-        """Whether `step` has something to do."""
+        """Whether `step` has something to do, and what has not observed all of the log has to wait."""
         self.has_ended = False
         """Whether the chain has ended since this was last set to False: what came too early for that can be applied."""
         self._cursor = 0
@@ -115,7 +118,7 @@ class Chain:
         if self._is_observed_by(context):
             return True
         self._resume_index = self._log.next_index + 1  # behind this batch
-        if not self._keyspace.chained:
+        if not self._keyspace.chained and not self.is_ending:
             return True
         self.begin_end()
         return not self.step()
@@ -166,36 +169,57 @@ class Chain:
             self._cursor = self._log.first_index
 
     def step(self, budget: int = 0) -> bool:
-        """Note more of what is in the log, if the chain has to end; True while there is more. `budget` is how many
-        operations, if not `step_operations`. O(budget + one batch)."""
+        """Note more of what is in the log, if the chain has to end, and then make the windows of what is busy; True
+        while there is more. `budget` is how many operations, if not `step_operations`. O(budget + one batch or key)."""
         if not self.is_ending:
             return False
-        budget = budget or self.step_operations
+        budget = self._note(budget or self.step_operations)
+        if self._keyspace.chained:
+            return True
+        busy = self._keyspace.notes.busy
+        while busy:
+            if budget <= 0:
+                return True
+            slots, name = busy.pop()
+            budget -= slots.wind(name)
+        self._finish()
+        return False
+
+    def _note(self, budget: int) -> int:
+        """Note more of what is in the log, and end the chain behind the last of it; what is left of the budget."""
         log = self._log
+        if not self._keyspace.chained:
+            return budget
         self._cursor = max(self._cursor, log.first_index)
         while self._cursor < log.next_index:
             if budget <= 0:
-                return True
+                return 0
             entry = log.entries.get(self._cursor)
             self._cursor += 1
             if entry is not None and entry.is_chained:
                 entry.is_chained = entry.is_plain = False
                 self._wind_later(entry.origin, entry.first, entry.stamp, entry.operations, entry.last + 1)
                 budget -= entry.width
-        self.is_ending = False
-        self.has_ended = True
         self._keyspace.chained = False
         self._noted_index = log.next_index
         if self._making.count:  # what the open batch has done so far
             self._note_open(self._making.operations(), self._making.next_seq)
         self._resume_index = max(self._resume_index, self._noted_index)
-        return False
+        return budget
+
+    def _finish(self) -> None:
+        """What waits for the end may go on: windows that were put off are made where something comes."""
+        self.is_ending = False
+        self.has_ended = True
+        self._keyspace.notes.busy = []
 
     def end(self) -> None:
-        """End at once. O(log)."""
+        """End at once, all windows put off. O(log)."""
         self.begin_end()
-        while self.step():
-            pass
+        if self.is_ending:
+            while self._keyspace.chained:
+                self._note(self.step_operations)
+            self._finish()
 
     def _end_before(self, seq: int) -> None:
         """End in the middle of a batch, before one of its operations."""
@@ -253,6 +277,8 @@ class Chain:
         """Nothing that is noted is unstable any more. O(shards)."""
         self._keyspace.forget_unwound()
         self._inserted = deque()
+        if self.is_ending and not self._keyspace.chained:
+            self._finish()
 
     def _sweep(self) -> None:
         """Forget insertions that are stable, where some may be. O(`SWEEP` sequences)."""
@@ -271,7 +297,7 @@ class Chain:
         keyspace = self._keyspace
         assert not NOT_MAKING.count, "something was written to no batch"
         assert keyspace.tracking or not keyspace.chained, "a chain in a group of one"
-        assert keyspace.chained or not self.is_ending
+        assert keyspace.chained or keyspace.notes.busy or not self.is_ending
         unwound = any(slots.unwound for slots in keyspace.shards)
         insertions = any(slots.insertions for slots in keyspace.shards)
         assert not insertions or keyspace.notes.has_insertions

@@ -285,8 +285,8 @@ class Stream:
             self.held_since_ms = now_ms
 
     def drain(self, now_ms: int) -> str:
-        """Use what was held, as far as it can be used now; what to do with the link. Once `drain_bytes` are used the
-        rest is left for another call (`is_cut`). O(messages used)."""
+        """Use what was held, as far as it can be used now; what to do with the link. Of more than `drain_bytes` some is
+        left for another call (`is_cut`). O(messages used)."""
         left = self.drain_bytes
         self.is_cut = False
         if self.introducing:
@@ -295,13 +295,13 @@ class Stream:
             self.introducing = False
         replica = self.replica
         while self._held:
-            if left <= 0:
-                self.is_cut = True
-                return GO_ON
             dot = self._waits_for
             if dot is not None and replica.seen.get(dot[0], dot[1]) < dot[1] and not replica.is_leaving:
                 return GO_ON
             message, data = self._held[0]
+            if left < self.drain_bytes and left < len(data):  # not before the first
+                self.is_cut = True
+                return GO_ON
             verdict = self._use(message, data)
             if verdict == TOO_EARLY:
                 self._waits_for = self._missing(message)

@@ -78,6 +78,8 @@ class Cluster:
         node.drain_bytes = self.knobs.drain_bytes
         node.replica.chain.length_max = self.knobs.chain_max
         node.replica.chain.step_operations = self.knobs.chain_step
+        notes = node.replica.keyspace.notes
+        notes.busy_operations = min(notes.busy_operations, 1 + self.knobs.chain_step)
         node.pump_bytes = self.knobs.pump_bytes
         node.snapshot_step_elements = self.knobs.snapshot_step_elements
         node.rehabilitating.submit_operations = self.knobs.submit_operations
