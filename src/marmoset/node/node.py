@@ -60,7 +60,7 @@ from marmoset.replication.expiry import remove_passed
 from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
-PUMP_BYTES: Final = 1 << 20
+PUMP_BYTES: Final = 1 << 18
 FOLD_BUDGET: Final = 250
 EXPIRE_KEYS: Final = 125
 EXPIRE_PAUSE_MS: Final = 6

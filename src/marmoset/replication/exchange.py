@@ -156,8 +156,8 @@ class Stream:
         return self.report_due or self.caught_up_due or self._cursor < (own_end if self._is_own_only else next_index)
 
     def pump(self, budget_bytes: int) -> bool:
-        """Send about as many bytes of what the peer lacks, then what is due behind it; True while there is more to
-        send and the peer takes it. O(log entries passed)."""
+        """Send about as many bytes of what the peer lacks, all at once, then what is due behind it; True while there is
+        more to send and the peer takes it. O(log entries passed)."""
         if not self.sending or self.paused or self.is_waiting:
             return False
         log = self.replica.log
@@ -167,7 +167,8 @@ class Stream:
             self._cursor = max(self._cursor, log.first_index)
         parting = self.replica.parting_index
         end = log.next_index if parting is None else parting + 1
-        while self._cursor < end:
+        lacking: list[bytes] = []
+        while self._cursor < end and budget_bytes > 0:
             entry = entries.get(self._cursor)
             self._cursor += 1
             if entry is None or entry.origin == peer:
@@ -178,10 +179,12 @@ class Stream:
             if origin == me and (self._moved.get(me, 0) >= entry.last or self._began.get(me, 0) >= entry.last):
                 continue
             self._moved[origin] = entry.last
-            self._send(entry.framed)
+            lacking.append(entry.framed)
             budget_bytes -= len(entry.framed)
-            if budget_bytes <= 0:
-                return True
+        if lacking:
+            self._send(lacking[0] if len(lacking) == 1 else b"".join(lacking))
+        if budget_bytes <= 0:
+            return True
         if self.caught_up_due:
             self.caught_up_due = False
             self._send_message(CaughtUp())
