@@ -181,9 +181,8 @@ def told(source: Replica, target: Replica) -> None:
 
 def fold(replica: Replica) -> None:
     """Forget what is stable."""
-    replica.advance()
-    while replica.fold_slice(500):
-        pass
+    while replica.advance():
+        replica.fold_slice(500)
 
 
 async def embedded(count: Counted, number: int) -> None:

@@ -53,6 +53,24 @@ def test_what_the_peer_lacks_goes_first_then_the_end_of_the_beginning_then_a_rep
     assert line.names(a) == ["Batch"], "a report is sent when it is due, not behind every batch"
 
 
+def test_what_the_peer_lacks_is_sent_in_one_piece_up_to_the_budget() -> None:
+    a, b, _ = trio()
+    rest(a, b, _)
+    line = Line(a, b)
+    line.settle()
+    begin = a.log.next_index
+    for number in range(10):
+        write(a, b"%d" % number)
+    framed = [a.log.entries[index].framed for index in range(begin, begin + 10)]
+    stream, sent = line.end_of(a), line.sent[a.me]
+    assert stream.pump(sum(map(len, framed[:3]))), "there is more"
+    assert stream.pump(sum(map(len, framed[3:6])) - 1), "a batch is not cut"
+    assert not stream.pump(1 << 20)
+    assert list(sent) == [b"".join(framed[:3]), b"".join(framed[3:6]), b"".join(framed[6:])]
+    line.settle()
+    assert b.keyspace.get(b"k") == b"9"
+
+
 def test_what_the_peer_has_is_not_sent_again_nor_back_to_it() -> None:
     a, b, c = trio()
     rest(a, b, c)

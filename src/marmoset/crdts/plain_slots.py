@@ -462,14 +462,14 @@ class PlainSlots:
 
     def wind(self, name: bytes) -> int:
         """Make the window that was put off for a name (`unwound`), as if its operations had been tracked from the
-        first: each has observed everything that was unstable at the name. What shows stays. How many there were.
-        O(elements named)."""
+        first: each has observed everything that was unstable at the name. What shows stays. How many operations were
+        put off. O(elements named)."""
         chain = self.unwound.pop(name, None) if self.unwound else None
         if chain is None:
             return 0
         value = self.values.get(name)
         if value is None or remembers(value) or name in self.windows or name in self.beside:
-            return 1  # what of the chain has not been observed by others was tracked then
+            return len(chain)  # what of the chain has not been observed by others was tracked then
         kind = kind_of(value)
         touched = types.empty_value(kind)
         window = types.new_window(kind, touched)

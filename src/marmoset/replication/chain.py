@@ -11,8 +11,8 @@ touched again: it is the one that tracking would have left, since at each key ev
 it. What is stable needs none, folded or not: whatever comes has observed it. The chain goes on once all that was logged
 by its end is stable. A chain that has grown long ends by itself, so that a batch does not have to wait for long.
 
-Keys that were changed many times are not left to the batch that touches them again, which would make the windows of
-several at once: theirs are made when all is noted, in steps as well, and it waits for that, too.
+Keys that were changed often are *busy*. One batch may touch several of them, and would make all their windows at once.
+So theirs are made once all is noted, in steps as well, and what waits for the end waits for these, too.
 
 A snapshot has windows, so who lets somebody in chains nothing meanwhile.
 """

@@ -22,7 +22,7 @@ def _chain_without_end() -> list[Patch]:
 
 def _windows_put_off_for_ever() -> list[Patch]:
     """What was noted when a chain ended is not looked at again."""
-    return [(slots.Slots, "wind", lambda self, name: self.unwound.pop(name, None))]
+    return [(slots.Slots, "wind", lambda self, name: len(self.unwound.pop(name, ())))]
 
 
 def _snapshot_without_noted() -> list[Patch]:
