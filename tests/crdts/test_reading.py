@@ -248,6 +248,30 @@ def test_long_elements_are_given_a_few_at_a_time(operations: list[AnyOperation],
     assert content(put_together(entries)) == before
 
 
+@pytest.mark.parametrize("members", [4, 400])
+def test_members_of_sorted_sets_are_given_half_as_many_at_a_time(members: int) -> None:
+    """Whoever takes them finds the place of each in the order."""
+
+    def steps(shape: type[MapAssign] | type[ScoreAssign]) -> int:
+        keyspace = Keyspace(50)
+        keyspace.tracking = True
+        for at in range(800 // members):
+            pairs = [part for i in range(members) for part in (b"%d" % i, i)]
+            keyspace.effect(shape(b"%d" % at, pairs), (1, at * members + 1), 1, context(at * members))
+        taken = 0
+        for slots in keyspace.shards:
+            reading = SlotsReading(slots, 64)
+            while not reading.is_done:
+                reading.take(64)
+            taken += reading.weight_taken
+        (held, *_) = [slots for slots in keyspace.shards if slots.values]
+        most = max(len(entry.items) for entry in SlotsReading(held, 64).take(1))  # type: ignore[union-attr]
+        assert members < 50 or most <= (64 if shape is MapAssign else 32) * 1.5, "parts are about as long as asked for"
+        return taken
+
+    assert 1600 <= steps(ScoreAssign) < 1650 and 800 <= steps(MapAssign) < 825, "and a little for their bytes"
+
+
 def test_a_run_of_falling_ids_is_given_in_parts() -> None:
     """What was pushed in front one by one: the first of them in the list has the highest id."""
     keyspace = in_a_group()

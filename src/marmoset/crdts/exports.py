@@ -44,6 +44,8 @@ KIND_NESTED_MAP: Final = 6
 PIECE_ELEMENTS: Final = 4096
 BYTES_PER_ELEMENT: Final = 256
 """So many bytes of elements weigh as much as another element."""
+MEMBER_WEIGHT: Final = 2
+"""A member of a sorted set weighs as much as so many other elements: who takes it finds its place in the order."""
 
 
 Stamp = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
@@ -217,7 +219,7 @@ def _state_bytes(state: RegisterState) -> int:
 
 
 def weight(entry: ValueEntry) -> int:
-    """About how many elements an entry brings, long ones counted as several. O(elements)."""
+    """About how many elements an entry brings, those that take longer counted as several. O(elements)."""
     if isinstance(entry, RegisterEntry):
         size = len(entry.value) if isinstance(entry.value, bytes) else 0
         return 1 + (size if entry.window is None else size + _state_bytes(entry.window)) // BYTES_PER_ELEMENT
@@ -227,7 +229,8 @@ def weight(entry: ValueEntry) -> int:
     if isinstance(entry, (MapEntry, SortedSetEntry)):
         size = scalars_bytes(list(chain.from_iterable(entry.items)))
         size += sum([len(field) + _state_bytes(state) for field, state in entry.fields])
-        return len(entry.items) + size // BYTES_PER_ELEMENT
+        each = MEMBER_WEIGHT if isinstance(entry, SortedSetEntry) else 1
+        return each * len(entry.items) + size // BYTES_PER_ELEMENT
     if isinstance(entry, SequenceEntry):
         _, runs, values, insertions, removals, assignments = entry.state
         unstable = len(insertions) + sum([len(ranges) for _, ranges in removals]) + len(assignments)

@@ -39,6 +39,7 @@ from marmoset.codec.operations import (
 from marmoset.crdts.addwins import SetWindow
 from marmoset.crdts.exports import (
     BYTES_PER_ELEMENT,
+    MEMBER_WEIGHT,
     PIECE_ELEMENTS,
     MapEntry,
     NestedMapEntry,
@@ -103,7 +104,8 @@ class SplitReading:
         self._fields = window.fields if isinstance(window, MapWindow) else {}
         self._next = 0
         self._stride = 1
-        while len(collection) > self._stride * step_elements and 2 * self._stride <= collection.level:
+        elements = step_elements // MEMBER_WEIGHT if kind == KIND_SORTED_SET else step_elements
+        while len(collection) > self._stride * elements and 2 * self._stride <= collection.level:
             self._stride *= 2
         self._saved: dict[int, Saved] = {}
 

@@ -46,7 +46,7 @@ from marmoset.replication.oplog import log_entry
 from marmoset.replication.replica import Replica
 from marmoset.replication.roster import Member
 
-STEP_ELEMENTS: Final = 256
+STEP_ELEMENTS: Final = 512
 """About how many elements are read and encoded in one step."""
 NAMES_PER_ELEMENT: Final = 16
 """So many names are listed, when the reading of a shard begins, in the time that an element takes to be read."""
