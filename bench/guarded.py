@@ -181,8 +181,9 @@ def told(source: Replica, target: Replica) -> None:
 
 def fold(replica: Replica) -> None:
     """Forget what is stable."""
-    while replica.advance():
-        replica.fold_slice(500)
+    replica.advance()
+    while replica.fold_slice(500):
+        replica.advance()
 
 
 async def embedded(count: Counted, number: int) -> None:
