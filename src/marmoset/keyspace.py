@@ -1,6 +1,6 @@
 """The keyspace: key to plain value, and beside it what is not yet stable (floor 4).
 
-Keys are split in `SHARDS` slots (`crdts.slots`: visible plain values, windows, and what stands beside) by CRC-32, so
+Keys are split in `SHARDS` slots (`crdts.slots`: visible plain values, windows, and what stands beside) by `shards`, so
 that no dict grows large enough to stall the event loop, and so that a snapshot can be read shard by shard, each with
 the vector at which it was read. What the snapshot of a shard already held is skipped here when it comes again from
 the log (`snapshot_vectors`, DESIGN.md 4.1).
@@ -18,7 +18,6 @@ from gc import collect
 from random import Random
 from sys import getsizeof
 from typing import Final, final
-from zlib import crc32
 
 from marmoset.clocks import Context, VersionVector, upto
 from marmoset.codec.operations import (
@@ -45,11 +44,9 @@ from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_part
 from marmoset.crdts.types import Value, Window
 from marmoset.crdts.usage import Usage
 from marmoset.ids import Dot
+from marmoset.shards import SHARDS, shard_of
 
-SHARDS: Final = 1024
-MASK: Final = SHARDS - 1
 YOUNGEST: Final = 0
-_crc32: Final[Callable[[bytes], int]] = crc32  # compiled code looks names of other modules up at every use
 
 
 @final
@@ -60,11 +57,6 @@ class Watch:
 
     def __init__(self) -> None:
         self.touched = False
-
-
-def shard_of(key: bytes) -> int:
-    """The shard that a key lives in, the same in every process. O(1)."""
-    return _crc32(key) & MASK
 
 
 @final
@@ -350,7 +342,7 @@ class Keyspace:
         ends = run.tag == ASSIGN_RUN and (deadlines.count or deadlines.entries)
         while at < count:
             key = keys[at]
-            shard = _crc32(key) & MASK
+            shard = shard_of(key)
             if (watchers and key in watchers) or not self.shards[shard].run_plain(run, at):
                 break
             if ends:

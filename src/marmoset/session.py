@@ -31,7 +31,6 @@ from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
 from marmoset.resp.replies import (
-    INTEGERS,
     NULL_ARRAY,
     QUEUED,
     RAW,
@@ -39,6 +38,7 @@ from marmoset.resp.replies import (
     ErrorReply,
     Reply,
     append_bulk,
+    append_integer,
     encode,
     error,
 )
@@ -189,8 +189,7 @@ class Session:
             if kind is RAW:
                 out.append(cast("bytes", reply))
             elif kind is int:
-                number = cast("int", reply)
-                out.append(INTEGERS[number] if 0 <= number < len(INTEGERS) else b":%d\r\n" % number)
+                append_integer(cast("int", reply), out)
             elif kind is bytes:
                 append_bulk(cast("bytes", reply), out)
             elif kind is Deferred:

@@ -54,10 +54,12 @@ from marmoset.replication.expiry import observe_time, remove_passed
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
 from marmoset.replication.verdicts import APPLIED, DUPLICATE
+from marmoset.shards import shard_of
 from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visible
 
-KEYS = (b"a", b"dco", b"c")
+KEYS = (b"a", b"awf", b"c")
 """The first two in one shard of the keyspace, which is then read in several steps."""
+assert shard_of(KEYS[0]) == shard_of(KEYS[1])
 ELEMENTS = (b"x", b"y", b"z")
 NAMES = {"nested": "hash", "set": "set", "map": "hash", "list": "list", "register": "string", "zset": "zset"}
 AMOUNTS: tuple[int | str, ...] = (1, -1, 5, "0.1", "-2.50", "0.5", "0." + "123456789" * 4, "1" + "0" * 30)

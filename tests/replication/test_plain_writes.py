@@ -24,7 +24,7 @@ from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.ids import Dot
-from marmoset.keyspace import Keyspace, Watch, shard_of
+from marmoset.keyspace import Keyspace, Watch
 from marmoset.replication.plain_writes import (
     add_plainly,
     assign_field_plainly,
@@ -34,6 +34,7 @@ from marmoset.replication.plain_writes import (
     push_plainly,
 )
 from marmoset.replication.replica import Replica
+from marmoset.shards import shard_of
 from tests.replication.group import Clock, first_of_all, join, meet, rest
 
 SPLIT_ABOVE = 3
@@ -64,7 +65,7 @@ def listed(replica: Replica, key: bytes = b"l") -> Sequence:
 
 
 def push(replica: Replica, values: list[Scalar], is_front: bool) -> bool:
-    return push_plainly(replica, b"l", listed(replica), values, is_front)
+    return push_plainly(replica, b"l", values, is_front) != NOT_DONE
 
 
 def begun() -> Replica:
@@ -122,7 +123,7 @@ def test_where_windows_are_made_nothing_is_done() -> None:
 @pytest.mark.parametrize("what", ["deadline has passed", "watch", "other kind", "absent", "grave"])
 def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
     replica = begun()
-    sequence, key = listed(replica), b"l"
+    key = b"l"
     if what == "deadline has passed":
         replica.submit(Expire(b"l", 1))
         replica.keyspace.now_ms = 1
@@ -135,7 +136,7 @@ def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
     else:
         replica.roster.graves[9] = 1
     before = replica.next_seq
-    assert not push_plainly(replica, key, sequence, [b"a"], is_front=False)
+    assert push_plainly(replica, key, [b"a"], is_front=False) == NOT_DONE
     assert replica.next_seq == before and replica.keyspace.get(b"another") is None
 
 

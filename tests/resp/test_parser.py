@@ -216,3 +216,12 @@ def test_it_does_not_matter_how_bytes_are_cut(stream: bytes, data: st.DataObject
 def test_a_broken_stream_gives_requests_or_a_fault_and_nothing_else(stream: bytes, at: int, noise: bytes) -> None:
     requests, _ = parse(stream[:at] + noise + stream[at:])
     assert all(request and all(type(word) is bytes for word in request) for request in requests)
+
+
+@pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 1000])
+def test_many_requests_come_at_once(count: int) -> None:
+    requests = [[b"SET", b"k%d" % number, b"v" * (number % 7)] for number in range(count)]
+    stream = b"".join(pack(*request) for request in requests)
+    assert parse(stream) == (requests, None)
+    assert parse(stream + b"*1\r\n$4\r\nPI", b"NG\r\n") == ([*requests, [b"PING"]], None)
+    assert parse(stream + b"*1\r\n!")[0] == requests

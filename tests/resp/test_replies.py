@@ -1,6 +1,8 @@
 """Replies in both protocols, byte for byte."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from marmoset.resp.replies import NULL_ARRAY, OK, ErrorReply, Reply, SetReply, Verbatim, encode, error
 
@@ -52,3 +54,14 @@ def test_a_bulk_string_says_its_length(length: int) -> None:
     out: list[bytes] = []
     encode([b"x" * length], 2, out)
     assert b"".join(out) == b"*1\r\n$%d\r\n%b\r\n" % (length, b"x" * length)
+
+
+@given(st.one_of(st.integers(), st.integers(-10, 2_000_000)))
+@example(999)
+@example(1000)
+@example(999_999)
+@example(1_000_000)
+def test_integers(number: int) -> None:
+    out: list[bytes] = []
+    encode(number, 2, out)
+    assert b"".join(out) == b":%d\r\n" % number

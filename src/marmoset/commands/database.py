@@ -232,14 +232,16 @@ class Database:
 
     def insert(self, key: bytes, index: int, values: list[bytes]) -> int:
         """Insert values before a visible index of a list, or at its `END`; its new length. O(log n + values)."""
+        given = cast("list[Scalar]", values)
+        if not index or index == END:
+            length = push_plainly(self.replica, key, given, not index)
+            if length != NOT_DONE:
+                return length
         sequence = self.list_at(key)
         if sequence is None:
-            self.submit(SequenceInsert(key, None, None, cast("list[Scalar]", values)))
+            self.submit(SequenceInsert(key, None, None, given))
             return len(values)
         length = len(sequence)
-        given = cast("list[Scalar]", values)
-        if (not index or index == END) and push_plainly(self.replica, key, sequence, given, not index):
-            return length + len(values)
         left, right = sequence.neighbours(length if index == END else index)
         self.submit(SequenceInsert(key, left, right, given))
         return length + len(values)

@@ -111,12 +111,13 @@ def _bucket(item: tuple[tuple[int, int], list[Run]]) -> int:
 
 
 def _chunk(chunk: Chunk, samples: int) -> int:
-    lists = _sizeof(chunk) + _sizeof(chunk.values) + _sizeof(chunk.runs) + _sizeof(chunk.shown)
+    values = chunk.open() if chunk.packed is None else []
+    lists = _sizeof(chunk) + _sizeof(values) + _sizeof(chunk.runs) + _sizeof(chunk.shown)
     runs = _scaled(map(_run, chunk.runs), len(chunk.runs), samples)
     packed = chunk.packed
     if packed is not None:
         return lists + runs + _sizeof(packed) + _sizeof(packed.text) + _sizeof(packed.ends)
-    return lists + runs + _scaled(map(_sizeof, chunk.values), len(chunk.values), samples)
+    return lists + runs + _scaled(map(_sizeof, values), len(values), samples)
 
 
 def _run(run: Run) -> int:

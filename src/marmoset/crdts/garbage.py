@@ -73,7 +73,7 @@ class Garbage:
     def _loosen(self, entry: object) -> int:
         """Take apart what was in a list or set; how much more than one entry that was worth."""
         if type(entry) is Chunk:
-            worth = (len(entry.runs) + len(entry.values)) // 2
+            worth = (len(entry.runs) + (entry.size() if entry.packed is None else 0)) // 2
             entry.loosen()
             return worth
         if type(entry) is Block:

@@ -4,17 +4,12 @@ A `bytes` of Python has a header of 33 bytes, a place in a list takes 8 more, an
 value takes its length and two bytes for its end. Any value is read in O(its length); to change one, all are unpacked.
 """
 
-import struct
-from collections.abc import Callable, Iterable
-from itertools import accumulate
-from typing import Any, Final, cast, final
+from typing import Final, cast, final
 
 from marmoset.codec.operations import Scalar
 
 TEXT_BYTES_MAX: Final = 0xFFFF
 """All values together: their ends are numbers of two bytes."""
-_pack: Final[Callable[..., bytes]] = struct.pack
-_accumulate: Final[Callable[[Iterable[int]], Any]] = accumulate
 
 
 @final
@@ -51,11 +46,13 @@ def packed(values: list[Scalar]) -> Packed | None:
     (3, [b'', b'bcd'], None)
     """
     size = 0
+    ends: list[int] = []  # byte by byte: numbers as small as these are there already
     for value in values:
         if not isinstance(value, bytes):
             return None
         size += len(value)
-    if size > TEXT_BYTES_MAX:
-        return None
-    ends = _pack(f"<{len(values)}H", *_accumulate(map(len, cast("list[bytes]", values))))
-    return Packed(b"".join(cast("list[bytes]", values)), ends)
+        if size > TEXT_BYTES_MAX:
+            return None
+        ends.append(size & 0xFF)
+        ends.append(size >> 8)
+    return Packed(b"".join(cast("list[bytes]", values)), bytes(ends))

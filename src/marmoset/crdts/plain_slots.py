@@ -298,9 +298,10 @@ class PlainSlots:
         self._note(name, old, sequence).add_pushes(pushes, self.notes.is_unstable)
         return True
 
-    def holds(self, name: bytes, value: Value) -> bool:
-        """Whether a name shows this very value. O(1)."""
-        return self.values.get(name) is value
+    def sequence_at(self, name: bytes) -> Sequence | None:
+        """The list that a name shows; None where it shows none. O(1)."""
+        value = self.values.get(name)
+        return value if isinstance(value, Sequence) else None
 
     def note_insertion(
         self, name: bytes, sequence: Sequence, dot: Dot, count: int, left: Dot | None, right: Dot | None

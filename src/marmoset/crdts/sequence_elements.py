@@ -119,11 +119,16 @@ class SequenceElements(SequenceTree):
         at = chunk.size_before(k)
         if k:
             chunk.changes_from(k - 1)
-        kept = chunk.open()
-        if count == 1 and at + MOVED_SINGLY_MAX > len(kept):
-            kept.insert(at, values[0])
+        if count > 1:
+            chunk.open()[at:at] = values
+        elif not at and chunk.size() >= MOVED_SINGLY_MAX:
+            chunk.put_first(values[0])
         else:
-            kept[at:at] = values
+            kept = chunk.open()
+            if at + MOVED_SINGLY_MAX > len(kept):
+                kept.insert(at, values[0])
+            else:
+                kept[at:at] = values
         if count == 1 and k < len(runs) and runs[k].follows(replica, seq, state):
             runs[k].falling = True
             runs[k].count += 1
@@ -325,7 +330,7 @@ class SequenceElements(SequenceTree):
         self.changing(chunk)
         count = chunk.size()
         chunk.values = []
-        chunk.packed = None
+        chunk.ahead = chunk.packed = None
         chunk.shown = [0] * len(chunk.runs)
         chunk.near = chunk.near_start = 0
         for run in chunk.runs:

@@ -141,14 +141,28 @@ class Chunk:
     """Runs side by side, and the values of their visible elements.
 
     `shown[k]` is how many elements of `runs[k]` are visible. `near` is the run last looked for, behind `near_start`
-    values: edits come near each other, so a search begins there. `values` is for who changes them, and empty while they
-    are `packed`; others go through the methods. `idle` counts the runs that only await their
-    neighbourhood: a walk along dead elements passes a chunk that has no others. `floor` is for walks in search of
-    removed elements that a context covers: replica → lowest seq of the removed elements whose insertion is unstable,
-    or lower; `STABLE_FLOOR` stands in it when some are stable. None: not known.
+    values: edits come near each other, so a search begins there. Values stand in `values`, or are `packed`, or, where
+    they were pushed in front one by one, in `ahead`, the foremost last, until somebody looks: to move all others for
+    each would cost the most of it. So they are reached through the methods alone. `idle` counts the runs that only
+    await their neighbourhood: a walk along dead elements passes a chunk that has no others. `floor` is for walks in
+    search of removed elements that a context covers: replica → lowest seq of the removed elements whose insertion is
+    unstable, or lower; `STABLE_FLOOR` stands in it when some are stable. None: not known.
     """
 
-    __slots__ = ("after", "before", "block", "floor", "idle", "near", "near_start", "packed", "runs", "shown", "values")
+    __slots__ = (
+        "after",
+        "ahead",
+        "before",
+        "block",
+        "floor",
+        "idle",
+        "near",
+        "near_start",
+        "packed",
+        "runs",
+        "shown",
+        "values",
+    )
 
     def __init__(self) -> None:
         self.block: Block | None = None
@@ -157,6 +171,7 @@ class Chunk:
         self.runs: list[Run] = []
         self.shown: list[int] = []
         self.values: list[Scalar] = []
+        self.ahead: list[Scalar] | None = None
         self.packed: Packed | None = None
         self.idle = 0
         self.near = 0
@@ -170,25 +185,42 @@ class Chunk:
 
     def size(self) -> int:
         """How many values there are. O(1)."""
-        return len(self.values) if self.packed is None else self.packed.size()
+        if self.packed is not None:
+            return self.packed.size()
+        size = len(self.values)
+        return size if self.ahead is None else size + len(self.ahead)
 
     def slice(self, start: int, stop: int) -> list[Scalar]:
         """The values from `start` up to but without `stop`, or to the end, as a list of its own. O(result)."""
         if self.packed is None:
-            return self.values[start:stop]
+            return self.open()[start:stop]
         return self.packed.slice(start, min(stop, self.packed.size()))
 
     def open(self) -> list[Scalar]:
-        """The list of values, to be changed. O(1), or O(values) where they were packed."""
+        """The list of values, to be changed. O(1), or O(values) where they were packed or pushed in front."""
         if self.packed is not None:
             self.values = self.packed.slice(0, self.packed.size())
             self.packed = None
+        elif self.ahead is not None:
+            self.ahead.reverse()
+            self.values[0:0] = self.ahead
+            self.ahead = None
         return self.values
+
+    def put_first(self, value: Scalar) -> None:
+        """Put a value in front of all others. O(1), or O(values) where they were packed."""
+        if self.packed is not None:
+            self.open()
+        if self.ahead is None:
+            self.ahead = [value]
+        else:
+            self.ahead.append(value)
 
     def pack(self) -> None:
         """Keep the values packed, if that pays and they can be. O(values)."""
-        if len(self.values) >= PACK_MIN:
-            self.packed = packed(self.values)
+        values = self.open()
+        if len(values) >= PACK_MIN:
+            self.packed = packed(values)
             if self.packed is not None:
                 self.values = []
 

@@ -39,7 +39,7 @@ class Sequence(SequenceElements):
     def __iter__(self) -> Iterator[Scalar]:
         for block in self.blocks:
             for chunk in block.chunks:
-                yield from chunk.values if chunk.packed is None else chunk.slice(0, chunk.size())
+                yield from chunk.open() if chunk.packed is None else chunk.slice(0, chunk.size())
 
     def __getitem__(self, index: int) -> Scalar:
         """The value at an index; a negative one counts from the end. O(log n).
@@ -48,7 +48,7 @@ class Sequence(SequenceElements):
             IndexError: there is no such element.
         """
         chunk, offset = self._locate(self._index(index))
-        return chunk.values[offset] if chunk.packed is None else chunk.slice(offset, offset + 1)[0]
+        return chunk.open()[offset] if chunk.packed is None else chunk.slice(offset, offset + 1)[0]
 
     def slice(self, start: int, stop: int) -> list[Scalar]:
         """The values from `start` up to but without `stop`; both are cut to what is there. O(log n + result)."""

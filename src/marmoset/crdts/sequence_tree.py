@@ -424,7 +424,7 @@ class SequenceTree:
     def _check_chunk(self, chunk: Chunk) -> None:
         assert len(chunk.runs) <= RUNS_MAX and chunk.size() <= VALUES_MAX, "a chunk is too large"
         assert chunk.shown == [run.shown() for run in chunk.runs] and sum(chunk.shown) == chunk.size()
-        assert chunk.packed is None or not chunk.values, "values are kept twice"
+        assert chunk.packed is None or not (chunk.values or chunk.ahead), "values are kept twice"
         assert 0 <= chunk.near <= len(chunk.runs) and chunk.near_start == sum(chunk.shown[: chunk.near]), (
             "near is wrong"
         )

@@ -21,7 +21,6 @@ from marmoset.codec.operations import (
 )
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN
 from marmoset.crdts.plain_slots import NOT_DONE
-from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
 from marmoset.ids import Dot
 from marmoset.replication.replica import Replica
@@ -76,15 +75,16 @@ def assign_score_plainly(replica: Replica, key: bytes, member: bytes, score: Sca
     return more
 
 
-def push_plainly(replica: Replica, key: bytes, sequence: Sequence, values: list[Scalar], is_front: bool) -> bool:
-    """Insert values at an end of the list that a key holds; whether that was done. O(log n + values)."""
+def push_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: bool) -> int:
+    """Insert values at an end of the list that a key holds; its new length, or `NOT_DONE`. O(log n + values)."""
     slots = _slots(replica, key)
-    if slots is None or not slots.holds(key, sequence):
-        return False
+    sequence = None if slots is None else slots.sequence_at(key)
+    if slots is None or sequence is None:
+        return NOT_DONE
     me, seq = replica.me, replica.next_seq
     if not _is_to_be_told(replica, len(values)):
         sequence.insert_at_end((me, seq), values, is_front)
-        return True
+        return len(sequence)
     operation: SequenceInsert | None = None
     left: Dot | None = None
     right: Dot | None = None
@@ -102,7 +102,7 @@ def push_plainly(replica: Replica, key: bytes, sequence: Sequence, values: list[
         slots.note_insertion(key, sequence, (me, seq), len(values), left, right)
     if operation is not None:
         _tell(replica, operation)
-    return True
+    return len(sequence)
 
 
 def _slots(replica: Replica, key: bytes) -> Slots | None:

@@ -6,7 +6,7 @@ lengths of any size, for which it takes memory before an element has come. So:
 - Interpreted: bytes in which a header could announce much are not shown to it before `_walk` has followed their headers
   strictly (`_suspicious`: one search in C, which ordinary requests pass). What it made is written again and compared:
   exactly that was sent, from the beginning of the bytes, or they are followed by `_walk` as well. All of that is C.
-- Compiled: headers are followed first, byte by byte (`ordinary_end`), which then takes half of that time.
+- Compiled: headers are followed first, byte by byte (`ordinary`), which then takes half of that time.
 - A request that is not complete is followed header by header, each looked at once, so a large argument that comes in
   many pieces costs nothing but its copy. Until its last byte has come, hiredis is only fed.
 
@@ -16,7 +16,7 @@ for a request as a whole; 1,048,576 arguments, as in Redis before 7.
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 import hiredis
 
@@ -49,6 +49,7 @@ _LF: Final = 0x0A
 _DIGITS_MAX: Final = 6
 _DIGITS_BITS: Final = 3
 _DIGITS_MASK: Final = 7
+_ARRAY_HEADERS: Final = [b"*%d\r\n" % count for count in range(256)]
 _IS_COMPILED: Final = build.kind() == build.COMPILED
 
 _suspicious: Final = re.compile(rb"[*%~>|][0-9]{6}").search
@@ -126,12 +127,18 @@ class RequestParser:
         return len(written)
 
     def _ordinary(self, data: bytes, requests: list[list[bytes]]) -> int:
-        """Whole requests from the beginning, of which every header was followed; how far they go."""
-        end = ordinary_end(data)
-        if end:
-            self._take(data if end == len(data) else data[:end], requests)
-            while (request := self._reader.gets()) is not False:
-                requests.append(request)
+        """Whole requests from the beginning, of which every header was followed; how far they go.
+
+        hiredis is shown several as one array of them: each call of it costs about as much as what it does.
+        """
+        end, count = ordinary(data)
+        if count:
+            whole = data if end == len(data) else data[:end]
+            if count == 1:
+                self._take(whole, requests)
+            else:
+                header = _ARRAY_HEADERS[count] if count < len(_ARRAY_HEADERS) else b"*%d\r\n" % count
+                requests += self._parsed(header + whole)
         return end
 
     def _one(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
@@ -169,15 +176,20 @@ class RequestParser:
 
     def _take(self, data: bytes, requests: list[list[bytes]]) -> None:
         """The last bytes of a request of which every header was followed. An empty one does nothing, as in Redis."""
-        self._reader.feed(data)
-        try:
-            request = self._reader.gets()
-        except hiredis.ProtocolError:
-            request = False
-        if request is False:  # they disagree: the reader had something from a stream that was forged
-            raise ProtocolError(INVALID_MULTIBULK_LENGTH)
+        request = self._parsed(data)
         if request:
             requests.append(request)
+
+    def _parsed(self, data: bytes) -> list[Any]:
+        """What hiredis makes of an array of which these are the last bytes, and every header was followed."""
+        self._reader.feed(data)
+        try:
+            parsed = self._reader.gets()
+        except hiredis.ProtocolError:
+            parsed = False
+        if parsed is False:  # they disagree: the reader had something from a stream that was forged
+            raise ProtocolError(INVALID_MULTIBULK_LENGTH)
+        return cast("list[Any]", parsed)
 
     def _walk(self, data: bytes, at: int) -> int:
         """Follow the headers of a request through `data`; where it ends, or -1 if it does not end there."""
@@ -229,34 +241,36 @@ class RequestParser:
         return newline + 1
 
 
-def ordinary_end(data: bytes) -> int:
+def ordinary(data: bytes) -> "tuple[i64, i64]":
     r"""Where the last of the whole requests ends that stand one behind the other from the beginning on, as clients
-    write them: no header has more than six digits, none is empty or negative. O(headers).
+    write them: no header has more than six digits, none is empty or negative. And how many these are. O(headers).
 
-    >>> ordinary_end(b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n"), ordinary_end(b"*1\r\n$04\r\nPING\r\n")
-    (14, 0)
+    >>> ordinary(b"*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n"), ordinary(b"*1\r\n$04\r\nPING\r\n")
+    ((14, 1), (0, 0))
     """
     end: i64 = 0
+    count: i64 = 0
     at: i64 = 0
     size: i64 = len(data)
     while at < size and data[at] == _STAR:
         header: i64 = _header_at(data, at + 1, size)
         arguments: i64 = header >> _DIGITS_BITS
         if arguments <= 0:
-            return end
+            break
         at += 3 + (header & _DIGITS_MASK)
         while arguments > 0:
             if at >= size or data[at] != _DOLLAR:
-                return end
+                return end, count
             header = _header_at(data, at + 1, size)
             if header < 0:
-                return end
+                return end, count
             at += 5 + (header & _DIGITS_MASK) + (header >> _DIGITS_BITS)
             arguments -= 1
         if at > size:
-            return end
+            break
         end = at
-    return end
+        count += 1
+    return end, count
 
 
 def _header_at(data: bytes, at: "i64", size: "i64") -> "i64":

@@ -91,8 +91,9 @@ QUEUED: Final = Raw(b"+QUEUED\r\n")
 PONG: Final = Raw(b"+PONG\r\n")
 ZERO: Final = Raw(b":0\r\n")
 ONE: Final = Raw(b":1\r\n")
-INTEGERS: Final = [b":%d\r\n" % number for number in range(1024)]
-"""Small numbers as they are written."""
+_INTEGERS: Final = [b":%d\r\n" % number for number in range(1000)]
+_THOUSANDS: Final = [b":%d" % number for number in range(1000)]
+_BELOW_THOUSAND: Final = [b"%03d\r\n" % number for number in range(1000)]
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(1024)]
 """What stands before short bulk strings."""
 LINE_END: Final = b"\r\n"
@@ -110,7 +111,7 @@ def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
     if kind is RAW:
         out.append(cast("bytes", reply))
     elif kind is int:
-        out.append(b":%d\r\n" % cast("int", reply))
+        append_integer(cast("int", reply), out)
     elif kind is bytes:
         append_bulk(cast("bytes", reply), out)
     elif reply is None:
@@ -145,6 +146,17 @@ def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
         out.append(b",%b\r\n" % text if protocol == 3 else _bulk(text))
     else:
         raise TypeError(f"a reply of {kind.__name__}")
+
+
+def append_integer(number: int, out: list[bytes]) -> None:
+    """Append an integer; below a million, in pieces that are there already, which costs less. O(1)."""
+    if 0 <= number < 1000:
+        out.append(_INTEGERS[number])
+    elif 0 <= number < 1_000_000:
+        out.append(_THOUSANDS[number // 1000])
+        out.append(_BELOW_THOUSAND[number % 1000])
+    else:
+        out.append(b":%d\r\n" % number)
 
 
 def append_bulk(bulk: bytes, out: list[bytes]) -> None:
