@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 
-from tests.commands.beside_redis import Answer, Pair, comparable
+from tests.commands.beside_redis import Answer, Pair, comparable, is_rounded_by_redis
 from tests.commands.streams import KEYS, Words, streams
 
 pytestmark = pytest.mark.redis_tools
@@ -18,6 +18,8 @@ def test_a_stream_of_requests(redis_port: int, protocol: int, stream: list[Words
     try:
         for words in stream:
             ours, theirs = pair.both(*words)
+            if is_rounded_by_redis(ours):
+                return  # they differ from here on: see `test_commands_differences.py`
             if words[0] == b"EXEC" and ours[0] == b"*" and len(ours) == len(queued) + 1:
                 assert _each(queued, ours) == _each(queued, theirs)
             else:
