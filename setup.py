@@ -24,7 +24,7 @@ OPTIMIZE_VARIABLE: Final = "MARMOSET_BUILD_OPTIMIZE"
 COMPILED_MODULES: Final = (
     "ids.py",
     "clocks.py",
-    "shards.py",
+    "hashing.py",
     "codec/frames.py",
     "codec/operations.py",
     "codec/runs.py",

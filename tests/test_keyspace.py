@@ -31,8 +31,8 @@ from marmoset.crdts.exports import DeadlineEntry, Importer, decode_entries, expo
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitSet
 from marmoset.crdts.types import Value, kind_of
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.keyspace import Keyspace, Watch
-from marmoset.shards import SHARDS, shard_of
 
 LOCAL = LocalContext()
 

@@ -1,6 +1,6 @@
 """The keyspace: key to plain value, and beside it what is not yet stable (floor 4).
 
-Keys are split in `SHARDS` slots (`crdts.slots`: visible plain values, windows, and what stands beside) by `shards`, so
+Keys are split in `SHARDS` slots (`crdts.slots`: visible plain values, windows, and what stands beside) by `hashing`, so
 that no dict grows large enough to stall the event loop, and so that a snapshot can be read shard by shard, each with
 the vector at which it was read. What the snapshot of a shard already held is skipped here when it comes again from
 the log (`snapshot_vectors`, DESIGN.md 4.1).
@@ -43,8 +43,8 @@ from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
 from marmoset.crdts.types import Value, Window
 from marmoset.crdts.usage import Usage
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
-from marmoset.shards import SHARDS, shard_of
 
 YOUNGEST: Final = 0
 

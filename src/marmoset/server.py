@@ -43,6 +43,8 @@ _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 class Conversation(Protocol):
     """What a connection needs of a session: bytes in, bytes out. Called under the runtime's lock."""
 
+    is_ordinary: bool
+    """The answers of the last `receive` or `resume` are given at once, and more is received: none of what follows."""
     closing: bool
     """The connection is to be closed after the answers."""
     delay_ms: int
@@ -130,6 +132,7 @@ class ClientConnection:
         "_answers",
         "_answers_bytes",
         "_at",
+        "_blocked",
         "_held",
         "_number",
         "_paused",
@@ -153,6 +156,7 @@ class ClientConnection:
         self._slice = SLICE_BYTES_FIRST
         self._answers: list[bytes] = []  # to be written at the end of the turn
         self._answers_bytes = 0
+        self._blocked = False  # an answer is deferred
         self._held: bytes | None = None  # answers to writes that are slowed down, and nothing runs until they are given
         self._paused = False  # answers wait unread
         self._pumping = False  # a call of `_pump` is due
@@ -235,9 +239,12 @@ class ClientConnection:
         """Run the requests in `data`, whole ones and the end of one that had begun, and have their answers written."""
         session, runtime = self._session, self._server.runtime
         assert session is not None
-        with runtime.lock:
+        runtime.take_lock()  # `with` looks both ends of the lock up: for short requests that shows
+        try:
             answers = session.receive(data)
             runtime.want_turn()
+        finally:
+            runtime.give_lock()
         self._answer(answers)
 
     def _wake(self) -> None:
@@ -258,6 +265,12 @@ class ClientConnection:
     def _answer(self, answers: bytes) -> None:
         session = self._session
         assert session is not None
+        if session.is_ordinary:
+            self._blocked = False
+            if answers:
+                self._keep(answers)
+            return
+        self._blocked = session.is_blocked
         if answers:
             if session.delay_ms:
                 self._held = answers
@@ -312,7 +325,7 @@ class ClientConnection:
     @property
     def _is_waiting(self) -> bool:
         """Whether nothing of this client may run for now. O(1)."""
-        return self._held is not None or self._session is None or self._session.is_blocked
+        return self._held is not None or self._session is None or self._blocked
 
     def _pump(self) -> None:
         """Run waiting requests slice by slice until none is left, answers pile up, one is deferred, or the time is used

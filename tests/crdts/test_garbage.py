@@ -22,8 +22,8 @@ from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.sequence import Sequence, insert
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.hashing import shard_of
 from marmoset.keyspace import Keyspace
-from marmoset.shards import shard_of
 from tests.crdts.test_reading import put_together
 
 MANY = [b"%06d" % number for number in range(4 * LARGE)]

@@ -34,8 +34,8 @@ from marmoset.crdts.reading import WEIGHT_MAX, SlotsReading, is_large
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.split import SplitSet
+from marmoset.hashing import shard_of
 from marmoset.keyspace import Keyspace
-from marmoset.shards import shard_of
 from tests.crdts.test_sequence import SMALL
 from tests.replication.laboratory import ALL_KINDS, KEYS, Laboratory, Subject
 

@@ -22,8 +22,8 @@ from marmoset.codec.operations import (
     SetRemove,
 )
 from marmoset.crdts.usage import LARGE_BYTES
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.keyspace import Keyspace
-from marmoset.shards import SHARDS, shard_of
 
 FACTOR = 1.25
 """How far an estimate may be off, right behind a round of measuring; docs/memory.md says it."""

@@ -22,10 +22,10 @@ from marmoset.codec.wire import decode_operations
 from marmoset.commands.database import request_bytes
 from marmoset.crdts.sequence import Sequence
 from marmoset.errors import UsageError
+from marmoset.hashing import SHARDS
 from marmoset.ids import id_text
 from marmoset.node.node import EXPIRE_PAUSE_MS
 from marmoset.replication.replica import OPEN_BYTES_MAX
-from marmoset.shards import SHARDS
 from marmoset.sim.network import Conditions
 from marmoset.sim.workload import request
 from tests.node.group import Alone, Group

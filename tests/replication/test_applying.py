@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from marmoset.codec.operations import Assign, Expire, SequenceInsert
 from marmoset.crdts.deadline import NEVER
 from marmoset.crdts.sequence import Sequence
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Watch
 from marmoset.replication.replica import Replica
-from marmoset.shards import SHARDS, shard_of
 from tests.replication.group import catch_up, first_of_all, join, rest
 from tests.replication.test_plain_writes import KEYS, NAMES, WRITES, Step, operation_of, plain, steps_of
 

@@ -33,12 +33,12 @@ from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sequence_runs import DEAD
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import Value, Window
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
 from marmoset.replication.exchange import GO_ON
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
 from marmoset.replication.verdicts import APPLIED, NOT_NOTED
-from marmoset.shards import SHARDS, shard_of
 from marmoset.sim.specification import plain
 from tests.replication.group import (
     Line,

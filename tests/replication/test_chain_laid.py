@@ -27,12 +27,12 @@ from marmoset.crdts.sequence import Sequence, insert
 from marmoset.crdts.sequence_runs import Block, Chunk, Run
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import Value
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.replication.places import find_sequence
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
-from marmoset.shards import SHARDS, shard_of
 from marmoset.sim.specification import plain
 from tests.crdts.test_reading import put_together
 from tests.replication.group import catch_up, fill, first_of_all, join, meet, new_replica, rest, write

@@ -23,6 +23,7 @@ from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.hashing import shard_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace, Watch
 from marmoset.replication.plain_writes import (
@@ -34,7 +35,6 @@ from marmoset.replication.plain_writes import (
     push_plainly,
 )
 from marmoset.replication.replica import Replica
-from marmoset.shards import shard_of
 from tests.replication.group import Clock, first_of_all, join, meet, rest
 
 SPLIT_ABOVE = 3

@@ -16,11 +16,11 @@ from marmoset.codec.operations import (
 )
 from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.sequence import Sequence
+from marmoset.hashing import shard_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Watch
 from marmoset.replication.plain_writes import add_plainly, push_plainly
 from marmoset.replication.replica import Replica
-from marmoset.shards import shard_of
 from tests.replication.group import first_of_all, join, meet, rest
 from tests.replication.test_chain import tracked
 from tests.replication.test_plain_writes import KEYS, NAMES, WRITES, Step, operation_of, plain, write_plainly

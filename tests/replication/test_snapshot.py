@@ -26,9 +26,9 @@ from marmoset.codec.wire import encode_operations
 from marmoset.crdts.exports import RegisterEntry
 from marmoset.crdts.sequence import Sequence
 from marmoset.errors import PeerError
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
-from marmoset.shards import SHARDS, shard_of
 from tests.replication.group import catch_up, fill, first_of_all, join, meet, messages, new_replica, rest, write
 
 

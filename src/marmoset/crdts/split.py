@@ -7,7 +7,7 @@ from a place in the middle or asked for a random element. So a collection past `
 more than a part. Parts only ever move entries upwards: a walk in the order of parts meets everything that is there
 throughout at least once. While somebody reads it part by part (`crdts.reading`), no part is split.
 
-The hash is CRC-32: unlike Python's own it is the same in every process.
+The hash is that of `hashing`: unlike Python's own it is the same in every process.
 
 Parts of a set are dicts, too: a small set keeps a table four times its size and more, and both shrink only when they
 are made anew, as a part is when it is split. So a collection in parts takes no more than one Python container
@@ -16,18 +16,17 @@ are made anew, as a part is when it is split. So a collection in parts takes no 
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, final
-from zlib import crc32 as zlib_crc32
 
 from marmoset.codec.operations import Scalar
+from marmoset.hashing import stable_hash
 
-crc32: Final = zlib_crc32  # compiled code looks up names of other modules whenever they are used
 PART_ENTRIES: Final = 256
 SCAN_SPLIT_ABOVE: Final = 1024
 
 
 def _part_of(key: bytes, level_mask: int, split: int) -> int:
     """The part of a key: by the smaller mask, but by the larger one for the parts that are already split."""
-    hashed = crc32(key)
+    hashed = stable_hash(key)
     part = hashed & level_mask
     return part if part >= split else hashed & (2 * level_mask + 1)
 
@@ -49,7 +48,7 @@ class SplitSet:
         self.readings = 0
         parts, mask = self.parts, self._level_mask
         for element in elements:
-            parts[crc32(element) & mask][element] = None
+            parts[stable_hash(element) & mask][element] = None
         self._size = sum(map(len, parts))
 
     def _part(self, element: bytes) -> dict[bytes, None]:
@@ -84,8 +83,8 @@ class SplitSet:
     def _grow(self) -> None:
         old = self.parts[self._split]
         bit = self._level_mask + 1
-        self.parts[self._split] = {element: None for element in old if not crc32(element) & bit}
-        self.parts.append({element: None for element in old if crc32(element) & bit})
+        self.parts[self._split] = {element: None for element in old if not stable_hash(element) & bit}
+        self.parts.append({element: None for element in old if stable_hash(element) & bit})
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1
@@ -124,7 +123,7 @@ class SplitMap:
         self.readings = 0
         parts, mask = self.parts, self._level_mask
         for field, value in items:
-            parts[crc32(field) & mask][field] = value
+            parts[stable_hash(field) & mask][field] = value
         self._size = sum(map(len, parts))
 
     def _part(self, field: bytes) -> dict[bytes, Scalar]:
@@ -170,8 +169,8 @@ class SplitMap:
     def _grow(self) -> None:
         old = self.parts[self._split]
         bit = self._level_mask + 1
-        self.parts[self._split] = {field: value for field, value in old.items() if not crc32(field) & bit}
-        self.parts.append({field: value for field, value in old.items() if crc32(field) & bit})
+        self.parts[self._split] = {field: value for field, value in old.items() if not stable_hash(field) & bit}
+        self.parts.append({field: value for field, value in old.items() if stable_hash(field) & bit})
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1

@@ -24,9 +24,9 @@ resets of the first and is below its own mark, unless its limit is lower.
 from typing import TYPE_CHECKING, Final, final
 
 from marmoset.codec.operations import Reset
+from marmoset.hashing import SHARDS
 from marmoset.membership.states import UNREACHABLE
 from marmoset.node.states import SERVING
-from marmoset.shards import SHARDS
 
 if TYPE_CHECKING:
     from marmoset.node.node import Node

@@ -23,7 +23,6 @@ Cost: O(dots of a key), which is nearly always one.
 
 from collections.abc import Iterator
 from typing import Final, final
-from zlib import crc32
 
 from marmoset.clocks import VersionVector
 from marmoset.codec.operations import (
@@ -37,6 +36,7 @@ from marmoset.codec.operations import (
     SequenceInsert,
     SetAdd,
 )
+from marmoset.hashing import stable_hash
 from marmoset.ids import Dot, ReplicaId
 
 PARTS: Final = 256
@@ -122,7 +122,7 @@ class ChangeMemory:
             self._put(self.grown if adds(operation) else self.ended, operation.key, dot)
 
     def _put(self, tables: list[Table], key: bytes, dot: Dot) -> None:
-        table = tables[crc32(key) % PARTS]
+        table = tables[stable_hash(key) % PARTS]
         old = table.get(key)
         if old is None:
             table[key] = (dot,)
@@ -141,11 +141,11 @@ class ChangeMemory:
     def ends(self, key: bytes) -> Iterator[Dot]:
         """The last dots that overwrote or removed at a key. O(dots)."""
         yield from self.flushes.items()
-        yield from self.ended[crc32(key) % PARTS].get(key, ())
+        yield from self.ended[stable_hash(key) % PARTS].get(key, ())
 
     def growths(self, key: bytes) -> Iterator[Dot]:
         """The last dots that added at a key. O(dots)."""
-        yield from self.grown[crc32(key) % PARTS].get(key, ())
+        yield from self.grown[stable_hash(key) % PARTS].get(key, ())
 
     def take_over(self, ended: list[tuple[bytes, list[Dot]]], grown: list[tuple[bytes, list[Dot]]]) -> None:
         """Add what another member remembers. O(dots)."""

@@ -17,9 +17,9 @@ from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sequence_runs import FRESH
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import Value, kind_of
+from marmoset.hashing import shard_of
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
-from marmoset.shards import shard_of
 
 
 @final

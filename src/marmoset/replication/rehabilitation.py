@@ -59,6 +59,7 @@ from marmoset.codec.operations import (
     SetAdd,
 )
 from marmoset.crdts import sequence as sequences
+from marmoset.hashing import shard_of
 from marmoset.ids import Dot, ReplicaId
 from marmoset.replication import report as reasons
 from marmoset.replication.claims import Ranges
@@ -68,7 +69,6 @@ from marmoset.replication.oplog import LogEntry
 from marmoset.replication.places import Renamed, find_sequence, place
 from marmoset.replication.replica import Replica
 from marmoset.replication.report import Report, Row
-from marmoset.shards import shard_of
 
 UNLIMITED: Final = 1 << 62
 NO_DOT: Final = (0, 0)

@@ -39,12 +39,12 @@ from marmoset.crdts.exports import ENTRY_KINDS, AnyEntry, DeadlineEntry, Importe
 from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.types import Value, Window
 from marmoset.errors import PeerError
+from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import ReplicaId
 from marmoset.replication.memory import PARTS
 from marmoset.replication.oplog import log_entry
 from marmoset.replication.replica import Replica
 from marmoset.replication.roster import Member
-from marmoset.shards import SHARDS, shard_of
 
 STEP_ELEMENTS: Final = 512
 """About how many elements are read and encoded in one step."""

@@ -67,6 +67,8 @@ class Runtime:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.lock = threading.RLock()
+        self.take_lock: Callable[[], object] = self.lock.acquire
+        self.give_lock: Callable[[], None] = self.lock.release
         self.serving = asyncio.Event()
         self.last_problem = ""
         """The latest warning of the node, for a message about why it does not serve."""

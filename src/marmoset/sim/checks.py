@@ -15,10 +15,10 @@ from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import kind_of
+from marmoset.hashing import shard_of
 from marmoset.keyspace import Keyspace
 from marmoset.membership.states import UNREACHABLE
 from marmoset.node import Node
-from marmoset.shards import shard_of
 from marmoset.sim.cluster import Cluster
 from marmoset.sim.history import Breach, History
 from marmoset.sim.host import Host
