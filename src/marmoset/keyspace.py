@@ -59,6 +59,11 @@ class Watch:
         self.touched = False
 
 
+def ends_deadline(operation: KeyOperation) -> bool:
+    """Whether a deadline that an operation has observed does not outlive it. O(1)."""
+    return type(operation) is Reset or (type(operation) is Assign and not operation.keep_deadline)
+
+
 @final
 class Keyspace:
     """All keys of one group on one replica."""
@@ -277,13 +282,15 @@ class Keyspace:
         if self.watchers:
             self._touch(key)
         if type(operation) is Expire:
-            self.deadlines.assign(shard, key, dot, operation.deadline_ms, context, tracking=self.tracking)
+            if self.chained or not self.tracking:
+                self.deadlines.assign_plain(shard, key, dot[0], operation.deadline_ms)
+                return True
+            self.deadlines.assign(shard, key, dot, operation.deadline_ms, context)
             return False
         slots = self.shards[shard]
         tracking = self.tracking
         is_reset = type(operation) is Reset
-        ends = is_reset or (type(operation) is Assign and not operation.keep_deadline)
-        if ends and (self.deadlines.count or self.deadlines.entries):
+        if ends_deadline(operation) and (self.deadlines.count or self.deadlines.entries):
             self.deadlines.reset(shard, key, context)
         chained = self.chained
         if slots.laid or slots.flushed:
@@ -358,12 +365,21 @@ class Keyspace:
 
     def wind_later(self, operation: AnyOperation, dot: Dot, stamp: int) -> None:
         """An operation, the next one of a chain, is unstable and has no window entries where it needed none: they are
-        made once something comes for its key. O(1)."""
+        made once something comes for its key, those of deadlines at once. O(1)."""
         if isinstance(operation, Flush):
             for slots in self.shards:
                 slots.forget_put_off()  # it has observed all of them; insertions are noted as they are made
-        elif isinstance(operation, KeyOperation) and type(operation) is not Expire and operation.kind != KIND_SEQUENCE:
-            self.shards[shard_of(operation.key)].wind_later(operation.key, (operation, dot, stamp))
+            self.deadlines.note_flush()
+        elif isinstance(operation, KeyOperation):
+            key = operation.key
+            shard = shard_of(key)
+            if type(operation) is Expire:
+                self.deadlines.note(shard, key, dot, operation.deadline_ms)
+                return
+            if ends_deadline(operation):
+                self.deadlines.note_end(shard, key)
+            if operation.kind != KIND_SEQUENCE:
+                self.shards[shard].wind_later(key, (operation, dot, stamp))
 
     def forget_unwound(self) -> None:
         """Nothing is unstable any more that has no window. O(shards)."""

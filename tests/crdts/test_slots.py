@@ -96,7 +96,7 @@ def test_at_rest_nothing_is_left_of_the_table_of_windows() -> None:
     names = [b"%d" % number for number in range(1000)]
     for seq, name in enumerate(names, 1):
         slots.effect(name, Assign(name, b"v"), (1, seq), seq, Context({1: seq}, {}), tracking=True)
-        deadlines.assign(0, name, (1, seq), 1_000_000, Context({1: seq}, {}), tracking=True)
+        deadlines.assign(0, name, (1, seq), 1_000_000, Context({1: seq}, {}))
     assert len(slots.windows) == len(deadlines.windows[0]) == 1000
     for seq, name in enumerate(names, 1):
         slots.fold(name, Assign(name, b"v"), (1, seq))

@@ -58,7 +58,9 @@ from tests.replication.test_histories import SEARCH
 
 PLAIN: list[AnyOperation] = [
     Assign(b"k", b"1"),
+    Expire(b"k", 1 << 43),
     Increment(b"k", 2),
+    Expire(b"k", 1 << 44),
     SetAdd(b"s", [b"x", b"y"]),
     SetRemove(b"s", [b"x"]),
     MapAssign(b"m", [b"f", b"1"]),

@@ -112,8 +112,8 @@ def test_old_deadlines_are_not_kept_until_their_time() -> None:
         write(here, Assign(b"k", b"v"), Expire(b"k", lab.wall_ms + 3_600_000 + turn))
         keyspace.deadlines._check()
     deadlines, keys = Deadlines(1), [b"%d" % i for i in range(1000)]
-    for seq, key in enumerate(keys, 1):
-        deadlines.assign(0, key, (1, seq), 1 << 45, LOCAL, tracking=False)
+    for key in keys:
+        deadlines.assign_plain(0, key, 1, 1 << 45)
     for key in keys:
         deadlines.reset(0, key, LOCAL)
         deadlines._check()
@@ -122,7 +122,7 @@ def test_old_deadlines_are_not_kept_until_their_time() -> None:
 def test_nothing_is_behind_where_only_old_deadlines_are_left() -> None:
     deadlines = Deadlines(2)
     for shard in (0, 1):
-        deadlines.assign(shard, b"k", (1, shard + 1), 5, LOCAL, tracking=False)
+        deadlines.assign_plain(shard, b"k", 1, 5)
     deadlines.reset(1, b"k", LOCAL)
     assert deadlines.take_passed(6, 1) == [(0, b"k")] and deadlines.is_behind
     deadlines.reset(0, b"k", LOCAL)

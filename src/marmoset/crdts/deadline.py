@@ -111,12 +111,32 @@ class Deadlines:
         elif not windows:
             windows.clear()  # which gives the table back, as in `Slots`
 
-    def assign(self, shard: int, key: bytes, dot: Dot, deadline_ms: int, context: Context, *, tracking: bool) -> None:
+    def assign(self, shard: int, key: bytes, dot: Dot, deadline_ms: int, context: Context) -> None:
         """Effect of an assignment. O(unstable deadlines of the key + log of all)."""
         window = unobserved(self.windows[shard].get(key), context)
         window[dot] = deadline_ms
         self._show(shard, key, latest(window))
-        self._keep(shard, key, window if tracking else {})
+        self._keep(shard, key, window)
+
+    def assign_plain(self, shard: int, key: bytes, origin: ReplicaId, deadline_ms: int) -> None:
+        """Effect of an assignment that has observed everything unstable at the key, and needs none, or not now (see
+        `note`): one that is there is stable, or is replaced when this is noted. O(log of all)."""
+        self._show(shard, key, None if deadline_ms == NEVER else (deadline_ms, origin))
+
+    def note(self, shard: int, key: bytes, dot: Dot, deadline_ms: int) -> None:
+        """Make the window of such an assignment, the next one of a chain: what is shown stays. O(1)."""
+        self._keep(shard, key, {dot: deadline_ms})
+
+    def note_end(self, shard: int, key: bytes) -> None:
+        """A reset, the next operation of a chain, has observed what was noted of the key. O(1)."""
+        if key in self.windows[shard]:
+            self._keep(shard, key, {})
+
+    def note_flush(self) -> None:
+        """A FLUSHALL, the next operation of a chain, has observed all that was noted. O(shards + noted)."""
+        self.entries = 0
+        for windows in self.windows:
+            windows.clear()
 
     def reset(self, shard: int, key: bytes, context: Context) -> None:
         """Effect of a reset of the key: what it had not observed stays. O(unstable deadlines of the key)."""
@@ -128,8 +148,7 @@ class Deadlines:
         """Effect of a reset that has observed everything unstable at the key. O(1)."""
         if key in self.shown[shard]:
             self._show(shard, key, None)
-        if key in self.windows[shard]:
-            self._keep(shard, key, {})
+        self.note_end(shard, key)
 
     def fold(self, shard: int, key: bytes, dot: Dot) -> None:
         """Forget an assignment that is stable; what is shown stays. O(1)."""
