@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from marmoset.hashing import SHARDS, SHORT_BYTES, at_once, in_steps, shard_of, stable_hash
 
-PRIME = 2**31 - 1
+PRIME = 2**31 - 90_667
 COUNT = 64 * SHARDS
 
 
@@ -21,7 +21,7 @@ def specified(key: bytes) -> int:
 
 @given(st.binary(max_size=SHORT_BYTES))
 def test_both_ways_are_one(key: bytes) -> None:
-    assert stable_hash(key) == at_once(key) == in_steps(key) == specified(key) <= PRIME
+    assert stable_hash(key) == at_once(key) == in_steps(key) == specified(key) < 2**31
     assert shard_of(key) == specified(key) % SHARDS
 
 
@@ -36,7 +36,7 @@ def test_both_ways_are_one_about_multiples_of_the_prime(factor: int, beside: int
 def test_the_largest_and_the_smallest_bytes(length: int) -> None:
     for byte in (0x00, 0x7F, 0x80, 0xFF):
         key = bytes([byte]) * length
-        assert stable_hash(key) == (crc32(key) & PRIME if length > SHORT_BYTES else specified(key))
+        assert stable_hash(key) == (crc32(key) % 2**31 if length > SHORT_BYTES else specified(key))
         assert length > SHORT_BYTES or at_once(key) == in_steps(key)
 
 
@@ -75,3 +75,19 @@ def check_spread(keys: list[bytes]) -> None:
         mean = COUNT // places
         assert max(filled) <= 1.1 * mean + 10 * mean**0.5, (places, max(filled))
         assert min(filled) >= 0.9 * mean - 6 * mean**0.5, (places, min(filled))
+
+
+def text_of(pattern: bytes, count: int) -> list[bytes]:
+    """Texts with two numbers below 1000, or one."""
+    places = pattern.count(b"%")
+    return [pattern % (divmod(number, 1000) if places > 1 else number) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    "pattern", [b"%03d:%03d", b"%04d%04d", b"r%03dc%03d", b"%d:%d", b"10.0.%d.%d", b"%08d", b"17%08d", b"17%08d000"]
+)
+def test_texts_with_numbers_hardly_collide(pattern: bytes) -> None:
+    """Chance gives 37 collisions of 400,000. No multiplication behind it can tell apart what collides."""
+    keys = text_of(pattern, 400_000)
+    assert len({stable_hash(key) for key in keys}) > 399_500
+    check_spread(keys[::6][:COUNT])

@@ -369,7 +369,8 @@ class Keyspace:
         if isinstance(operation, Flush):
             for slots in self.shards:
                 slots.forget_put_off()  # it has observed all of them; insertions are noted as they are made
-            self.deadlines.note_flush()
+            for table in self.deadlines.note_flush():
+                self.garbage.put_table(table)
         elif isinstance(operation, KeyOperation):
             key = operation.key
             shard = shard_of(key)
@@ -460,7 +461,12 @@ class Keyspace:
             self._flushed.setdefault(dot, []).append(key)
 
     def _flush_deadlines(self, shard: int, context: Context) -> None:
-        if self.deadlines.shown[shard] or self.deadlines.windows[shard]:
+        if not self.deadlines.shown[shard] and not self.deadlines.windows[shard]:
+            return
+        if self.chained or self.notes.is_observing:
+            for part in self.deadlines.flush(shard):
+                self.garbage.put_table(part)
+        else:
             for key in self.deadlines.keys(shard):
                 self.deadlines.reset(shard, key, context)
 

@@ -91,3 +91,53 @@ def entries(replica: Replica) -> int:
     assert replica.is_at_rest
     replica.keyspace.deadlines._check()
     return replica.keyspace.deadlines.entries
+
+
+def give(replica: Replica, count: int) -> None:
+    for number in range(count):
+        replica.submit(Assign(b"%d" % number, b"v"))
+        replica.submit(Expire(b"%d" % number, LATER_MS + number))
+
+
+def left_to_garbage(replica: Replica) -> int:
+    return sum(map(len, replica.keyspace.garbage._containers))
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_a_flushall_leaves_no_deadline_and_its_tables_to_the_garbage(is_noted: bool) -> None:
+    a, b, c = chained_trio()
+    give(a, 2000)
+    a.commit()
+    if is_noted:
+        a.chain.end()
+        assert a.keyspace.deadlines.entries == 2000
+    a.submit(Flush())
+    a.commit()
+    catch_up(a, b)
+    expected = 6000 + (4000 if is_noted else 0)  # values, deadlines, queues; and what was noted, of both operations
+    assert left_to_garbage(a) == expected
+    for replica in (a, b):
+        deadlines = replica.keyspace.deadlines
+        assert not deadlines.count and not deadlines.entries and not any(map(len, deadlines._due))
+        assert deadlines.take_passed(2 * LATER_MS, 10) == []
+        deadlines._check()
+    give(a, 3)
+    rest(a, b, c)
+    assert [replica.keyspace.deadlines.count for replica in (a, b, c)] == [3, 3, 3]
+
+
+def test_what_was_noted_before_a_flushall_goes_to_the_garbage_when_that_is_noted() -> None:
+    members = chained_trio()
+    a = members[0]
+    give(a, 2000)
+    a.submit(Flush())
+    give(a, 2)
+    a.commit()
+    kept = left_to_garbage(a)
+    a.chain.end()
+    assert left_to_garbage(a) == kept + 4000, "what was noted of both operations"
+    deadlines = a.keyspace.deadlines
+    assert deadlines.entries == deadlines.count == 2
+    deadlines._check()
+    rest(*members)
+    assert [entries(replica) for replica in members] == [0, 0, 0]

@@ -17,7 +17,7 @@ Cost: O(unstable deadlines of the key).
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from typing import Final, final
+from typing import Any, Final, final
 
 from marmoset.clocks import Context
 from marmoset.ids import Dot, ReplicaId
@@ -119,8 +119,8 @@ class Deadlines:
         self._keep(shard, key, window)
 
     def assign_plain(self, shard: int, key: bytes, origin: ReplicaId, deadline_ms: int) -> None:
-        """Effect of an assignment that has observed everything unstable at the key, and needs none, or not now (see
-        `note`): one that is there is stable, or is replaced when this is noted. O(log of all)."""
+        """Effect of an assignment that has observed everything unstable at the key, and needs no window, or not now:
+        `note` makes it. One that is there is replaced by that, or forgotten with what it is of. O(log of all)."""
         self._show(shard, key, None if deadline_ms == NEVER else (deadline_ms, origin))
 
     def note(self, shard: int, key: bytes, dot: Dot, deadline_ms: int) -> None:
@@ -132,11 +132,25 @@ class Deadlines:
         if key in self.windows[shard]:
             self._keep(shard, key, {})
 
-    def note_flush(self) -> None:
-        """A FLUSHALL, the next operation of a chain, has observed all that was noted. O(shards + noted)."""
+    def note_flush(self) -> list[dict[bytes, DeadlineWindow]]:
+        """A FLUSHALL, the next operation of a chain, has observed all that was noted: the tables of that, to be freed.
+        O(shards), O(1) where there was nothing."""
+        if not self.entries:
+            return []
         self.entries = 0
-        for windows in self.windows:
-            windows.clear()
+        tables = [windows for windows in self.windows if windows]
+        self.windows = [{} if windows else windows for windows in self.windows]
+        return tables
+
+    def flush(self, shard: int) -> list[dict[bytes, Any] | list[Any]]:
+        """Effect of a FLUSHALL that has observed everything unstable: what held the deadlines of a shard, to be freed.
+        O(unstable deadlines)."""
+        shown, windows = self.shown[shard], self.windows[shard]
+        self.count -= len(shown)
+        self.entries -= sum(map(len, windows.values()))
+        parts: list[dict[bytes, Any] | list[Any]] = [shown, windows, self._due[shard]]
+        self.shown[shard], self.windows[shard], self._due[shard] = {}, {}, []
+        return parts
 
     def reset(self, shard: int, key: bytes, context: Context) -> None:
         """Effect of a reset of the key: what it had not observed stays. O(unstable deadlines of the key)."""

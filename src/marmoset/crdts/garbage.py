@@ -51,8 +51,8 @@ class Garbage:
         elif isinstance(value, (set, dict, list, ScoreOrder)) and len(value) >= LARGE:
             self._containers.append(value)
 
-    def put_table(self, table: dict[bytes, Any]) -> None:
-        """Free a table of names to values, however few. O(1)."""
+    def put_table(self, table: dict[bytes, Any] | list[Any]) -> None:
+        """Free a table of names to values, or a queue, however small. O(1)."""
         if table:
             self._containers.append(table)
 
