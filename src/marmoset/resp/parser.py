@@ -16,7 +16,7 @@ for a request as a whole; 1,048,576 arguments, as in Redis before 7.
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Final, cast, final
 
 import hiredis
 
@@ -138,7 +138,7 @@ class RequestParser:
                 self._take(whole, requests)
             else:
                 header = _ARRAY_HEADERS[count] if count < len(_ARRAY_HEADERS) else b"*%d\r\n" % count
-                requests += self._parsed(header + whole)
+                requests += cast("list[list[bytes]]", self._parsed(header + whole))
         return end
 
     def _one(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
@@ -178,10 +178,11 @@ class RequestParser:
         """The last bytes of a request of which every header was followed. An empty one does nothing, as in Redis."""
         request = self._parsed(data)
         if request:
-            requests.append(request)
+            requests.append(cast("list[bytes]", request))
 
-    def _parsed(self, data: bytes) -> list[Any]:
-        """What hiredis makes of an array of which these are the last bytes, and every header was followed."""
+    def _parsed(self, data: bytes) -> object:
+        """What hiredis makes of an array of which these are the last bytes, and every header was followed: a list, or
+        None where there is none."""
         self._reader.feed(data)
         try:
             parsed = self._reader.gets()
@@ -189,7 +190,7 @@ class RequestParser:
             parsed = False
         if parsed is False:  # they disagree: the reader had something from a stream that was forged
             raise ProtocolError(INVALID_MULTIBULK_LENGTH)
-        return cast("list[Any]", parsed)
+        return parsed
 
     def _walk(self, data: bytes, at: int) -> int:
         """Follow the headers of a request through `data`; where it ends, or -1 if it does not end there."""
