@@ -27,9 +27,12 @@ class Session:
         self.delay_ms = 0
         self.on_ready: Callable[[], None] = lambda: None
         self.is_blocked = False
-        self.is_ordinary = True
         self.pieces: list[int] = []
         self._rest = b""
+
+    @property
+    def is_ordinary(self) -> bool:
+        return not (self.delay_ms or self.is_blocked or self.closing)
 
     def receive(self, data: bytes) -> bytes:
         self.pieces.append(len(data))
@@ -53,13 +56,11 @@ class Session:
                 break
             else:
                 answers.append(line + b"\n")
-        self.is_ordinary = not (self.delay_ms or self.is_blocked or self.closing)
         return b"".join(answers)
 
     def resume(self) -> bytes:
         self.delay_ms = 0
         blocked, self.is_blocked = self.is_blocked, False
-        self.is_ordinary = not self.closing
         return b"waited\n" if blocked else b""
 
     def close(self) -> None:

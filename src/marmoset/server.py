@@ -43,14 +43,17 @@ _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 class Conversation(Protocol):
     """What a connection needs of a session: bytes in, bytes out. Called under the runtime's lock."""
 
-    is_ordinary: bool
-    """The answers of the last `receive` or `resume` are given at once, and more is received: none of what follows."""
     closing: bool
     """The connection is to be closed after the answers."""
     delay_ms: int
     """For how long the answers of the last `receive` or `resume` are to be held back."""
     on_ready: Callable[[], None]
     """Called when `resume` has something to give."""
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether the answers of the last `receive` or `resume` go out at once and more is received: it is neither
+        closing nor blocked, and nothing is held back."""
 
     @property
     def is_blocked(self) -> bool:

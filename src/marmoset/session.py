@@ -113,7 +113,6 @@ class Session:
         "database",
         "delay_ms",
         "in_transaction",
-        "is_ordinary",
         "last_command",
         "library",
         "library_version",
@@ -132,9 +131,6 @@ class Session:
         self.number = number
         self.peer = peer
         self.closing = False
-        self.is_ordinary = True
-        """Replies are given at once and more is received: none was deferred last, nor are they held back, nor does the
-        connection close."""
         self.commands = 0
         self.commands_table = COMMANDS
         self.on_ready: Callable[[], None] = _nothing
@@ -211,7 +207,12 @@ class Session:
                 self.closing = True
         has_written = self._last_seq != seq or self._writer != writer
         self.delay_ms = self.database.node.budget.delay_ms if has_written else 0
-        self.is_ordinary = not self.delay_ms and not self.closing and self._deferred is None
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether the replies that were given last go out at once and more is received: none was deferred, nor are they
+        held back, nor does the connection close. O(1)."""
+        return not self.delay_ms and not self.closing and self._deferred is None
 
     @property
     def is_blocked(self) -> bool:
