@@ -26,6 +26,7 @@ from bench.builds import COMMANDS, Time, chunks
 from bench.editing_traces import MarmosetEditor, Patch
 from marmoset.api.maps import MapView
 from marmoset.api.registers import CounterView
+from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
 from marmoset.api.store import Store
 from marmoset.codec.frames import FrameReader, MessageReader
@@ -194,6 +195,7 @@ async def embedded(count: Counted, number: int) -> None:
     await runtime.serving.wait()
     store: Store[str] = Store(runtime, "utf-8")
     elements, fields, hits = SetView(store, b"set"), MapView(store, b"map"), CounterView(store, b"hits")
+    text = SequenceView(store, b"text")
     words = [f"element:{each}" for each in range(KEYS)]
     rng = Random(2)
     asked = [rng.choice(words) for _ in range(number)]
@@ -217,7 +219,15 @@ async def embedded(count: Counted, number: int) -> None:
         for _ in asked:
             hits.increment()
 
+    edits = iter(bursts(2 * number))
+
+    def edit() -> None:
+        for _ in asked:
+            at, gone, letters = next(edits)
+            text[at : at + gone] = letters
+
     loops: dict[str, Callable[[], None]] = {"in": contain, "map read": read, "add": add, "increment": increment}
+    loops["edit"] = edit
     for name, run in loops.items():
         run()
         await asyncio.sleep(0.01)

@@ -7,21 +7,28 @@ from collections.abc import Iterable
 from typing import Final, cast, final
 
 from marmoset.codec.operations import (
-    KIND_SEQUENCE,
+    INT_MAX,
+    INT_MIN,
     AnyOperation,
+    Assign,
     Expire,
     Flush,
+    Increment,
     Inside,
     KeyOperation,
+    MapAssign,
     MapRemove,
     Reset,
     Scalar,
     ScoreRemove,
     SequenceInsert,
     SequenceRemove,
+    SetAdd,
     SetRemove,
 )
 from marmoset.commands.database import PER_RANGE_BYTES, request_bytes
+from marmoset.crdts.plain_slots import NOT_DONE
+from marmoset.crdts.register import number_of
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
 from marmoset.errors import NotServingError, OutOfMemoryError, UsageError, WrongTypeError
@@ -29,12 +36,25 @@ from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
 from marmoset.replication.expiry import observe_time
+from marmoset.replication.plain_writes import (
+    add_plainly,
+    assign_field_plainly,
+    assign_plainly,
+    increment_plainly,
+    push_plainly,
+    splice_plainly,
+)
 from marmoset.replication.replica import Replica
 from marmoset.runtime import Runtime
 
 OVERHEAD_BYTES: Final = 64
 """What an operation takes in a batch beside its key and what it carries, at most."""
 CLOSE_ABOVE_BYTES: Final = 1 << 20
+SPLICED_MAX: Final = 64
+"""How many elements go at once at most where the ranges of their ids are not counted."""
+UTF_8: Final = "utf-8"
+NUMBER_BYTES: Final = 8
+"""What a number of 64 bits carries."""
 _REMOVING: Final = (Reset, SetRemove, MapRemove, ScoreRemove, SequenceRemove, Expire, Flush)
 """Operations that take no more memory, and are done past `maxmemory`, too."""
 
@@ -104,6 +124,69 @@ class Access:
         self._replica.submit(operation)
         self._end_write(taken)
 
+    # What `write` does for the most frequent operations, which need not be made where nobody has to be told of them.
+    # They raise what it raises. O(1).
+
+    def assign(self, key: bytes, value: bytes) -> None:
+        """Assign a register, whatever the key holds."""
+        taken = self._begin_growth(key, len(value))
+        if not assign_plainly(self._replica, key, value):
+            self._replica.submit(Assign(key, value))
+        self._end_write(taken)
+
+    def increment(self, key: bytes, amount: int, total: int) -> None:
+        """Increment a register that is absent or a number, by which it becomes `total` here."""
+        taken = self._begin_growth(key, NUMBER_BYTES)
+        if not increment_plainly(self._replica, key, amount, total):
+            self._replica.submit(Increment(key, amount))
+        self._end_write(taken)
+
+    def add(self, key: bytes, element: bytes) -> None:
+        """Add an element to a set, which is what the key holds if it holds anything."""
+        taken = self._begin_growth(key, len(element))
+        if add_plainly(self._replica, key, element) == NOT_DONE:
+            self._replica.submit(SetAdd(key, [element]))
+        self._end_write(taken)
+
+    def assign_field(self, key: bytes, field: bytes, value: bytes) -> None:
+        """Assign a field of a map, which is what the key holds if it holds anything."""
+        taken = self._begin_growth(key, len(field) + len(value))
+        if assign_field_plainly(self._replica, key, field, value) == NOT_DONE:
+            self._replica.submit(MapAssign(key, [field, value]))
+        self._end_write(taken)
+
+    def push(self, key: bytes, value: bytes) -> None:
+        """Insert a value at the end of a sequence, which is what the key holds if it holds anything. O(log n)."""
+        taken = self._begin_growth(key, len(value))
+        if push_plainly(self._replica, key, [value], False) == NOT_DONE:
+            sequence = self._replica.keyspace.get(key)
+            left, right = sequence.neighbours(len(sequence)) if isinstance(sequence, Sequence) else (None, None)
+            self._replica.submit(SequenceInsert(key, left, right, [value]))
+        self._end_write(taken)
+
+    def splice(self, key: bytes, start: int, stop: int, values: list[bytes]) -> bool:
+        """Put values in the place of elements of a sequence, if there are few of those and nobody has to be told of it;
+        whether that was done. Else the operations of `splicing` do it. O(log n + values)."""
+        if stop - start > SPLICED_MAX or self._replica.keyspace.tracking:
+            return False
+        self.admit(True)
+        if values and self._memory_limit.is_full:
+            self.refuse_growth()
+        size = request_bytes(values) + PER_RANGE_BYTES * (stop - start)
+        taken = self._make_room(size + OVERHEAD_BYTES + len(key))
+        if not splice_plainly(self._replica, key, start, stop, cast("list[Scalar]", values)):
+            self._open_bytes -= taken
+            return False
+        self._end_write(taken)
+        return True
+
+    def _begin_growth(self, key: bytes, size: int) -> int:
+        """Begin a write that may take memory and carries `size` bytes beside its key; what it takes in the batch."""
+        self.admit(True)
+        if self._memory_limit.is_full:
+            self.refuse_growth()
+        return self._make_room(size + OVERHEAD_BYTES + len(key))
+
     def write_all(self, operations: list[AnyOperation], size: int) -> None:
         """The same for operations that carry `size` bytes in all: they are in one batch, whoever asks for it."""
         self.admit(True)
@@ -113,18 +196,6 @@ class Access:
         for operation in operations:
             self._replica.submit(operation)
         self._end_write(taken)
-
-    def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
-        """Put values in the place of a slice of a sequence, in one batch. O(log n + runs that go + values).
-
-        Raises:
-            NotServingError, WrongTypeError, UsageError: as `value` and `write_all`.
-        """
-        found = self.value(key, KIND_SEQUENCE)
-        assert found is None or isinstance(found, Sequence)
-        operations, size = splicing(key, found, place, values)
-        if operations:
-            self.write_all(operations, size)
 
     def _make_room(self, size: int) -> int:
         """Make room for a write that takes `size` bytes in the open batch; the same."""
@@ -173,27 +244,27 @@ class Access:
         self._runtime.want_turn_from_thread()
 
 
-def splicing(key: bytes, found: Sequence | None, place: slice, values: list[bytes]) -> tuple[list[AnyOperation], int]:
-    """Put values in the place of a slice of a sequence: the operations that do it, and how many bytes they carry.
+def splicing(
+    key: bytes, found: Sequence | None, start: int, stop: int, values: list[bytes]
+) -> tuple[list[AnyOperation], int]:
+    """Put values in the place of the elements from `start` to before `stop`, of a sequence that has these: the
+    operations that do it, and how many bytes they carry.
 
-    The slice is taken as one without a step. What is inserted stands behind the removal, which has not been done yet,
-    so it names the elements beside that. O(log n + runs that go + values).
+    What is inserted stands behind the removal, which has not been done yet, so it names the elements beside that.
+    O(log n + runs that go + values).
     """
     operations: list[AnyOperation] = []
     size = 0
     left: Dot | None = None
     right: Dot | None = None
     if found is not None:
-        length = len(found)
-        bounds: tuple[int, int, int] = place.indices(length)
-        start, stop = bounds[0], bounds[1]
         if start < stop:
             ranges = found.ranges(start, stop)
             operations.append(SequenceRemove(key, ranges))
             size = PER_RANGE_BYTES * len(ranges)
             if values:
                 left = found.id_at(start - 1) if start else None
-                right = found.id_at(stop) if stop < length else None
+                right = found.id_at(stop) if stop < len(found) else None
         elif values:
             left, right = found.neighbours(start)
     if values:
@@ -204,6 +275,8 @@ def splicing(key: bytes, found: Sequence | None, place: slice, values: list[byte
 
 def all_encoded(given: object, encoding: str | None) -> list[bytes]:
     """Bytes of each of the values that a caller gives, as `encoded`; a text is as many as it has letters. O(length)."""
+    if isinstance(given, str) and len(given) == 1:  # a key of somebody who types
+        return [_encoded_text(given, encoding or UTF_8)]
     return [encoded(value, encoding) for value in cast("Iterable[object]", given)]
 
 
@@ -217,10 +290,20 @@ def may_grow(operation: AnyOperation) -> bool:
     return not isinstance(operation.operation if isinstance(operation, Inside) else operation, _REMOVING)
 
 
+def _encoded_text(value: str, encoding: str) -> bytes:
+    """Bytes of a text. Strict UTF-8 is what compiled code does by itself, and the same where it succeeds. O(length)."""
+    if encoding == UTF_8:
+        try:
+            return value.encode("utf-8")
+        except UnicodeEncodeError:
+            pass
+    return value.encode(encoding, "surrogateescape")
+
+
 def encoded(value: object, encoding: str | None) -> bytes:
     """Bytes of what a caller gives; raises `TypeError` for what is neither text, bytes nor int. O(length)."""
     if isinstance(value, str):
-        return value.encode(encoding or "utf-8", "surrogateescape")
+        return _encoded_text(value, encoding or UTF_8)
     if isinstance(value, bytes):
         return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
@@ -230,12 +313,47 @@ def encoded(value: object, encoding: str | None) -> bytes:
 
 def known(value: object, encoding: str | None) -> bytes | None:
     """The bytes of something that may be asked for; None for what no value can be. O(length)."""
-    if isinstance(value, str) or isinstance(value, bytes):
-        return encoded(value, encoding)
+    if isinstance(value, str):
+        return _encoded_text(value, encoding or UTF_8)
+    if isinstance(value, bytes):
+        return value
     return encoded(value, encoding) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def checked_amount(amount: int) -> int:
+    """An amount that may be added to a counter: 64 bits, as a Redis client may add.
+
+    Raises:
+        TypeError: it is no whole number.
+        UsageError: it is too large; nothing was changed.
+    """
+    if not isinstance(amount, int):
+        raise TypeError(f"a counter takes whole numbers, not {type(amount).__name__}")
+    if not INT_MIN <= amount <= INT_MAX:
+        raise UsageError("a counter takes amounts of 64 bits at a time")
+    return int(amount)
+
+
+def whole_number(value: Scalar | None, view: object) -> int:
+    """The whole number that a plain value is, 0 without one; raises `UsageError`, which names what holds it. O(1)."""
+    if value is None:
+        return 0
+    if isinstance(value, int):
+        return value
+    number = number_of(value)
+    if number is None or number != int(number):
+        raise UsageError(f"{view!r} holds {value!r}, which is not a whole number")
+    return int(number)
 
 
 def decoded(value: bytes | int, encoding: str | None) -> str | bytes:
     """What a caller gets: text, or bytes where the database was opened with `encoding=None`. O(length)."""
     raw = b"%d" % value if isinstance(value, int) else value
-    return raw if encoding is None else raw.decode(encoding, "surrogateescape")
+    if encoding is None:
+        return raw
+    if encoding == UTF_8:
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return raw.decode(encoding, "surrogateescape")

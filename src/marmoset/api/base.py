@@ -8,9 +8,6 @@ began. A collection that gets empty is a key that is gone. Every removal removes
 from typing import Generic
 
 from marmoset.api.store import Store, T
-from marmoset.codec.operations import INT_MAX, INT_MIN, Scalar
-from marmoset.crdts.register import number_of
-from marmoset.errors import UsageError
 
 
 class View(Generic[T]):
@@ -28,25 +25,3 @@ class View(Generic[T]):
         self._store.check()
         with self._store.lock:
             return self._store.reset(self._key)
-
-
-def checked_amount(amount: int) -> int:
-    """An amount that may be added to a counter: 64 bits, as a Redis client may add.
-
-    Raises:
-        TypeError: it is no whole number.
-        UsageError: it is too large; nothing was changed.
-    """
-    if not isinstance(amount, int):
-        raise TypeError(f"a counter takes whole numbers, not {type(amount).__name__}")
-    if not INT_MIN <= amount <= INT_MAX:
-        raise UsageError("a counter takes amounts of 64 bits at a time")
-    return int(amount)
-
-
-def whole_number(value: Scalar | None, view: View[T]) -> int:
-    """The whole number that a plain value is."""
-    number = number_of(value)
-    if number is None or number != int(number):
-        raise UsageError(f"{view!r} holds {value!r}, which is not a whole number")
-    return int(number)

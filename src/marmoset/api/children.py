@@ -12,12 +12,13 @@ from marmoset.api.access import splicing
 from marmoset.api.store import Store, T
 from marmoset.codec.operations import (
     KIND_MAP,
-    KIND_SEQUENCE,
     NESTING_MAX,
     AnyOperation,
     ChildOperation,
     Inside,
+    MapAssign,
     MapRemove,
+    SetAdd,
 )
 from marmoset.commands.database import request_bytes
 from marmoset.crdts.nested import NestedMap
@@ -32,9 +33,9 @@ class ChildStore(Store[T]):
     """One field of a map. The key that a view gives says nothing here."""
 
     def __init__(self, outer: Store[T], key: bytes, field: bytes) -> None:
-        self.lock = outer.lock
         self.encoding = outer.encoding
         self.closed = ""
+        self.use_lock(outer.lock)
         self.depth: int = outer.depth + 1 if isinstance(outer, ChildStore) else 1
         if self.depth > NESTING_MAX:
             raise UsageError(f"maps nest at most {NESTING_MAX} deep")
@@ -71,13 +72,20 @@ class ChildStore(Store[T]):
         inside: list[AnyOperation] = [self._inside(operation) for operation in operations]
         self._outer.write_all(inside, size + request_bytes([self._field] * len(inside)))
 
-    def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
-        """Put values in the place of a slice of the sequence in the field; see `Store.splice`."""
-        found = self.value(key, KIND_SEQUENCE)
-        assert found is None or isinstance(found, Sequence)
-        operations, size = splicing(b"", found, place, values)
-        if operations:
-            self.write_all(operations, size)
+    def _put_element(self, key: bytes, element: bytes) -> None:
+        self.write(SetAdd(b"", [element]), len(element))
+
+    def _put_field(self, key: bytes, field: bytes, value: bytes) -> None:
+        self.write(MapAssign(b"", [field, value]), len(field) + len(value))
+
+    def _put_last(self, key: bytes, value: bytes) -> None:
+        found = self.sequence(key)
+        length = 0 if found is None else len(found)
+        self._splice(b"", found, length, length, [value])
+
+    def _splice(self, key: bytes, found: Sequence | None, start: int, stop: int, values: list[bytes]) -> None:
+        if values or start < stop:
+            self.write_all(*splicing(b"", found, start, stop, values))
 
     def _inside(self, operation: AnyOperation) -> Inside:
         if isinstance(operation, Inside):

@@ -171,7 +171,7 @@ class Database(Generic[T]):
         was not reached. The data of this replica is gone from this process.
         """
         if not self._store.closed:
-            self._store.closed = "this database is closed"
+            self._store.close("this database is closed")
             _open_databases.discard(self)
             self._background.stop()
 

@@ -4,7 +4,8 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMappi
 from collections.abc import Set as AbstractSet
 from typing import Final, TypeVar, cast
 
-from marmoset.api.base import View, checked_amount, whole_number
+from marmoset.api.access import checked_amount, whole_number
+from marmoset.api.base import View
 from marmoset.api.children import ChildStore
 from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
@@ -100,16 +101,17 @@ class MapView(View[T], MutableMapping[T, T]):
         return [(decode(field), self._shown(field, value)) for field, value in pairs]
 
     def __getitem__(self, key: Given) -> T:
-        store = self._store
-        store.check()
-        field = store.known(key)
-        with store.lock:
-            found = cast("PlainMap | NestedMap | None", store.value(self._key, KIND_MAP))
-            value = None if found is None or field is None else found.get(field)
+        text = self._store.text_in(self._key, key)
+        return self._any(key) if text is None else text
+
+    def _any(self, key: Given) -> T:
+        """What is in a field, which may be a collection."""
+        self._store.check()
+        field = self._store.known(key)
+        with self._store.lock:
+            value = None if field is None else self._value().get(field)
         if value is None:
             raise KeyError(key)
-        if isinstance(value, bytes):
-            return store.decode(value)
         assert field is not None
         return self._shown(field, value)
 
@@ -142,12 +144,7 @@ class MapView(View[T], MutableMapping[T, T]):
         if not isinstance(value, (str, bytes, int)) and isinstance(value, (AbstractSet, Mapping, list, tuple)):
             self._assign_collection(key, value)
         else:
-            store = self._store
-            store.check()
-            field, encoded = store.encode(key), store.encode(value)
-            with store.lock:
-                store.value(self._key, KIND_MAP)
-                store.write(MapAssign(self._key, [field, encoded]), len(field) + len(encoded))
+            self._store.assign_field(self._key, key, value)
 
     def _assign_collection(self, key: Given, value: "Collection") -> None:
         """Replace what a field holds, in one batch."""

@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Iterable, Iterator, MutableSequence
-from typing import Final, cast, overload
+from typing import Final, SupportsIndex, cast, overload
 
 from marmoset.api.access import all_encoded
 from marmoset.api.base import View
 from marmoset.api.store import Given, T
-from marmoset.codec.operations import KIND_SEQUENCE, SequenceAssign
+from marmoset.codec.operations import SequenceAssign
 from marmoset.crdts.sequence import Sequence
 
 END: Final = slice(sys.maxsize, None)
@@ -20,7 +20,7 @@ class SequenceView(View[T], MutableSequence[T]):
     """
 
     def _value(self) -> Sequence | None:
-        return cast("Sequence | None", self._store.value(self._key, KIND_SEQUENCE))
+        return self._store.sequence(self._key)
 
     def _all(self) -> list[T]:
         self._store.check()
@@ -70,17 +70,15 @@ class SequenceView(View[T], MutableSequence[T]):
     @overload
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> T | list[T]:
+        if not isinstance(index, slice):
+            return self._store.item(self._key, index)
         self._store.check()
         with self._store.lock:
             found = self._value()
-            if isinstance(index, slice):
-                start, stop, step = index.indices(0 if found is None else len(found))
-                if found is None or step != 1:
-                    return self._all()[index]
-                return list(map(self._store.decode, found.slice(start, max(start, stop))))
-            if found is None:
-                raise IndexError("sequence index out of range")
-            return self._store.decode(found[index])
+            start, stop, step = index.indices(0 if found is None else len(found))
+            if found is None or step != 1:
+                return self._all()[index]
+            return list(map(self._store.decode, found.slice(start, max(start, stop))))
 
     @overload
     def __setitem__(self, index: int, value: Given) -> None: ...
@@ -89,51 +87,49 @@ class SequenceView(View[T], MutableSequence[T]):
     def __setitem__(self, index: int | slice, value: Given | Iterable[Given]) -> None:
         """Replace an element in its place, or a stretch of elements by others."""
         store = self._store
-        if isinstance(index, int):
-            store.check()
-            with store.lock:
-                found = self._value()
-                if found is None:
-                    raise IndexError("sequence assignment index out of range")
-                element, encoded = found.id_at(index), store.encode(cast("Given", value))
-                store.write(SequenceAssign(self._key, element, encoded), len(encoded))
+        if isinstance(index, slice):
+            if index.step is None or index.step == 1:
+                store.assign_slice(self._key, index, value)
+            else:
+                self._assign_each(index, value)
             return
-        values = all_encoded(value, store.encoding)
-        if index.step is None or index.step == 1:
-            with store.lock:
-                store.splice(self._key, index, values)
-            return
-        with store.batch():
+        store.check()
+        with store.lock:
+            found = self._value()
+            if found is None:
+                raise IndexError("sequence assignment index out of range")
+            element, encoded = found.id_at(index), store.encode(value)
+            store.write(SequenceAssign(self._key, element, encoded), len(encoded))
+
+    def _assign_each(self, index: slice, given: object) -> None:
+        """Assign to a slice with a step: as many values as it has places."""
+        values = all_encoded(given, self._store.encoding)
+        with self._store.batch():
             places = range(*index.indices(len(self)))
             if len(values) != len(places):
                 raise ValueError(f"{len(values)} values for an extended slice of {len(places)}")
-            for place, one in zip(places, values, strict=True):
-                self[place] = cast("Given", one)
+            for place, value in zip(places, values, strict=True):
+                self[place] = cast("Given", value)
 
     def __delitem__(self, index: int | slice) -> None:
-        self._store.check()
+        if not isinstance(index, slice):
+            self._store.remove_at(self._key, index)
+            return
         with self._store.batch():
-            length = len(self)
-            if isinstance(index, int):
-                at = index + length if index < 0 else index
-                if not 0 <= at < length:
-                    raise IndexError("sequence index out of range")
-                self._store.splice(self._key, slice(at, at + 1), [])
-                return
-            places = range(*index.indices(length))
+            places = range(*index.indices(len(self)))
             if places.step == 1:
                 self._store.splice(self._key, slice(places.start, places.stop), [])
             else:
                 for place in sorted(places, reverse=True):
                     self._store.splice(self._key, slice(place, place + 1), [])
 
-    def insert(self, index: int, value: Given) -> None:
+    def insert(self, index: SupportsIndex, value: Given) -> None:
         """Insert before an index, as `list.insert` does. O(log n)."""
-        self[index:index] = (value,)
+        self._store.insert(self._key, index, value)
 
     def append(self, value: Given) -> None:
         """Insert at the end. O(log n)."""
-        self.extend((value,))
+        self._store.append(self._key, value)
 
     def extend(self, values: Iterable[Given]) -> None:
         """Insert all at the end, side by side whatever others do. O(n)."""

@@ -25,12 +25,7 @@ class SetView(View[T], MutableSet[T]):
         return _NO_ELEMENTS if found is None else cast("PlainSet", found)
 
     def __contains__(self, value: object) -> bool:
-        store = self._store
-        store.check()
-        element = store.known(value)
-        with store.lock:
-            found = store.value(self._key, KIND_SET)
-            return found is not None and element is not None and element in cast("PlainSet", found)
+        return self._store.contains(self._key, value)
 
     def __iter__(self) -> Iterator[T]:
         self._store.check()
@@ -45,12 +40,7 @@ class SetView(View[T], MutableSet[T]):
 
     def add(self, value: Given) -> None:
         """Add an element. One that is there already is added again, so that a removal elsewhere does not win. O(1)."""
-        store = self._store
-        store.check()
-        element = store.encode(value)
-        with store.lock:
-            store.value(self._key, KIND_SET)
-            store.write(SetAdd(self._key, [element]), len(element))
+        self._store.add(self._key, value)
 
     def update(self, *others: Iterable[Given]) -> None:
         """Add all elements of the others, at once. O(n)."""

@@ -1,18 +1,33 @@
 """What the views need of a node: plain values under the lock, and operations (floor 10).
 
 A view holds no data. It reads `value(key, kind)` and calls `write`, both inside `with store.lock`, so that what it
-decided to do is still right when it is done. Values come and go as bytes here; `encode` and `decode` are the border.
+decided to do is still right when it is done. Values come and go as bytes there; `encode` and `decode` are the border.
+
+What programs do most has one method for the whole way, border and lock included, so that where this module is compiled
+a view makes one call: from one thread the interpreter is a tenth of it then, and other threads never find the lock
+taken by one that has lost the interpreter in between.
 """
 
 import os
 import threading
-import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Generic, TypeVar, cast
+from operator import index as as_index
+from typing import Any, Final, Generic, SupportsIndex, TypeVar, cast
 
-from marmoset.api.access import Access, decoded, encoded, known
-from marmoset.codec.operations import AnyOperation, Reset
+from marmoset.api.access import Access, all_encoded, decoded, encoded, known, splicing, whole_number
+from marmoset.codec.operations import (
+    KIND_MAP,
+    KIND_REGISTER,
+    KIND_SEQUENCE,
+    KIND_SET,
+    AnyOperation,
+    Reset,
+    Scalar,
+)
+from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value
 from marmoset.errors import UsageError
 from marmoset.keyspace import Keyspace
@@ -25,15 +40,51 @@ Given = str | bytes | int
 
 
 class Store(Generic[T]):
-    """One node's keyspace as the views see it. Every method is called under `lock`, but for the two codecs."""
+    """One node's keyspace as the views see it."""
 
     def __init__(self, runtime: Runtime, encoding: str | None) -> None:
-        self.lock = runtime.lock
         self.encoding = encoding
         self.closed = ""
         """Why nothing can be done any more; empty while the node runs."""
-        self._access = Access(runtime)
+        self._access: Access = Access(runtime)
+        self.use_lock(runtime.lock)
         _stores.add(self)
+
+    def use_lock(self, lock: threading.RLock) -> None:
+        """Every method below is called under this lock, or takes it by itself."""
+        self.lock = lock
+        self._take: Callable[[], object] = lock.acquire
+        self._give: Callable[[], None] = lock.release
+
+    def close(self, why: str) -> None:
+        """Refuse whatever comes from now on."""
+        self.closed = why
+        _stores.discard(self)
+
+    def check(self) -> None:
+        """Raise `UsageError` if nothing can be done any more. Called before the lock is taken."""
+        if self.closed:
+            raise UsageError(self.closed)
+
+    def _enter(self) -> None:
+        self.check()
+        self._take()
+
+    # The border: what is given as text, and what is returned as it; without the lock
+
+    def encode(self, value: object) -> bytes:
+        """Bytes of what a caller gives; raises `TypeError` for what is neither text, bytes nor int."""
+        return encoded(value, self.encoding)
+
+    def known(self, value: object) -> bytes | None:
+        """The bytes of something that may be asked for; None for what no value can be."""
+        return known(value, self.encoding)
+
+    def decode(self, value: bytes | int) -> T:
+        """What a caller gets: text, or bytes where the database was opened with `encoding=None`."""
+        return cast("T", decoded(value, self.encoding))
+
+    # Reads and writes; under the lock
 
     @property
     def keyspace(self) -> Keyspace:
@@ -54,21 +105,25 @@ class Store(Generic[T]):
             NotServingError: the node takes no writes now.
             UsageError: the batch would be larger than `batch_bytes_max`. Outside of `batch` nothing was changed.
         """
-        if self.closed:
-            raise UsageError(self.closed)
+        self.check()
         self._access.write(operation, size)
 
     def write_all(self, operations: list[AnyOperation], size: int) -> None:
         """The same for some operations, `size` bytes in all: nobody sees one of them without the others."""
-        if self.closed:
-            raise UsageError(self.closed)
+        self.check()
         self._access.write_all(operations, size)
 
     def splice(self, key: bytes, place: slice, values: list[bytes]) -> None:
         """Put values in the place of a slice, taken without its step, of the sequence at a key; raises as `write`."""
-        if self.closed:
-            raise UsageError(self.closed)
-        self._access.splice(key, place, values)
+        found = self.sequence(key)
+        start, stop, _ = place.indices(0 if found is None else len(found))
+        self._splice(key, found, start, stop, values)
+
+    def sequence(self, key: bytes) -> Sequence | None:
+        """The sequence at a key, None if absent; raises as `value`. O(1)."""
+        found = self.value(key, KIND_SEQUENCE)
+        assert found is None or isinstance(found, Sequence)
+        return found
 
     def reset(self, key: bytes) -> bool:
         """Remove a key; whether it was there. O(1) for the caller."""
@@ -113,34 +168,181 @@ class Store(Generic[T]):
         self.check()
         self._access.admit(True)
 
-    def check(self) -> None:
-        """Raise `UsageError` if nothing can be done any more. Called before the lock is taken."""
-        if self.closed:
-            raise UsageError(self.closed)
+    # Where one of these is written to, once it was looked at
 
-    # The border: what is given as text, and what is returned as it
+    def _put_element(self, key: bytes, element: bytes) -> None:
+        self._access.add(key, element)
 
-    def encode(self, value: Given) -> bytes:
-        """Bytes of what a caller gives; raises `TypeError` for what is neither text, bytes nor int."""
-        return encoded(value, self.encoding)
+    def _put_field(self, key: bytes, field: bytes, value: bytes) -> None:
+        self._access.assign_field(key, field, value)
 
-    def known(self, value: object) -> bytes | None:
-        """The bytes of something that may be asked for; None for what no value can be."""
-        return known(value, self.encoding)
+    def _put_last(self, key: bytes, value: bytes) -> None:
+        self._access.push(key, value)
 
-    def decode(self, value: bytes | int) -> T:
-        """What a caller gets: text, or bytes where the database was opened with `encoding=None`."""
+    def _splice(self, key: bytes, found: Sequence | None, start: int, stop: int, values: list[bytes]) -> None:
+        if (values or start < stop) and not self._access.splice(key, start, stop, values):
+            self.write_all(*splicing(key, found, start, stop, values))
+
+    # The whole way: these take the lock. They raise what `value` and `write` raise.
+
+    def contains(self, key: bytes, value: object) -> bool:
+        """Whether the set at a key has an element. O(1)."""
+        element = known(value, self.encoding)
+        self._enter()
+        try:
+            found = self.value(key, KIND_SET)
+            if found is None or element is None:
+                return False
+            if isinstance(found, set):
+                return element in found
+            assert isinstance(found, SplitSet)
+            return element in found
+        finally:
+            self._give()
+
+    def add(self, key: bytes, value: object) -> None:
+        """Add an element to the set at a key. O(1)."""
+        element = encoded(value, self.encoding)
+        self._enter()
+        try:
+            self.value(key, KIND_SET)
+            self._put_element(key, element)
+        finally:
+            self._give()
+
+    def text_in(self, key: bytes, name: object) -> T | None:
+        """The text or number in a field of the map at a key; None if there is no such field, or if that holds a
+        collection. O(1)."""
+        field = known(name, self.encoding)
+        self._enter()
+        try:
+            found = self.value(key, KIND_MAP)
+            value: Value | None = None
+            if found is None or field is None:
+                pass
+            elif isinstance(found, dict):
+                value = found.get(field)
+            else:
+                assert isinstance(found, (SplitMap, NestedMap))
+                value = found.get(field)
+        finally:
+            self._give()
+        if isinstance(value, bytes) or isinstance(value, int):
+            return cast("T", decoded(value, self.encoding))
+        return None
+
+    def assign_field(self, key: bytes, name: object, value: object) -> None:
+        """Assign a field of the map at a key. O(1)."""
+        field, given = encoded(name, self.encoding), encoded(value, self.encoding)
+        self._enter()
+        try:
+            self.value(key, KIND_MAP)
+            self._put_field(key, field, given)
+        finally:
+            self._give()
+
+    def register(self, key: bytes) -> Scalar | None:
+        """The value of the register at a key, None if absent. O(1)."""
+        self._enter()
+        try:
+            return self._register(key)
+        finally:
+            self._give()
+
+    def _register(self, key: bytes) -> Scalar | None:
+        found = self.value(key, KIND_REGISTER)
+        assert found is None or isinstance(found, bytes) or isinstance(found, int)
+        return found
+
+    def assign(self, key: bytes, value: object) -> None:
+        """Assign the register at a key, whatever it holds. O(1)."""
+        given = encoded(value, self.encoding)
+        self._enter()
+        try:
+            self._access.assign(key, given)
+        finally:
+            self._give()
+
+    def increment(self, key: bytes, amount: int, view: object) -> int:
+        """Add to the number at a key; the sum as this node sees it. `view` is named where it is none. O(1)."""
+        self._enter()
+        try:
+            total = whole_number(self._register(key), view) + amount
+            self._access.increment(key, amount, total)
+            return total
+        finally:
+            self._give()
+
+    def item(self, key: bytes, index: int) -> T:
+        """One element of the sequence at a key; raises `IndexError`. O(log n)."""
+        self._enter()
+        try:
+            found = self.sequence(key)
+            if found is None:
+                raise IndexError("sequence index out of range")
+            value = found[index]
+        finally:
+            self._give()
         return cast("T", decoded(value, self.encoding))
 
+    def append(self, key: bytes, value: object) -> None:
+        """Insert a value at the end of the sequence at a key. O(log n)."""
+        given = encoded(value, self.encoding)
+        self._enter()
+        try:
+            self.sequence(key)
+            self._put_last(key, given)
+        finally:
+            self._give()
 
-_stores: Final["weakref.WeakSet[Store[Any]]"] = weakref.WeakSet()
+    def assign_slice(self, key: bytes, place: slice, given: object) -> None:
+        """Put values in the place of a slice, taken without its step, of the sequence at a key. O(log n + runs that go
+        + values)."""
+        values = all_encoded(given, self.encoding)
+        self._enter()
+        try:
+            self.splice(key, place, values)
+        finally:
+            self._give()
+
+    def insert(self, key: bytes, index: SupportsIndex, value: object) -> None:
+        """Insert a value into the sequence at a key before an index, as `list.insert` does. O(log n)."""
+        given = encoded(value, self.encoding)
+        at = index if isinstance(index, int) else as_index(index)
+        self._enter()
+        try:
+            found = self.sequence(key)
+            length = 0 if found is None else len(found)
+            if at < 0:
+                at = max(0, at + length)
+            at = min(at, length)
+            self._splice(key, found, at, at, [given])
+        finally:
+            self._give()
+
+    def remove_at(self, key: bytes, index: int) -> None:
+        """Remove one element of the sequence at a key; raises `IndexError`. O(log n)."""
+        self._enter()
+        try:
+            found = self.sequence(key)
+            length = 0 if found is None else len(found)
+            at = index + length if index < 0 else index
+            if not 0 <= at < length:
+                raise IndexError("sequence index out of range")
+            self._splice(key, found, at, at + 1, [])
+        finally:
+            self._give()
+
+
+_stores: "Final[set[Store[Any]]]" = set()
+"""Those that are not closed."""
 
 
 def _after_fork() -> None:
     """A forked process has the memory but neither the thread nor the right to the sockets."""
     for store in list(_stores):
-        store.closed = "this database was opened before the process was forked; open one of its own after the fork"
-        store.lock = threading.RLock()  # whoever held the old one does not exist here
+        store.close("this database was opened before the process was forked; open one of its own after the fork")
+        store.use_lock(threading.RLock())  # whoever held the old one does not exist here
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -158,6 +158,30 @@ class SequenceElements(SequenceTree):
         chunk = self.blocks[0].chunks[0] if is_front else self.blocks[-1].chunks[-1]
         self.insert_at(chunk, 0 if is_front else len(chunk.runs), dot[0], dot[1], values, RESTING)
 
+    def splice(self, dot: Dot, start: int, stop: int, values: list[Scalar]) -> None:
+        """Put values in the place of the elements from `start` to before `stop`, which are there: what a removal and an
+        insertion with this dot do where all elements are stable and none is removed. O(log n + runs that go + values).
+        """
+        while start < stop:
+            chunk, offset = self._locate(start)
+            k, inner = chunk.run_at(offset)
+            run = chunk.runs[k]
+            count = min(stop - start, run.count - inner)
+            seq = run.seq_at(inner + count - 1) if run.falling else run.seq + inner
+            self.drop_elements(run, seq, seq + count)
+            stop -= count
+        if not values:
+            return
+        if not start:
+            self.insert_at_end(dot, values, True)
+            return
+        chunk, offset = self._locate(start - 1)
+        k, inner = chunk.run_at(offset)
+        run = chunk.runs[k]
+        if inner + 1 < run.count:
+            self.split_run(run, k, inner + 1)
+        self.insert_at(chunk, k + 1, dot[0], dot[1], values, RESTING)
+
     def push_at(self, chunk: Chunk, k: int, replica: ReplicaId, seq: int, values: list[Scalar]) -> None:
         """Put visible, stable elements with consecutive ids in front of run `k` of a chunk, each in front of the one
         before; at most `VALUES_MAX // 2`. O(log n + values)."""

@@ -105,6 +105,22 @@ def push_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: b
     return len(sequence)
 
 
+def splice_plainly(replica: Replica, key: bytes, start: int, stop: int, values: list[Scalar]) -> bool:
+    """Put values in the place of the elements from `start` to before `stop` of the list that a key holds, some of which
+    stay, if nobody has to be told of it; whether that was done. As removing these and then inserting those. O(log n +
+    runs that go + values)."""
+    if replica.keyspace.tracking or replica.listener is not None:
+        return False
+    slots = _slots(replica, key)
+    sequence = None if slots is None else slots.sequence_at(key)
+    if sequence is None or stop - start >= len(sequence):
+        return False
+    removals = 1 if start < stop else 0
+    _is_to_be_told(replica, removals + len(values))
+    sequence.splice((replica.me, replica.next_seq - len(values)), start, stop, values)
+    return True
+
+
 def _slots(replica: Replica, key: bytes) -> Slots | None:
     keyspace, roster = replica.keyspace, replica.roster
     if (roster.graves or roster.dead) and not keyspace.tracking:  # what becomes stable is written down for them
