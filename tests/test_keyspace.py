@@ -244,7 +244,7 @@ def test_a_flushall_is_folded_in_shards_that_a_snapshot_brought_and_in_those_tha
 
     def copy(key: bytes) -> None:
         for found, _, value, window in source.keyspace.shards[shard_of(key)].holdings():
-            for entry in decode_entries(msgspec.Raw(msgspec.msgpack.encode(export_value(found, value, window)))):
+            for entry in decode_entries(msgspec.msgpack.encode(export_value(found, value, window))):
                 assert not isinstance(entry, DeadlineEntry)
                 newcomer.restore(found, *Importer().add(entry, None, None))
         newcomer.snapshot_vectors[shard_of(key)] = dict(source.seqs)

@@ -101,7 +101,7 @@ MESSAGE_FIELDS: dict[str, st.SearchStrategy[object]] = {
     "roster": st.lists(roster_rows, max_size=3),
     "known": st.lists(known_rows, max_size=3),
     "contexts": st.lists(st.tuples(ids, vectors), max_size=3),
-    "entries": st.lists(st.binary(max_size=5), max_size=3).map(lambda e: msgspec.Raw(msgspec.msgpack.encode(e))),
+    "entries": st.lists(st.binary(max_size=5), max_size=3).map(msgspec.msgpack.encode),
 }
 
 

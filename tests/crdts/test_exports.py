@@ -44,7 +44,7 @@ def there_and_back(value: Value, window: Window | None) -> tuple[list[ValueEntry
     entries = export_value(b"k", value, window)
     kind, back, back_window = -1, None, None
     importer = Importer()
-    for entry in decode_entries(msgspec.Raw(encode(entries))):
+    for entry in decode_entries(encode(entries)):
         assert entry.key == b"k" and not isinstance(entry, DeadlineEntry)
         kind, back, back_window = importer.add(entry, back, back_window)
     return entries, kind, back, back_window
@@ -129,7 +129,7 @@ def test_a_sequence_travels() -> None:
 )
 def test_what_contradicts_itself_is_a_fault_of_the_peer(entry: object) -> None:
     with pytest.raises(PeerError):
-        for decoded in decode_entries(msgspec.Raw(encode([entry]))):
+        for decoded in decode_entries(encode([entry])):
             if not isinstance(decoded, DeadlineEntry):
                 Importer().add(decoded, None, None)
 
@@ -144,7 +144,7 @@ def test_changed_bytes_are_values_or_a_fault_of_the_peer(data: st.DataObject, rn
     written = bytearray(encode(export_value(b"k", value, window)))
     written[data.draw(st.integers(0, len(written) - 1))] = data.draw(st.integers(0, 255))
     try:
-        for entry in decode_entries(msgspec.Raw(bytes(written))):
+        for entry in decode_entries(bytes(written)):
             if not isinstance(entry, DeadlineEntry):
                 Importer().add(entry, None, None)
     except PeerError as problem:

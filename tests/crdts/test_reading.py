@@ -53,7 +53,7 @@ def content(slots: Slots) -> bytes:
 def put_together(entries: list[ValueEntry]) -> Slots:
     """What a newcomer makes of entries that really crossed."""
     slots, importer = Slots(1000), Importer(1000)
-    for entry in decode_entries(msgspec.Raw(msgspec.msgpack.encode(entries))):
+    for entry in decode_entries(msgspec.msgpack.encode(entries)):
         assert not isinstance(entry, DeadlineEntry)
         held = slots.take(entry.key, ENTRY_KINDS[type(entry)])
         slots.put(entry.key, *importer.add(entry, held.value, held.window))

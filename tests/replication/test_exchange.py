@@ -2,7 +2,6 @@
 
 from random import Random
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -527,7 +526,7 @@ def test_a_batch_that_cannot_be_read_is_a_fault_of_the_peer_and_changes_nothing(
     line = Line(a, b)
     line.settle()
     state = b.state
-    batch = Batch(1, a.seen[1] + 1, 1, 1, 99, [], [], msgspec.Raw(b"\x91\x93\x63\x01\x02"))
+    batch = Batch(1, a.seen[1] + 1, 1, 1, 99, [], [], b"\x91\x93\x63\x01\x02")
     with pytest.raises(PeerError):
         line.end_of(b).receive(batch, encode(batch), 0)
     assert b.state == state

@@ -230,7 +230,7 @@ def test_tables_that_contradict_one_another_are_a_fault_of_the_peer(
 
 
 def a_part(first: int, shards: int, entries: list[object]) -> SnapshotPart:
-    return SnapshotPart(first, shards, [], msgspec.Raw(msgspec.msgpack.encode(entries)))
+    return SnapshotPart(first, shards, [], msgspec.msgpack.encode(entries))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from marmoset.clocks import VersionVector
 from marmoset.codec.wire import Id, Seq, Text, WireDot
 from marmoset.errors import PeerError
 
-PROTOCOL_VERSION: Final = 3
+PROTOCOL_VERSION: Final = 4
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Vector = Annotated[list[tuple[Id, Count]], msgspec.Meta(max_length=4096)]
@@ -72,7 +72,7 @@ class Batch(Message, tag=3, frozen=True):
     state: Count
     raised: Vector
     dropped: Ids
-    operations: msgspec.Raw
+    operations: bytes
 
     @property
     def last(self) -> int:
@@ -175,7 +175,7 @@ class SnapshotPart(Message, tag=11, frozen=True):
     first: Count
     shards: Count
     vector: Vector
-    entries: msgspec.Raw
+    entries: bytes
 
 
 class SnapshotEnd(Message, tag=12, frozen=True):

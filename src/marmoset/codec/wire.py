@@ -170,18 +170,18 @@ def names(operation: Operation) -> list[str]:
     return list(SHAPES[type(operation)][1])
 
 
-def encode_operations(operations: list[AnyOperation], origin: ReplicaId, first: int) -> msgspec.Raw:
+def encode_operations(operations: list[AnyOperation], origin: ReplicaId, first: int) -> bytes:
     """The bytes of a batch's operations, of which the first one has the dot (origin, first). O(length)."""
     return encode_batch(write_batch(operations, origin, first))[0]
 
 
-def encode_batch(written: BatchWriter) -> tuple[msgspec.Raw, bool]:
+def encode_batch(written: BatchWriter) -> tuple[bytes, bool]:
     """The bytes of a batch's operations, and whether they can be read as they are: not with numbers beyond 64 bits.
     O(length)."""
     try:
-        return msgspec.Raw(_encoder.encode(written.rows)), True
+        return _encoder.encode(written.rows), True
     except OverflowError:  # sums may outgrow 64 bits, and be assigned again
-        return msgspec.Raw(_encoder.encode([_with_digits(operation) for operation in written.operations()])), False
+        return _encoder.encode([_with_digits(operation) for operation in written.operations()]), False
 
 
 def _with_digits(operation: Operation) -> tuple[object, ...]:
@@ -199,7 +199,7 @@ def _with_digits(operation: Operation) -> tuple[object, ...]:
     return tuple(written)
 
 
-def decode_structures(raw: msgspec.Raw) -> list[msgspec.Struct]:
+def decode_structures(raw: bytes) -> list[msgspec.Struct]:
     """The operations and runs of a batch, of which nothing but the types is checked. O(length).
 
     Raises:
@@ -214,7 +214,7 @@ def decode_structures(raw: msgspec.Raw) -> list[msgspec.Struct]:
     return structures
 
 
-def decode_parts(raw: msgspec.Raw, origin: ReplicaId, first: int) -> list[Part]:
+def decode_parts(raw: bytes, origin: ReplicaId, first: int) -> list[Part]:
     """The operations of a batch, of which the first one has the dot (origin, first), as they are written: by themselves
     and in runs; checked one by one. O(length).
 
@@ -240,7 +240,7 @@ def decode_parts(raw: msgspec.Raw, origin: ReplicaId, first: int) -> list[Part]:
     return parts
 
 
-def decode_operations(raw: msgspec.Raw, origin: ReplicaId, first: int) -> list[AnyOperation]:
+def decode_operations(raw: bytes, origin: ReplicaId, first: int) -> list[AnyOperation]:
     """The same, one by one. O(length).
 
     Raises:

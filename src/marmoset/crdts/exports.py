@@ -272,7 +272,7 @@ def export_deadline(key: bytes, deadline: Deadline | None, window: DeadlineWindo
     return DeadlineEntry(key, deadline, sorted(window.items()))
 
 
-def decode_entries(raw: msgspec.Raw) -> list[AnyEntry]:
+def decode_entries(raw: bytes) -> list[AnyEntry]:
     """The entries of a part of a snapshot. O(n).
 
     Raises:

@@ -20,8 +20,6 @@ A snapshot has windows, so who lets somebody in chains nothing meanwhile.
 from collections import deque
 from typing import Final, final
 
-import msgspec
-
 from marmoset.clocks import Context
 from marmoset.codec.messages import Batch
 from marmoset.codec.operations import AnyOperation, RosterOperation, width_of
@@ -72,7 +70,7 @@ class Chain:
         having windows."""
         self.step_operations = STEP_OPERATIONS
         """About how many are noted in one step."""
-        self._raw: msgspec.Raw | None = None
+        self._raw: bytes | None = None
         self.begin(OpLog())
 
     def begin(self, log: OpLog) -> None:

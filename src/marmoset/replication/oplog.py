@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Final, final
 
-import msgspec
-
 from marmoset.clocks import VersionVector
 from marmoset.codec.frames import is_one_frame
 from marmoset.codec.messages import Batch
@@ -81,7 +79,7 @@ class LogEntry:
         """The same for who does not come back to them: they are not kept. O(length)."""
         if self._operations is not None:
             return self._operations
-        raw = msgspec.Raw(self.framed[len(self.framed) - self._raw_bytes :])
+        raw = self.framed[len(self.framed) - self._raw_bytes :]
         return decode_operations(raw, self.origin, self.first)
 
     def may_have(self, name: bytes) -> bool:

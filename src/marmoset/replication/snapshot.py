@@ -138,7 +138,7 @@ class SnapshotSource:
         if self._reading is not None:
             first, entries = self._shard, list[AnyEntry]()
             budget -= self._take(entries, budget)
-            self._put(SnapshotPart(first, 1, self._vector, msgspec.Raw(_encoder.encode(entries))))
+            self._put(SnapshotPart(first, 1, self._vector, _encoder.encode(entries)))
         if budget > 0 and self._shard < SHARDS:
             first, entries = self._shard, []
             self._vector = vector_pairs(self.replica.seen)
@@ -152,7 +152,7 @@ class SnapshotSource:
                 entries += self.replica.keyspace.export_deadlines(self._shard)
                 budget -= self._take(entries, budget)
             shards = self._shard - first + (self._reading is not None)
-            self._put(SnapshotPart(first, shards, self._vector, msgspec.Raw(_encoder.encode(entries))))
+            self._put(SnapshotPart(first, shards, self._vector, _encoder.encode(entries)))
         if self._shard == SHARDS:
             self._put(SnapshotEnd())
 

@@ -98,7 +98,7 @@ class Maker:
         if name in ("subject", "by"):
             return lambda: self.rng.choice(self.replicas) if self.replicas else self.rng.randint(1, 9)
         if name == "entries":
-            return lambda: msgspec.Raw(msgspec.msgpack.encode([self.rng.randbytes(3)]))
+            return lambda: msgspec.msgpack.encode([self.rng.randbytes(3)])
         return None
 
     def _incarnation(self) -> int:
@@ -153,13 +153,16 @@ class Maker:
         """A message with one field changed; as it is where it cannot be read."""
         try:
             message = decode(data)
-            if isinstance(message, Batch) and self.rng.random() < 0.6:
+            chance = self.rng.random()
+            if isinstance(message, Batch) and chance < 0.2:
+                return encode(msgspec.structs.replace(message, operations=self.spoil_bytes(message.operations)))
+            if isinstance(message, Batch) and chance < 0.7:
                 operations: list[Any] = list(decode_structures(message.operations))
                 at = self.rng.randrange(len(operations))
                 operations[at] = self.operation() if self.rng.random() < 0.4 else self._changed(operations[at])
                 return encode(msgspec.structs.replace(message, operations=_raw_operations(operations)))
-            if isinstance(message, SnapshotPart) and self.rng.random() < 0.7:
-                entries = msgspec.Raw(self.spoil_bytes(bytes(message.entries)))
+            if isinstance(message, SnapshotPart) and chance < 0.7:
+                entries = self.spoil_bytes(message.entries)
                 return encode(msgspec.structs.replace(message, entries=entries))
             changed: AnyMessage = self._changed(message)
             return encode(changed)
@@ -229,6 +232,6 @@ class Maker:
         return self.spoil_bytes(stream, stream)
 
 
-def _raw_operations(structures: list[Any]) -> msgspec.Raw:
+def _raw_operations(structures: list[Any]) -> bytes:
     """The bytes of a batch's operations, in whatever runs they stand. O(length)."""
-    return msgspec.Raw(msgspec.msgpack.encode(structures))
+    return msgspec.msgpack.encode(structures)
