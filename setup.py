@@ -43,7 +43,8 @@ COMPILED_MODULES: Final = (
     "api/store.py",
     "api/children.py",
 )
-"""Floors 1 to 8 without the structures of `codec`, and of those above what every command, and every call of the Python face, passes; in src/marmoset."""
+"""Floors 1 to 8 without the structures of `codec`, and of those above what every command and every call of the Python
+face passes; in src/marmoset."""
 
 LEFT_INTERPRETED: Final = (
     "crdts/exports.py",  # structures of msgspec, whose metaclass mypyc does not know
