@@ -4,8 +4,8 @@ A view holds no data. It reads `value(key, kind)` and calls `write`, both inside
 decided to do is still right when it is done. Values come and go as bytes there; `encode` and `decode` are the border.
 
 What programs do most has one method for the whole way, border and lock included, so that where this module is compiled
-a view makes one call: from one thread the interpreter is a tenth of it then, and other threads never find the lock
-taken by one that has lost the interpreter in between.
+a view makes one call. That takes less than half of the instructions, and no thread loses the interpreter on the way,
+with the lock in its hand, for others to wait for.
 """
 
 import os
