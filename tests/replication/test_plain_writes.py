@@ -120,10 +120,8 @@ def test_where_windows_are_made_nothing_is_done() -> None:
     rest(replica, other)
 
 
-@pytest.mark.parametrize("what", ["deadline has passed", "watch", "other kind", "absent", "grave"])
-def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
-    replica = begun()
-    key = b"l"
+def put_in_the_way(replica: Replica, what: str) -> bytes:
+    """Have a list need more than its plain value; the key to write to."""
     if what == "deadline has passed":
         replica.submit(Expire(b"l", 1))
         replica.keyspace.now_ms = 1
@@ -131,10 +129,18 @@ def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
         replica.keyspace.watch(b"l", Watch())
     elif what == "other kind":
         replica.submit(Assign(b"l", b"v"))
-    elif what == "absent":
-        key = b"another"
-    else:
+    elif what == "grave":
         replica.roster.graves[9] = 1
+    return b"another" if what == "absent" else b"l"
+
+
+IN_THE_WAY = ("deadline has passed", "watch", "other kind", "absent", "grave")
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
+    replica = begun()
+    key = put_in_the_way(replica, what)
     before = replica.next_seq
     assert push_plainly(replica, key, [b"a"], is_front=False) == NOT_DONE
     assert replica.next_seq == before and replica.keyspace.get(b"another") is None

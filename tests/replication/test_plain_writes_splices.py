@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import Assign, Scalar, SequenceInsert, SequenceRemove
+from marmoset.codec.operations import Scalar, SequenceInsert, SequenceRemove
 from marmoset.crdts.sequence import Sequence, export_state
-from marmoset.keyspace import Watch
 from marmoset.replication.plain_writes import push_plainly, splice_plainly
 from marmoset.replication.replica import Replica
 from tests.replication.group import first_of_all, join, meet, rest
+from tests.replication.test_plain_writes import IN_THE_WAY, put_in_the_way
 
 SPLICES = st.tuples(
     st.integers(0, 3000), st.sampled_from([0, 0, 1, 1, 2, 30]), st.sampled_from([0, 1, 1, 2, 30, 300]), st.booleans()
@@ -74,10 +74,10 @@ def test_a_splice_is_a_removal_and_an_insertion(steps: list[int | tuple[int, int
     assert list(listed(one)) == list(listed(newcomer)) == [listed(other)[0], b"new", *list(listed(other))[1:]]
 
 
-@pytest.mark.parametrize("what", ["a member", "somebody listens", "watch", "other kind", "absent", "all goes"])
+@pytest.mark.parametrize("what", [*IN_THE_WAY, "a member", "somebody listens", "all goes"])
 def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
     replica = begun()
-    key, stop = b"l", 2
+    key = put_in_the_way(replica, what)
     if what == "a member":
         replica.commit()
         other = join(replica, 2)
@@ -86,14 +86,7 @@ def test_where_more_has_to_be_looked_at_nothing_is_done(what: str) -> None:
         assert replica.keyspace.chained  # a write is done plainly here, but it has to be told
     elif what == "somebody listens":
         replica.listener = lambda operation, dot, stamp: None
-    elif what == "watch":
-        replica.keyspace.watch(b"l", Watch())
-    elif what == "other kind":
-        replica.submit(Assign(b"l", b"v"))
-    elif what == "absent":
-        key = b"another"
-    else:
-        stop = 3  # a list without elements is a key that is gone
     before = replica.next_seq
+    stop = 3 if what == "all goes" else 2  # a list without elements is a key that is gone
     assert not splice_plainly(replica, key, 0, stop, [])
     assert replica.next_seq == before and b"another" not in replica.keyspace
