@@ -438,24 +438,38 @@ def test_a_program_that_ends_without_closing_ends() -> None:
 
 def test_a_forked_process_is_told() -> None:
     code = """
-import os, marmoset
+import os, threading, marmoset
 db = marmoset.open(name='a')
 db.counter('n').increment()
+inner = db.map('m').set('f')
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    with db._store.lock:
+        held.set()
+        done.wait()
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()  # in the new process nobody gives the lock back
 child = os.fork()
 if child == 0:
-    try:
-        db.counter('n').increment()
-    except marmoset.UsageError as error:
-        print(error, flush=True)
+    for attempt in (db.counter('n').increment, lambda: db.register('r').set('x'), lambda: 'a' in inner, db.keys):
+        try:
+            attempt()
+        except marmoset.UsageError as error:
+            print(error, flush=True)
+    db.close()
     os._exit(0)
 os.waitpid(child, 0)
+done.set()
+thread.join()
 print(db.counter('n').increment())
 """
     done = run_python(code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == (
-        "this database was opened before the process was forked; open one of its own after the fork\n2\n"
-    )
+    said = "this database was opened before the process was forked; open one of its own after the fork\n"
+    assert done.stdout == 4 * said + "2\n"
 
 
 def test_importing_brings_nothing_with_it() -> None:

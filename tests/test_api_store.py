@@ -1,5 +1,7 @@
 """What programs do most goes one way through the store: under its lock, as the views' own way would, alone or not."""
 
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 import marmoset
 from marmoset.api import Database, OutOfMemoryError, WrongTypeError
-from marmoset.api.store import Store, _stores
+from marmoset.api.store import Store
 from marmoset.errors import UsageError
 
 Way = Callable[[Database[str], str], object]
@@ -107,7 +109,37 @@ def test_no_way_takes_the_lock_of_what_is_closed(name: str) -> None:
         with pytest.raises(UsageError, match="this database is closed"):
             (ASSIGN if name == "assign" else WAYS[name][1])(opened, name)
         assert counted.taken == 0
-    assert opened._store not in _stores
+
+
+@pytest.mark.parametrize("name", [*WAYS, "assign"])
+def test_what_is_closed_while_a_way_waits_for_the_lock_is_closed(name: str) -> None:
+    with marmoset.open(name="closing") as opened:
+        store, take = opened._store, opened._store._take
+
+        def closing() -> object:
+            taken = take()
+            store.close("closed meanwhile")
+            return taken
+
+        store._take = closing
+        with pytest.raises(UsageError, match="closed meanwhile"):
+            (ASSIGN if name == "assign" else WAYS[name][1])(opened, name)
+        store.close("")
+
+
+def test_a_database_that_nobody_has_any_more_is_freed_once_its_node_has_ended() -> None:
+    opened = marmoset.open(name="ended")
+    with opened._store.lock:
+        opened._runtime.node.leave()
+        opened._runtime.settle()
+    opened._background._thread.join(20)
+    assert not opened._background._thread.is_alive()
+    lock = weakref.ref(
+        opened._store.lock
+    )  # of what there is, the one thing that can be referred to weakly in any build
+    del opened
+    gc.collect()
+    assert lock() is None
 
 
 @pytest.mark.parametrize("name", [*WAYS, "assign"])

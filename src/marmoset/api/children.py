@@ -34,8 +34,7 @@ class ChildStore(Store[T]):
 
     def __init__(self, outer: Store[T], key: bytes, field: bytes) -> None:
         self.encoding = outer.encoding
-        self.closed = ""
-        self.use_lock(outer.lock)
+        self._begin(outer.lock)
         self.depth: int = outer.depth + 1 if isinstance(outer, ChildStore) else 1
         if self.depth > NESTING_MAX:
             raise UsageError(f"maps nest at most {NESTING_MAX} deep")

@@ -125,7 +125,7 @@ class SequenceView(View[T], MutableSequence[T]):
 
     def insert(self, index: SupportsIndex, value: Given) -> None:
         """Insert before an index, as `list.insert` does. O(log n)."""
-        self._store.insert(self._key, index, value)
+        self._store.assign_slice(self._key, slice(index, index), (value,))
 
     def append(self, value: Given) -> None:
         """Insert at the end. O(log n)."""

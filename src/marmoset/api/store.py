@@ -12,8 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import index as as_index
-from typing import Any, Final, Generic, SupportsIndex, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast, final
 
 from marmoset.api.access import Access, all_encoded, decoded, encoded, known, splicing, whole_number
 from marmoset.codec.operations import (
@@ -39,31 +38,55 @@ Given = str | bytes | int
 """What may be written. An int is stored as its decimal text, as Redis does."""
 
 
+FORKED: Final = "this database was opened before the process was forked; open one of its own after the fork"
+
+
+@final
+class _Forks:
+    """How many forks lie between the first process and this one."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add_one(self) -> None:
+        """This process is a new one: it has the memory, but neither the threads nor the right to the sockets."""
+        self.count += 1
+
+
+_FORKS: Final = _Forks()
+os.register_at_fork(after_in_child=_FORKS.add_one)
+
+
 class Store(Generic[T]):
-    """One node's keyspace as the views see it."""
+    """One node's keyspace as the views see it. Every method is called under `lock`, or takes it by itself."""
 
     def __init__(self, runtime: Runtime, encoding: str | None) -> None:
         self.encoding = encoding
-        self.closed = ""
-        """Why nothing can be done any more; empty while the node runs."""
         self._access: Access = Access(runtime)
-        self.use_lock(runtime.lock)
-        _stores.add(self)
+        self._begin(runtime.lock)
 
-    def use_lock(self, lock: threading.RLock) -> None:
-        """Every method below is called under this lock, or takes it by itself."""
+    def _begin(self, lock: threading.RLock) -> None:
         self.lock = lock
         self._take: Callable[[], object] = lock.acquire
         self._give: Callable[[], None] = lock.release
+        self._closed = ""
+        self._forks = _FORKS.count
+
+    @property
+    def closed(self) -> str:
+        """Why nothing can be done any more; empty while the node runs."""
+        return self._closed or (FORKED if self._forks != _FORKS.count else "")
 
     def close(self, why: str) -> None:
         """Refuse whatever comes from now on."""
-        self.closed = why
-        _stores.discard(self)
+        self._closed = why
 
     def check(self) -> None:
-        """Raise `UsageError` if nothing can be done any more. Called before the lock is taken."""
-        if self.closed:
+        """Raise `UsageError` if nothing can be done any more. Called before the lock is taken: in a process that was
+        forked off, whoever holds it may not exist."""
+        if self._closed or self._forks != _FORKS.count:
             raise UsageError(self.closed)
 
     def _enter(self) -> None:
@@ -94,8 +117,7 @@ class Store(Generic[T]):
 
     def value(self, key: bytes, wanted: int) -> Value | None:
         """The plain value of a key, None if absent; raises `WrongTypeError` if it is of another kind. O(1)."""
-        if self.closed:
-            raise UsageError(self.closed)
+        self.check()
         return self._access.value(key, wanted)
 
     def write(self, operation: AnyOperation, size: int) -> None:
@@ -259,6 +281,7 @@ class Store(Generic[T]):
         given = encoded(value, self.encoding)
         self._enter()
         try:
+            self.check()  # others do when they look: it may have been closed while this waited
             self._access.assign(key, given)
         finally:
             self._give()
@@ -305,21 +328,6 @@ class Store(Generic[T]):
         finally:
             self._give()
 
-    def insert(self, key: bytes, index: SupportsIndex, value: object) -> None:
-        """Insert a value into the sequence at a key before an index, as `list.insert` does. O(log n)."""
-        given = encoded(value, self.encoding)
-        at = index if isinstance(index, int) else as_index(index)
-        self._enter()
-        try:
-            found = self.sequence(key)
-            length = 0 if found is None else len(found)
-            if at < 0:
-                at = max(0, at + length)
-            at = min(at, length)
-            self._splice(key, found, at, at, [given])
-        finally:
-            self._give()
-
     def remove_at(self, key: bytes, index: int) -> None:
         """Remove one element of the sequence at a key; raises `IndexError`. O(log n)."""
         self._enter()
@@ -332,17 +340,3 @@ class Store(Generic[T]):
             self._splice(key, found, at, at + 1, [])
         finally:
             self._give()
-
-
-_stores: "Final[set[Store[Any]]]" = set()
-"""Those that are not closed."""
-
-
-def _after_fork() -> None:
-    """A forked process has the memory but neither the thread nor the right to the sockets."""
-    for store in list(_stores):
-        store.close("this database was opened before the process was forked; open one of its own after the fork")
-        store.use_lock(threading.RLock())  # whoever held the old one does not exist here
-
-
-os.register_at_fork(after_in_child=_after_fork)
