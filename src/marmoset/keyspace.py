@@ -38,6 +38,7 @@ from marmoset.crdts.footprint import footprint, window_footprint
 from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.plain_slots import new_table
+from marmoset.crdts.run_effects import effect_at, effect_of_one
 from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
@@ -345,12 +346,20 @@ class Keyspace:
         if not self.chained or self.snapshot_vectors:
             return at
         keys, watchers, deadlines = run.keys, self.watchers, self.deadlines
-        count = len(keys)
+        count = run.count
         ends = run.tag == ASSIGN_RUN and (deadlines.count or deadlines.entries)
+        if run.is_of_one_key:
+            key = keys[0]
+            shard = shard_of(key)
+            if (watchers and key in watchers) or not effect_of_one(self.shards[shard], run, at):
+                return at
+            if ends:
+                deadlines.end(shard, key)
+            return count
         while at < count:
             key = keys[at]
             shard = shard_of(key)
-            if (watchers and key in watchers) or not self.shards[shard].run_plain(run, at):
+            if (watchers and key in watchers) or not effect_at(self.shards[shard], run, at):
                 break
             if ends:
                 deadlines.end(shard, key)

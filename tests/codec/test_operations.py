@@ -69,13 +69,46 @@ def test_a_run_is_written_in_columns() -> None:
     assert msgspec.msgpack.decode(encode_operations([Increment(b"k", 1), Increment(b"l", -2)])) == [
         [65, [b"k", b"l"], [1, -2]]
     ]
-    assert msgspec.msgpack.decode(encode_operations([SetAdd(b"k", [b"x"]), SetAdd(b"k", [b"y"])])) == [
-        [66, [b"k", b"k"], [b"x", b"y"]]
+    assert msgspec.msgpack.decode(encode_operations([SetAdd(b"k", [b"x"]), SetAdd(b"l", [b"y"])])) == [
+        [66, [b"k", b"l"], [b"x", b"y"]]
     ]
     for cls, tag in ((MapAssign, 67), (ScoreAssign, 68)):
         assert msgspec.msgpack.decode(encode_operations([cls(b"k", [b"f", 1]), cls(b"l", [b"g", b"2"])])) == [
             [tag, [b"k", b"l"], [b"f", b"g"], [1, b"2"]]
         ]
+
+
+def test_one_key_of_all_is_written_once() -> None:
+    operations: list[AnyOperation] = [SetAdd(b"k", [b"%d" % number]) for number in range(3)]
+    assert msgspec.msgpack.decode(encode_operations(operations)) == [[66, [b"k"], [b"0", b"1", b"2"]]]
+    assert msgspec.msgpack.decode(encode_operations([*operations, SetAdd(b"l", [b"3"])])) == [
+        [66, [b"k", b"k", b"k", b"l"], [b"0", b"1", b"2", b"3"]]
+    ]
+
+
+RUNS_OF_ONE: list[list[Any]] = [
+    [64, [b"k"], [1, b"2"]],
+    [65, [b"k"], [1, 2]],
+    [66, [b"k"], [b"e", b"f"]],
+    [67, [b"k"], [b"f", b"g"], [1, 2]],
+    [68, [b"k"], [b"m", b"n"], [1, b"0.5"]],
+]
+
+
+@pytest.mark.parametrize("run", RUNS_OF_ONE)
+def test_a_run_of_one_key_has_two_operations_and_more_and_columns_of_one_length(run: list[Any]) -> None:
+    assert msgspec.msgpack.decode(encode_operations(decode_operations(msgspec.msgpack.encode([run])))) == [run]
+    tag, keys, *columns = run
+    wrong = [
+        [tag, keys, *[column[:1] for column in columns]],
+        [tag, [], *columns],
+        [tag, [b"k"] * 3, *columns],
+    ]
+    if columns[1:]:
+        wrong += [[tag, keys, columns[0], columns[1] * 2], [tag, keys, columns[0] * 2, columns[1]]]
+    for each in wrong:
+        with pytest.raises(PeerError):
+            decode_operations(msgspec.msgpack.encode([each]))
 
 
 def pushed(key: bytes, first: int, left: Dot | None, right: Dot | None, front: bool, count: int) -> list[AnyOperation]:
@@ -105,7 +138,7 @@ def test_pushes_come_back_as_they_were_and_stand_together(stretches: list[Any]) 
     [part] = decode_parts(encode_operations(pushed(b"k", FIRST, None, (3, 1), True, 9)), ORIGIN, FIRST)
     assert isinstance(part, Pushes) and part.dot == (ORIGIN, FIRST) and len(part.values) == 9
     [run] = decode_parts(encode_operations([SetAdd(b"k", [b"x"])] * 3), ORIGIN, FIRST)
-    assert isinstance(run, Run) and len(run.keys) == 3
+    assert isinstance(run, Run) and run.count == 3 and run.keys == [b"k"]
 
 
 def test_every_operation_has_a_tag_of_its_own() -> None:

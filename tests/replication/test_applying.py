@@ -1,18 +1,24 @@
 """Operations that are applied in columns do what they do one by one: values, deadlines, watches."""
 
+import copy
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import Assign, Expire, SequenceInsert
+from marmoset.codec.operations import Assign, Expire, Scalar, SequenceInsert
+from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN, Run
 from marmoset.crdts.deadline import NEVER
+from marmoset.crdts.register import RegisterWindow
 from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.sortedset import SortedSet
+from marmoset.crdts.types import Value
 from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
-from marmoset.keyspace import Watch
+from marmoset.keyspace import Keyspace, Watch
 from marmoset.replication.replica import Replica
 from tests.replication.group import catch_up, first_of_all, join, rest
-from tests.replication.test_plain_writes import KEYS, NAMES, WRITES, Step, operation_of, plain, steps_of
+from tests.replication.test_plain_writes import KEYS, NAMES, SPLIT_ABOVE, WRITES, Step, operation_of, plain, steps_of
 
 ALL = (*KEYS, b"push")
 OWN = [steps_of(what, keys=(what.encode(),)) for what in (*WRITES, "push")]
@@ -96,18 +102,91 @@ def test_a_run_is_its_operations(steps: list[Step]) -> None:
     rest(runs.sender, runs.replica)
 
 
-@pytest.mark.parametrize("at", [0, 1, 2])
+TAGS = {"assign": ASSIGN_RUN, "increment": INCREMENT_RUN, "add": SET_RUN, "field": MAP_RUN, "score": SCORE_RUN}
+FIELDS: list[Value | None] = [{b"1": 1}, {b"1": 1, b"2": 2, b"3": 3}]
+VALUES = [*FIELDS, None, b"text", b"0.5", 7, {b"1"}, {b"1", b"2", b"3"}]
+SORTED = [[(b"1", 1)], [(b"1", 1), (b"2", 5), (b"3", 2)]]
+TAKEN = {
+    type(None): ("assign", "increment", "add", "field"),
+    bytes: ("assign", "increment"),
+    int: ("assign", "increment"),
+    set: ("add",),
+    dict: ("field",),
+    SortedSet: ("score",),
+}
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from(WRITES),
+    st.lists(st.tuples(st.sampled_from(NAMES), NUMBERS), min_size=2, max_size=9),
+    st.integers(0, 8),
+    st.sampled_from(VALUES) | st.sampled_from(SORTED).map(SortedSet),
+)
+def test_a_run_of_one_key_is_its_operations(
+    what: str, pairs: list[tuple[bytes, int]], at: int, value: Value | None
+) -> None:
+    tag = TAGS[what]
+    names = [] if tag <= INCREMENT_RUN else [name for name, _ in pairs]
+    values: list[Scalar] = [] if tag == SET_RUN else [number for _, number in pairs]
+    at = min(at, len(pairs) - 1)
+    found = []
+    for keys in ([b"k"], [b"k"] * len(pairs)):
+        keyspace = Keyspace(SPLIT_ABOVE)
+        keyspace.tracking = keyspace.chained = True
+        if value is not None:
+            held = SortedSet(value.items()) if isinstance(value, SortedSet) else copy.copy(value)
+            keyspace.shards[shard_of(b"k")].values[b"k"] = held
+        done = keyspace.effect_run(Run(tag, keys, names, values), at)
+        keyspace._check()
+        shown = keyspace.get(b"k")
+        found.append((done, type(shown), plain(shown)))
+    assert found[0] == found[1]
+    assert found[0][0] == (len(pairs) if what in TAKEN[type(value)] else at)
+
+
+@pytest.mark.parametrize("keys", [[b"k"], [b"k", b"k"]])
+@pytest.mark.parametrize("what", WRITES)
+def test_a_run_stops_where_a_window_is(what: str, keys: list[bytes]) -> None:
+    keyspace, tag = Keyspace(SPLIT_ABOVE), TAGS[what]
+    keyspace.tracking = keyspace.chained = True
+    keyspace.shards[shard_of(b"k")].windows = {b"k": RegisterWindow(None)}
+    names = [] if tag <= INCREMENT_RUN else [b"1", b"2"]
+    run = Run(tag, keys, names, [] if tag == SET_RUN else [1, 2])
+    assert keyspace.effect_run(run, 0) == 0 and keyspace.effect_run(run, 1) == 1
+    assert keyspace.get(b"k") is None
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, None])
 @pytest.mark.parametrize("what", [*WRITES, "push"])
-def test_a_watch_is_touched_within_a_run(what: str, at: int) -> None:
+def test_a_watch_is_touched_within_a_run(what: str, at: int | None) -> None:
     receiver = Receiver(in_runs=True)
-    keys = [b"%d" % number for number in range(3)]
+    is_of_one = at is None or what == "push"
+    keys = [what.encode() if is_of_one else b"%d" % number for number in range(3)]
     watch, other = Watch(), Watch()
-    receiver.replica.keyspace.watch(what.encode() if what == "push" else keys[at], watch)
+    receiver.replica.keyspace.watch(keys[at or 0], watch)
     receiver.replica.keyspace.watch(b"another", other)
     for key in keys:
-        receiver.step(what, what.encode() if what == "push" else key, b"1", 1)
+        receiver.step(what, key, b"1", 1)
     receiver.receive()
     assert watch.touched and not other.touched
+
+
+@pytest.mark.parametrize("is_stable", [False, True])
+@pytest.mark.parametrize("deadline_ms", [1, NEVER])
+def test_assignments_of_one_key_in_a_run_end_its_deadline(is_stable: bool, deadline_ms: int) -> None:
+    receiver = Receiver(in_runs=True)
+    receiver.step("assign", b"k", b"0", 1)
+    receiver.step("expire", b"k", b"", deadline_ms)
+    receiver.receive()
+    if is_stable:
+        rest(receiver.sender, receiver.replica)
+    for name in (b"1", b"2", b"3"):
+        receiver.step("assign", b"k", name, 1)
+    receiver.receive()
+    assert receiver.replica.keyspace.get(b"k") == b"3"
+    assert receiver.replica.keyspace.deadline_ms(b"k") is None
+    assert not receiver.replica.keyspace.deadlines.entries
 
 
 @pytest.mark.parametrize("is_stable", [False, True])

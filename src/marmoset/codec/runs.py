@@ -13,6 +13,7 @@ from marmoset.codec.operations import (
     AnyOperation,
     Assign,
     Increment,
+    KeyOperation,
     MapAssign,
     Operation,
     PairsOperation,
@@ -36,9 +37,9 @@ PUSH_RUN: Final = 69
 @final
 class Run:
     """Operations on keys, in columns: assignments that end deadlines, increments by whole numbers, and of the others
-    those with one element or field. The i-th is of `keys[i]`, and so on."""
+    those with one element or field. The i-th is of `keys[i]`, or all are of the one key that there is, and so on."""
 
-    __slots__ = ("keys", "names", "tag", "values")
+    __slots__ = ("count", "keys", "names", "tag", "values")
 
     def __init__(self, tag: int, keys: list[bytes], names: list[bytes], values: list[Scalar]) -> None:
         """`names` are elements or fields, none for keys with a register; `values` are none for sets.
@@ -50,13 +51,21 @@ class Run:
         self.keys: Final = keys
         self.names: Final = names
         self.values: Final = values
-        count = len(keys)
-        if len(names) != (0 if tag <= INCREMENT_RUN else count) or len(values) != (0 if tag == SET_RUN else count):
+        count = len(names) if tag == SET_RUN else len(values)
+        self.count: Final = count
+        """How many operations there are."""
+        if len(keys) not in (1, count) or len(names) != (0 if tag <= INCREMENT_RUN else count):
             raise PeerError("a run of operations of which the last one is not whole")
+
+    @property
+    def is_of_one_key(self) -> bool:
+        """Whether it is written as one of a single key. O(1)."""
+        return len(self.keys) == 1
 
     def operation(self, at: int) -> AnyOperation:
         """One of the operations. O(1)."""
-        tag, key = self.tag, self.keys[at]
+        tag = self.tag
+        key = self.keys[0] if len(self.keys) == 1 else self.keys[at]
         if tag == ASSIGN_RUN:
             return Assign(key, self.values[at], False)
         if tag == INCREMENT_RUN:
@@ -128,7 +137,7 @@ def operations_of(parts: list[Part]) -> list[AnyOperation]:
     operations: list[AnyOperation] = []
     for part in parts:
         if isinstance(part, Run):
-            operations += [part.operation(at) for at in range(len(part.keys))]
+            operations += [part.operation(at) for at in range(part.count)]
         elif isinstance(part, Pushes):
             operations += [part.operation(at) for at in range(len(part.values))]
         else:
@@ -229,7 +238,7 @@ class BatchWriter:
         `value` are not looked at where the run has none. O(1)."""
         if tag != self._tag or self._alone is not None:
             return False
-        self._keys.append(key)
+        self._write_key(key)
         if tag >= SET_RUN:
             self._names.append(name)
         if tag != SET_RUN:
@@ -266,7 +275,7 @@ class BatchWriter:
             else:
                 run = run_of(row[0], row[1:])
                 made += operations_of([run])
-                seq += len(run.keys)
+                seq += run.count
         return made
 
     def _go_on(self, tag: int, operation: Operation) -> None:
@@ -283,24 +292,34 @@ class BatchWriter:
         self._write(operation)
 
     def _write(self, operation: Operation) -> None:
+        assert isinstance(operation, KeyOperation)
+        self._write_key(operation.key)
         if isinstance(operation, Assign):
-            self._keys.append(operation.key)
             self._values.append(operation.value)
         elif isinstance(operation, Increment):
             amount = operation.amount
             assert isinstance(amount, int)
-            self._keys.append(operation.key)
             self._values.append(amount)
         elif isinstance(operation, SetAdd):
-            self._keys.append(operation.key)
             self._names.append(operation.elements[0])
         else:
             assert isinstance(operation, PairsOperation)
             field = operation.pairs[0]
             assert isinstance(field, bytes)
-            self._keys.append(operation.key)
             self._names.append(field)
             self._values.append(operation.pairs[1])
+
+    def _write_key(self, key: bytes) -> None:
+        """Write the key of an operation before what else it has: one for all of a run as long as it is the same one.
+        O(1), where a second one comes O(run)."""
+        keys = self._keys
+        if len(keys) == 1:
+            if key == keys[0]:
+                return
+            before = len(self._values) or len(self._names)
+            if before > 1:
+                keys *= before
+        keys.append(key)
 
     def _push(self, operation: SequenceInsert, seq: int) -> bool:
         """Whether an insertion stands beside the one before, and is written with it."""

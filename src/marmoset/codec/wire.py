@@ -101,21 +101,22 @@ SHAPES: Final[dict[type[Operation], tuple[int, dict[str, Any]]]] = {
 """The tag and the fields of each operation, the latter in the order of `Operation.content`."""
 
 
-Keys = Annotated[list[bytes], msgspec.Meta(min_length=2)]
+Several = Annotated[list[bytes], msgspec.Meta(min_length=2)]
+Amounts = Annotated[list[int], msgspec.Meta(min_length=2)]
 
 RUNS: Final[dict[int, tuple[str, dict[str, Any]]]] = {
-    ASSIGN_RUN: ("AssignRun", {"keys": Keys, "values": list[Scalar]}),
-    INCREMENT_RUN: ("IncrementRun", {"keys": Keys, "amounts": list[int]}),
-    SET_RUN: ("SetAddRun", {"keys": Keys, "elements": list[bytes]}),
-    MAP_RUN: ("MapAssignRun", {"keys": Keys, "fields": list[bytes], "values": list[Scalar]}),
-    SCORE_RUN: ("ScoreAssignRun", {"keys": Keys, "members": list[bytes], "scores": list[Scalar]}),
+    ASSIGN_RUN: ("AssignRun", {"keys": Names, "values": Pairs}),
+    INCREMENT_RUN: ("IncrementRun", {"keys": Names, "amounts": Amounts}),
+    SET_RUN: ("SetAddRun", {"keys": Names, "elements": Several}),
+    MAP_RUN: ("MapAssignRun", {"keys": Names, "fields": Several, "values": Pairs}),
+    SCORE_RUN: ("ScoreAssignRun", {"keys": Names, "members": Several, "scores": Pairs}),
     PUSH_RUN: (
         "PushRun",
         {"key": bytes, "left": WireDot | None, "right": WireDot | None, "is_front": bool, "values": Pairs},
     ),
 }
-"""The name and the columns of each run, by its tag. Neighbours that can form one are written so, unless their batch has
-a number beyond 64 bits."""
+"""The name and the columns of each run, by its tag; where there is one key, it is that of all. Neighbours that can form
+a run are written so, unless their batch has a number beyond 64 bits."""
 
 
 def _union(types: Iterable[type]) -> Any:
@@ -236,7 +237,7 @@ def decode_parts(raw: bytes, origin: ReplicaId, first: int) -> list[Part]:
         else:
             run = run_of(tag, _astuple(structure))
             parts.append(run)
-            seq += len(run.keys)
+            seq += run.count
     return parts
 
 

@@ -5,7 +5,7 @@ window of the visible value for the names that have one. `beside` is for the few
 visible.
 
 An operation that has observed everything unstable at a name changes the value as in a group of one (`effect_plain`,
-`run_plain`, `push_plain`). Its window is made if something comes that has not observed it (`wind`).
+`push_plain`, `run_effects`). Its window is made if something comes that has not observed it (`wind`).
 """
 
 from typing import Final, Protocol, final
@@ -19,7 +19,7 @@ from marmoset.codec.operations import (
     Scalar,
     SequenceInsert,
 )
-from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SET_RUN, Pushes, Run
+from marmoset.codec.runs import Pushes
 from marmoset.crdts import types
 from marmoset.crdts.chains import (
     CLASH,
@@ -196,25 +196,6 @@ class PlainSlots:
             or (bool(self.beside) and name in self.beside)
             or (bool(self.laid or self.flushed) and self.hides(name))
         )
-
-    def run_plain(self, run: Run, at: int) -> bool:
-        """Apply one operation of a run that has observed everything unstable; False where it needs more than the plain
-        value that it expects, and nothing was done. O(1)."""
-        name = run.keys[at]
-        if self.has_more(name):
-            return False
-        tag = run.tag
-        if tag == ASSIGN_RUN:
-            return self.assign_plain(name, run.values[at])
-        if tag == INCREMENT_RUN:
-            amount = run.values[at]
-            assert isinstance(amount, int)
-            return self.increment_plain(name, amount)
-        if tag == SET_RUN:
-            return self.add_plain(name, run.names[at]) != NOT_DONE
-        if tag == MAP_RUN:
-            return self.assign_field_plain(name, run.names[at], run.values[at]) != NOT_DONE
-        return self.assign_score_plain(name, run.names[at], run.values[at]) != NOT_DONE
 
     # -- single changes of what a name shows, which has no window and nothing beside it; not done to another kind. O(1).
 
@@ -530,6 +511,11 @@ class PlainSlots:
         del self.windows[name]
         if not self.windows:
             self.windows = NO_WINDOWS  # the table grew with what was unstable at one time
+
+    def split(self, name: bytes) -> None:
+        """Have what a name shows in parts if it is large enough. O(1), O(n) once."""
+        value = self.values[name]
+        self._show(name, value, value)
 
     def _show(self, name: bytes, old: Value | None, value: Value) -> None:
         if not isinstance(value, bytes):

@@ -111,7 +111,7 @@ class SortedSet:
 
     def __setitem__(self, member: bytes, score: Scalar) -> None:
         scores = self._scores
-        part = scores if isinstance(scores, dict) else scores.part_with(member)
+        part = scores if isinstance(scores, dict) else scores.part_with(member)  # the member is hashed once
         old = part.get(member)
         if isinstance(old, int) and isinstance(score, int) and old == score:
             return
@@ -120,7 +120,7 @@ class SortedSet:
             if isinstance(scores, dict):
                 scores[member] = score
             else:
-                scores[member] = score  # not into the part, which may be split on that
+                scores.assign_in(part, member, score)
             self._order.add(new_double, member)
             return
         part[member] = score

@@ -81,10 +81,13 @@ class SplitSet:
         self._size -= before - len(part)
 
     def _grow(self) -> None:
-        old = self.parts[self._split]
         bit = self._level_mask + 1
-        self.parts[self._split] = {element: None for element in old if not stable_hash(element) & bit}
-        self.parts.append({element: None for element in old if stable_hash(element) & bit})
+        stay: list[bytes] = []
+        go: list[bytes] = []
+        for element in self.parts[self._split]:
+            (go if stable_hash(element) & bit else stay).append(element)
+        self.parts[self._split] = dict.fromkeys(stay)
+        self.parts.append(dict.fromkeys(go))
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1
@@ -143,7 +146,11 @@ class SplitMap:
         return self._part(field)
 
     def __setitem__(self, field: bytes, value: Scalar) -> None:
-        part = self._part(field)
+        self.assign_in(self._part(field), field, value)
+
+    def assign_in(self, part: dict[bytes, Scalar], field: bytes, value: Scalar) -> None:
+        """Assign a field, there or not, in the part that is `part_with` it; that may not be its part any more then.
+        O(1), at times O(part)."""
         before = len(part)
         part[field] = value
         if len(part) != before:
@@ -167,10 +174,13 @@ class SplitMap:
         return value
 
     def _grow(self) -> None:
-        old = self.parts[self._split]
         bit = self._level_mask + 1
-        self.parts[self._split] = {field: value for field, value in old.items() if not stable_hash(field) & bit}
-        self.parts.append({field: value for field, value in old.items() if stable_hash(field) & bit})
+        stay: dict[bytes, Scalar] = {}
+        go: dict[bytes, Scalar] = {}
+        for field, value in self.parts[self._split].items():
+            (go if stable_hash(field) & bit else stay)[field] = value
+        self.parts[self._split] = stay
+        self.parts.append(go)
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1

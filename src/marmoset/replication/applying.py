@@ -34,7 +34,7 @@ class Applying:
         seq = self._batch.first
         for part in parts:
             if isinstance(part, Run):
-                at, count = 0, len(part.keys)
+                at, count = 0, part.count
                 while (at := keyspace.effect_run(part, at)) < count:
                     self.done += at
                     self._effect_one(part.operation(at), seq + at)

@@ -38,10 +38,12 @@ def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
 
 
 def increment_plainly(replica: Replica, key: bytes, amount: int, total: int) -> bool:
-    """Increment a string that is absent or a number, by which it becomes `total`; whether that was done. O(1)."""
+    """Increment what who calls has seen to be absent or a number, by which it becomes `total`; whether that was done.
+    O(1)."""
     slots = _slots(replica, key)
-    if slots is None or not slots.assign_plain(key, total):
+    if slots is None:
         return False
+    slots.values[key] = total
     if _is_to_be_told(replica) and not _goes_on(replica, INCREMENT_RUN, key, b"", amount):
         _tell(replica, Increment(key, amount))
     return True

@@ -45,7 +45,7 @@ def check_batch(batch: Batch, parts: list[Part], context: Context, known: Iterab
     for operation in parts:
         if isinstance(operation, Run):
             _check_run(operation)
-            count += len(operation.keys)
+            count += operation.count
             continue
         if isinstance(operation, Pushes):
             _check_named([operation.left, operation.right], context)
@@ -80,7 +80,7 @@ def check_batch(batch: Batch, parts: list[Part], context: Context, known: Iterab
 def _check_run(run: Run) -> None:
     """What its types leave open: how scores are written."""
     if run.tag == SCORE_RUN:
-        for at in range(len(run.keys)):
+        for at in range(run.count):
             check_operation(run.operation(at))
 
 

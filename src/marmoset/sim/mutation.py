@@ -114,11 +114,14 @@ class Maker:
         """A structure of some type. O(fields)."""
         values = {name: make() for name, make in self._makers[cls].items()}
         if "keys" in values and cls in RUN_STRUCTURES.values():  # whose columns are as long as one another
-            count = len(values["keys"])
+            keys = values["keys"]
+            count = len(keys) if len(keys) > 1 else self.rng.randint(2, 3)  # one key is that of all
             for name, make in self._makers[cls].items():
                 while len(values[name]) < count:
                     values[name] += make()
                 values[name] = values[name][:count]
+            if self.rng.random() < 0.3:
+                values["keys"] = values["keys"][:1]
         return cls(**values)
 
     def operation(self) -> Any:
