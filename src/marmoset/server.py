@@ -33,7 +33,7 @@ SLICE_BYTES_FIRST: Final = 512
 SLICE_BYTES_MAX: Final = 64 * 1024
 SLICE_LONG_S: Final = 0.002
 SLICE_SHORT_S: Final = 0.0005
-TURN_S: Final = 0.003
+TURN_S: Final = 0.002
 OUTPUT_HIGH: Final = 1024 * 1024
 KEPT_BYTES_MAX: Final = 64 * 1024
 """Answers of one connection are not kept for the end of the turn beyond this."""
