@@ -42,6 +42,7 @@ COMPILED_MODULES: Final = (
     "api/access.py",
     "api/store.py",
     "api/children.py",
+    "api/base.py",
 )
 """Floors 1 to 8 without the structures of `codec`, and of those above what every command and every call of the Python
 face passes; in src/marmoset."""

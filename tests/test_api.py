@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -98,6 +98,39 @@ def test_set(shared: marmoset.Database[str], key: str) -> None:
     assert not view
     view.update()
     view.clear()
+
+
+class Seven:
+    """What is no number but can stand for one."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+def test_what_stands_for_a_number_is_stored_as_that_and_nothing_else_is_taken(
+    shared: marmoset.Database[str], key: str
+) -> None:
+    seven, nothing = cast("int", Seven()), cast("int", None)
+    numbers, elements, listed = shared.map(key + "m"), shared.set(key + "s"), shared.sequence(key + "l")
+    numbers["f"] = numbers[seven] = seven
+    elements.add(seven)
+    listed.append(seven)
+    listed.insert(0, seven)
+    listed[0] = seven
+    listed[1:1] = [seven]
+    assert dict(numbers) == {"f": "7", "7": "7"} and set(elements) == {"7"} and list(listed) == ["7"] * 3
+    all_refused: tuple[Callable[[], None], ...] = (
+        lambda: numbers.__setitem__("f", nothing),
+        lambda: numbers.__setitem__(nothing, "text"),
+        lambda: elements.add(nothing),
+        lambda: listed.append(nothing),
+        lambda: listed.insert(0, nothing),
+        lambda: listed.__setitem__(0, nothing),
+    )
+    for refused in all_refused:
+        with pytest.raises(TypeError, match="values are str, bytes or int, not NoneType"):
+            refused()
+    assert dict(numbers) == {"f": "7", "7": "7"} and set(elements) == {"7"} and list(listed) == ["7"] * 3
 
 
 def test_map(shared: marmoset.Database[str], key: str) -> None:

@@ -13,9 +13,18 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from marmoset.errors import UsageError
+
+if TYPE_CHECKING:
+    from mypy_extensions import mypyc_attr as mypyc_attr  # noqa: PLC0414  # the compiled modules have it from here
+else:
+
+    def mypyc_attr(**_options):
+        """What mypyc is told of a class, and nobody else has to know."""
+        return lambda cls: cls
+
 
 VARIABLE: Final = "MARMOSET_BUILD"
 COMPILED: Final = "compiled"

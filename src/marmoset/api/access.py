@@ -4,7 +4,8 @@
 """
 
 from collections.abc import Iterable
-from typing import Final, cast, final
+from operator import index
+from typing import Final, SupportsIndex, cast, final
 
 from marmoset.codec.operations import (
     INT_MAX,
@@ -308,7 +309,7 @@ def encoded(value: object, encoding: str | None) -> bytes:
         return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"values are str, bytes or int, not {type(value).__name__}")
-    return b"%d" % cast("int", value)
+    return b"%d" % index(cast("SupportsIndex", value))
 
 
 def known(value: object, encoding: str | None) -> bytes | None:

@@ -2,10 +2,10 @@
 
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from collections.abc import Set as AbstractSet
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from marmoset.api.access import checked_amount, whole_number
-from marmoset.api.base import View
+from marmoset.api.base import MapBase
 from marmoset.api.children import ChildStore
 from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
@@ -49,7 +49,7 @@ class _Values(ValuesView[T]):
         return (value for _, value in self._view._pairs())
 
 
-class MapView(View[T], MutableMapping[T, T]):
+class MapView(MapBase[T, T], MutableMapping[T, T]):
     """A map of fields to values. Of two values assigned to one field at the same time the later one, by the clock,
     stays; increments add up; an update stays when the field is removed elsewhere at the same time.
 
@@ -100,12 +100,13 @@ class MapView(View[T], MutableMapping[T, T]):
         decode = self._store.decode
         return [(decode(field), self._shown(field, value)) for field, value in pairs]
 
-    def __getitem__(self, key: Given) -> T:
-        text = self._store.text_in(self._key, key)
-        return self._any(key) if text is None else text
+    if TYPE_CHECKING:
 
-    def _any(self, key: Given) -> T:
-        """What is in a field, which may be a collection."""
+        def __getitem__(self, key: Given) -> T: ...
+        def __setitem__(self, key: Given, value: "Given | Collection") -> None: ...
+        def __delitem__(self, key: Given) -> None: ...
+
+    def _collection_in(self, key: object) -> object:
         self._store.check()
         field = self._store.known(key)
         with self._store.lock:
@@ -140,9 +141,9 @@ class MapView(View[T], MutableMapping[T, T]):
         """The values; each iteration goes over those of one moment."""
         return _Values(self)
 
-    def __setitem__(self, key: Given, value: "Given | Collection") -> None:
-        if not isinstance(value, (str, bytes, int)) and isinstance(value, (AbstractSet, Mapping, list, tuple)):
-            self._assign_collection(key, value)
+    def _assign_other(self, key: object, value: object) -> None:
+        if isinstance(value, (AbstractSet, Mapping, list, tuple)):
+            self._assign_collection(cast("Given", key), value)
         else:
             self._store.assign_field(self._key, key, value)
 
@@ -175,7 +176,7 @@ class MapView(View[T], MutableMapping[T, T]):
                 self._value()
                 self._store.write(MapAssign(self._key, flat), request_bytes(cast("list[bytes]", flat)))
 
-    def __delitem__(self, key: Given) -> None:
+    def _remove(self, key: object) -> None:
         self._store.check()
         field = self._store.known(key)
         with self._store.lock:

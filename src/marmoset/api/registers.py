@@ -2,28 +2,20 @@
 
 from typing import TypeVar
 
-from marmoset.api.access import checked_amount, whole_number
-from marmoset.api.base import View
+from marmoset.api.access import whole_number
+from marmoset.api.base import CounterBase, View
 from marmoset.api.store import Given, T
 
 _D = TypeVar("_D")
 
 
-class CounterView(View[T]):
+class CounterView(CounterBase[T]):
     """A whole number. What members add at the same time adds up; assigning overwrites only what this node had seen."""
 
     @property
     def value(self) -> int:
         """The number, 0 if the key is absent. O(1)."""
         return whole_number(self._store.register(self._key), self)
-
-    def increment(self, amount: int = 1) -> int:
-        """Add; the sum as this node sees it. O(1).
-
-        Raises:
-            UsageError: the key holds something that is not a whole number; nothing was changed.
-        """
-        return self._store.increment(self._key, checked_amount(amount), self)
 
     def decrement(self, amount: int = 1) -> int:
         """Subtract; the rest as this node sees it. O(1)."""

@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Iterable, Iterator, MutableSequence
-from typing import Final, SupportsIndex, cast, overload
+from typing import TYPE_CHECKING, Final, SupportsIndex, cast, overload
 
 from marmoset.api.access import all_encoded
-from marmoset.api.base import View
+from marmoset.api.base import SequenceBase
 from marmoset.api.store import Given, T
 from marmoset.codec.operations import SequenceAssign
 from marmoset.crdts.sequence import Sequence
@@ -14,7 +14,7 @@ END: Final = slice(sys.maxsize, None)
 """The empty slice behind all elements, however many there are."""
 
 
-class SequenceView(View[T], MutableSequence[T]):
+class SequenceView(SequenceBase[T], MutableSequence[T]):
     """A list. What members insert at one place at the same time stays together, member by member; an element that is
     replaced elsewhere keeps its place; one that is removed elsewhere at the same time is gone.
     """
@@ -65,13 +65,21 @@ class SequenceView(View[T], MutableSequence[T]):
         known = self._store.known(value)
         return 0 if known is None else self._all().count(self._store.decode(known))
 
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if not isinstance(index, slice):
-            return self._store.item(self._key, index)
+    if TYPE_CHECKING:
+
+        @overload
+        def __setitem__(self, index: int, value: Given) -> None: ...
+        @overload
+        def __setitem__(self, index: slice, value: Iterable[Given]) -> None: ...
+        def __setitem__(self, index: int | slice, value: Given | Iterable[Given]) -> None: ...
+        def __delitem__(self, index: int | slice) -> None: ...
+        def insert(self, index: SupportsIndex, value: Given) -> None:
+            """See `SequenceBase`."""
+
+        def append(self, value: Given) -> None:
+            """See `SequenceBase`."""
+
+    def _slice(self, index: slice) -> list[T]:
         self._store.check()
         with self._store.lock:
             found = self._value()
@@ -80,19 +88,11 @@ class SequenceView(View[T], MutableSequence[T]):
                 return self._all()[index]
             return list(map(self._store.decode, found.slice(start, max(start, stop))))
 
-    @overload
-    def __setitem__(self, index: int, value: Given) -> None: ...
-    @overload
-    def __setitem__(self, index: slice, value: Iterable[Given]) -> None: ...
-    def __setitem__(self, index: int | slice, value: Given | Iterable[Given]) -> None:
-        """Replace an element in its place, or a stretch of elements by others."""
-        store = self._store
+    def _assign(self, index: int | slice, value: object) -> None:
         if isinstance(index, slice):
-            if index.step is None or index.step == 1:
-                store.assign_slice(self._key, index, value)
-            else:
-                self._assign_each(index, value)
+            self._assign_each(index, value)
             return
+        store = self._store
         store.check()
         with store.lock:
             found = self._value()
@@ -111,10 +111,7 @@ class SequenceView(View[T], MutableSequence[T]):
             for place, value in zip(places, values, strict=True):
                 self[place] = cast("Given", value)
 
-    def __delitem__(self, index: int | slice) -> None:
-        if not isinstance(index, slice):
-            self._store.remove_at(self._key, index)
-            return
+    def _remove_slice(self, index: slice) -> None:
         with self._store.batch():
             places = range(*index.indices(len(self)))
             if places.step == 1:
@@ -122,14 +119,6 @@ class SequenceView(View[T], MutableSequence[T]):
             else:
                 for place in sorted(places, reverse=True):
                     self._store.splice(self._key, slice(place, place + 1), [])
-
-    def insert(self, index: SupportsIndex, value: Given) -> None:
-        """Insert before an index, as `list.insert` does. O(log n)."""
-        self._store.assign_slice(self._key, slice(index, index), (value,))
-
-    def append(self, value: Given) -> None:
-        """Insert at the end. O(log n)."""
-        self._store.append(self._key, value)
 
     def extend(self, values: Iterable[Given]) -> None:
         """Insert all at the end, side by side whatever others do. O(n)."""

@@ -2,9 +2,9 @@
 
 from builtins import set as plain_set
 from collections.abc import Iterable, Iterator, MutableSet, Set
-from typing import Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 
-from marmoset.api.base import View
+from marmoset.api.base import SetBase
 from marmoset.api.store import Given, T
 from marmoset.codec.operations import KIND_SET, SetAdd, SetRemove
 from marmoset.commands.database import request_bytes
@@ -13,8 +13,13 @@ from marmoset.crdts.split import PlainSet
 _NO_ELEMENTS: Final[frozenset[bytes]] = frozenset()
 
 
-class SetView(View[T], MutableSet[T]):
+class SetView(SetBase[T], MutableSet[T]):
     """A set. An element that is added here and removed elsewhere at the same time stays: add wins."""
+
+    if TYPE_CHECKING:
+
+        def add(self, value: Given) -> None:
+            """See `SetBase`."""
 
     @classmethod
     def _from_iterable(cls, it: Iterable[object]) -> plain_set[object]:  # type: ignore[override]
@@ -23,9 +28,6 @@ class SetView(View[T], MutableSet[T]):
     def _value(self) -> PlainSet | frozenset[bytes]:
         found = self._store.value(self._key, KIND_SET)
         return _NO_ELEMENTS if found is None else cast("PlainSet", found)
-
-    def __contains__(self, value: object) -> bool:
-        return self._store.contains(self._key, value)
 
     def __iter__(self) -> Iterator[T]:
         self._store.check()
@@ -37,10 +39,6 @@ class SetView(View[T], MutableSet[T]):
         self._store.check()
         with self._store.lock:
             return len(self._value())
-
-    def add(self, value: Given) -> None:
-        """Add an element. One that is there already is added again, so that a removal elsewhere does not win. O(1)."""
-        self._store.add(self._key, value)
 
     def update(self, *others: Iterable[Given]) -> None:
         """Add all elements of the others, at once. O(n)."""
