@@ -134,9 +134,7 @@ def test_a_database_that_nobody_has_any_more_is_freed_once_its_node_has_ended() 
         opened._runtime.settle()
     opened._background._thread.join(20)
     assert not opened._background._thread.is_alive()
-    lock = weakref.ref(
-        opened._store.lock
-    )  # of what there is, the one thing that can be referred to weakly in any build
+    lock = weakref.ref(opened._store.lock)  # what else there is cannot be referred to weakly in every build
     del opened
     gc.collect()
     assert lock() is None
