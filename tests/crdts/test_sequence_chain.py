@@ -40,7 +40,9 @@ class Pair:
             one, other = pushes.neighbours(at)
             dot = (ME, self.next_seq + at)
             insert(self.single, None, dot, LocalContext(), one, other, [values[at]])
-            self.noted_singly.add(dot, 1, one, other, self.is_unstable)
+            onto_end = at and (left if is_front else right) is None
+            if not onto_end or not self.noted_singly.goes_on(*dot, is_front):
+                self.noted_singly.add(dot, 1, one, other, self.is_unstable)
         if count == 1:
             insert(self.whole, None, pushes.dot, LocalContext(), left, right, values)
             self.noted.add(pushes.dot, 1, left, right, self.is_unstable)
@@ -123,3 +125,26 @@ def test_what_is_stable_is_forgotten_once_there_is_much() -> None:
         pair.insert(0, 2)
     assert len(pair.noted.made) < 20
     assert len(pair.noted.wind(pair.whole, pair.is_unstable).insertions) == 11
+
+
+def test_pushes_onto_an_end_are_one_piece_from_the_third_on() -> None:
+    for is_front in (False, True):
+        noted = Insertions()
+        assert not noted.goes_on(ME, 1, is_front)
+        noted.add((ME, 1), 1, None, None, bool)
+        assert not noted.goes_on(ME, 2, is_front)  # it is not known which end that is
+        noted.add((ME, 2), 1, None if is_front else (ME, 1), (ME, 1) if is_front else None, bool)
+        assert not noted.goes_on(ME, 3, not is_front) and not noted.goes_on(ME, 4, is_front)
+        assert not noted.goes_on(ME + 1, 3, is_front)
+        for seq in range(3, PIECE_MAX + 1):
+            assert noted.goes_on(ME, seq, is_front)
+        assert not noted.goes_on(ME, PIECE_MAX + 1, is_front)
+        assert len(noted.made) == 1 and noted.made[0].last() == (ME, PIECE_MAX)
+
+
+def test_a_push_beside_what_is_not_the_end_is_not_taken_for_one_onto_it() -> None:
+    noted = Insertions()
+    beside = (ME + 1, 5)
+    noted.add((ME, 1), 1, beside, None, bool)
+    noted.add((ME, 2), 1, beside, (ME, 1), bool)
+    assert not noted.goes_on(ME, 3, True)

@@ -107,3 +107,10 @@ def test_a_score_that_is_the_same_double_is_kept_exactly() -> None:
     value[b"m"] = (1 << 53) + 1
     assert value[b"m"] == (1 << 53) + 1 and value.slice(0, 2) == [b"m", b"n"]
     value._check()
+
+
+def test_a_member_is_kept_once_whatever_score_it_gets() -> None:
+    kept = SortedSet()
+    for score in (1, 2, b"0.5"):
+        kept[b"mem" + bytes([98, 101, 114])] = score  # another object each time
+    assert kept.slice(0, 1)[0] is next(iter(kept))

@@ -105,7 +105,7 @@ class Pair:
         elif what == "reset":
             self.first.submit(Reset(key))
         elif what == "expire":
-            self.first.submit(Expire(key, number % 2 and number))
+            self.first.submit(Expire(key, number % 2 and max(1, number)))
         elif what == "later":
             for each in (self.first, self.second):
                 each.keyspace.now_ms = max(each.keyspace.now_ms, number)

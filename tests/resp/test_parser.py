@@ -2,7 +2,9 @@
 
 import time
 from itertools import pairwise
+from typing import cast
 
+import hiredis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -225,3 +227,29 @@ def test_many_requests_come_at_once(count: int) -> None:
     assert parse(stream) == (requests, None)
     assert parse(stream + b"*1\r\n$4\r\nPI", b"NG\r\n") == ([*requests, [b"PING"]], None)
     assert parse(stream + b"*1\r\n!")[0] == requests
+
+
+class CountingReader:
+    """hiredis's reader, and how often it is asked for what it has."""
+
+    def __init__(self) -> None:
+        self.reader = hiredis.Reader()
+        self.asked = 0
+
+    def feed(self, data: bytes) -> None:
+        self.reader.feed(data)
+
+    def gets(self) -> object:
+        self.asked += 1
+        return self.reader.gets()
+
+
+def test_a_long_pipeline_is_parsed_at_once_wherever_it_is_cut() -> None:
+    requests = [[b"SET", b"k%d" % number, b"v"] for number in range(3000)]
+    stream = b"".join(pack(*request) for request in requests)
+    parser, reader, found = RequestParser(HELD_MAX, walks_first=True), CountingReader(), list[list[bytes]]()
+    parser._reader = cast("hiredis.Reader", reader)
+    for at in range(0, len(stream), 20_000):
+        parser.feed(stream[at : at + 20_000], found)
+    assert found == requests
+    assert reader.asked <= 2 * (len(stream) // 20_000 + 1), "one by one"

@@ -42,7 +42,7 @@ from marmoset.crdts.sequence_window import SequenceWindow
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window, kind_of, kind_of_window, remembers
-from marmoset.ids import Dot
+from marmoset.ids import Dot, ReplicaId
 
 NOT_DONE: Final = -1
 """In place of a number: it takes more, and nothing was done."""
@@ -289,6 +289,12 @@ class PlainSlots:
     ) -> None:
         """Write down an insertion that has observed everything unstable, into the sequence that a name shows. O(1)."""
         self._note(name, sequence, sequence).add(dot, count, left, right, self.notes.is_unstable)
+
+    def note_push(self, name: bytes, replica: ReplicaId, seq: int, is_front: bool) -> bool:
+        """The same for one value that was pushed onto an end of the whole sequence right behind the push of the one
+        with the id before, if that is written down; whether it was. O(1)."""
+        made = self.insertions.get(name)
+        return made is not None and made.goes_on(replica, seq, is_front)
 
     def _note(self, name: bytes, old: Sequence | None, sequence: Sequence) -> Insertions:
         """Show a sequence into which something was inserted; where that is written down."""

@@ -102,13 +102,16 @@ class ScoreOrder:
             if group < len(self._groups):
                 self._groups[group] += 1
 
-    def remove(self, score: float, member: bytes) -> None:
-        """Take an entry out that is there. O(log n + block), at times O(blocks) more."""
+    def remove(self, score: float, member: bytes) -> bytes:
+        """Take an entry out that is there: its member, the object that was put in. O(log n + block), at times O(blocks)
+        more."""
         at = self._block_of(score, member)
         place = self._place(at, score, member)
         members = self._blocks[at].members
         assert place < len(members) and members[place] == member, "an entry that is not there"
+        kept = members[place]
         self._take(at, place)
+        return kept
 
     def pop(self) -> None:
         """Take the last entry out, of one entry or more. O(1), at times O(block)."""

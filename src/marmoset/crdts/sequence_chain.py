@@ -15,7 +15,7 @@ from marmoset.crdts.sequence_runs import FRESH
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import SequenceWindow
 from marmoset.errors import InternalError
-from marmoset.ids import Dot
+from marmoset.ids import Dot, ReplicaId
 
 LOOK_ABOVE: Final = 64
 """So many pieces may be written down before it is looked which are stable; then twice as many as were not."""
@@ -65,6 +65,18 @@ class Piece:
         self.count += 1
         return True
 
+    def takes_push(self, replica: ReplicaId, seq: int, is_front: bool) -> bool:
+        """Take a push onto an end of the whole sequence, if the last here was the same and has the id before. O(1)."""
+        first_replica, first = self.dot
+        count = self.count
+        form = FRONT if is_front else BACK
+        if self.form != form or (self.left if is_front else self.right) is not None:
+            return False
+        if count >= PIECE_MAX or first_replica != replica or first + count != seq:
+            return False
+        self.count = count + 1
+        return True
+
     def insertions(self) -> list[tuple[Dot, int, Dot | None, Dot | None]]:
         """Dot of the first value, number of values, left and right neighbour of each insertion. O(insertions)."""
         if self.form == WHOLE:
@@ -94,6 +106,11 @@ class Insertions:
         if count == 1 and self.made and self.made[-1].takes(dot, left, right):
             return
         self._put(Piece(dot, count, left, right, WHOLE), is_unstable)
+
+    def goes_on(self, replica: ReplicaId, seq: int, is_front: bool) -> bool:
+        """Write down a push onto an end of the whole sequence, of one value, if the push with the id before it was the
+        last that was; whether that was done. O(1)."""
+        return bool(self.made) and self.made[-1].takes_push(replica, seq, is_front)
 
     def add_pushes(self, pushes: Pushes, is_unstable: Callable[[Dot], bool]) -> None:
         """Write down pushes. O(1) amortised for `PIECE_MAX` of them."""

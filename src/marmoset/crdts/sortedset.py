@@ -9,12 +9,15 @@ Costs: look-up O(1); those of what keeps the order are in `crdts.score_order`, "
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from marmoset.codec.operations import INT_MAX, INT_MIN, Scalar
 from marmoset.crdts.register import DIGITS_MAX, parse_decimal, plain_number
 from marmoset.crdts.score_order import ScoreOrder
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, PlainMap, SplitMap, walk_parts
+
+if TYPE_CHECKING:  # machine integers in compiled code; interpreted code has no use for them
+    from mypy_extensions import i64
 
 INFINITE: Final = {b"inf": b"inf", b"+inf": b"inf", b"infinity": b"inf", b"+infinity": b"inf",
                    b"-inf": b"-inf", b"-infinity": b"-inf"}  # fmt: skip
@@ -33,18 +36,19 @@ def parse_score(text: bytes) -> Scalar | None:
     >>> parse_score(b"1.50"), parse_score(b"+INF"), parse_score(b"nan")
     (b'1.5', b'inf', None)
     """
-    length = len(text)
+    length: i64 = len(text)
     if 0 < length <= WHOLE_DIGITS:  # whole numbers, the form in which most scores come
-        start = 1 if text[0] == 45 and length > 1 else 0  # a minus
-        at, number = start, 0
+        start: i64 = 1 if text[0] == 45 and length > 1 else 0  # a minus
+        at: i64 = start
+        number: i64 = 0
         while at < length:
-            digit = text[at] - 48
+            digit: i64 = text[at] - 48
             if digit < 0 or digit > 9:
                 break
             number = 10 * number + digit
             at += 1
         if at == length:
-            return -number if start else number
+            return int(-number if start else number)
     if length <= DIGITS_MAX and _plain_fraction.fullmatch(text) is not None:
         return text
     return parse_any_score(text)
@@ -126,8 +130,8 @@ class SortedSet:
         part[member] = score
         old_double = double(old)
         if old_double != new_double:
-            self._order.remove(old_double, member)
-            self._order.add(new_double, member)
+            kept = self._order.remove(old_double, member)
+            self._order.add(new_double, kept)  # not one more object of the same text
 
     def split(self, split_above: int) -> None:
         """Keep the members in parts from now on. O(1), O(n) once."""

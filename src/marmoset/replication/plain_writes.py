@@ -87,23 +87,20 @@ def push_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: b
     if not _is_to_be_told(replica, len(values)):
         sequence.insert_at_end((me, seq), values, is_front)
         return len(sequence)
-    operation: SequenceInsert | None = None
     left: Dot | None = None
     right: Dot | None = None
     goes_on = len(values) == 1 and replica.open_batch.extend_pushes(key, values[0], is_front)
     if not goes_on:
         left, right = sequence.neighbours(0 if is_front else len(sequence))
-    elif is_front:
-        right = (me, seq - 1)
-    else:
-        left = (me, seq - 1)
-    if not goes_on or replica.listener is not None:
-        operation = SequenceInsert(key, left, right, values)
     sequence.insert_at_end((me, seq), values, is_front)
+    if goes_on and replica.listener is None and slots.note_push(key, me, seq, is_front):
+        return len(sequence)  # as nearly all do: no more is made than that takes
+    if goes_on:
+        left, right = (None, (me, seq - 1)) if is_front else ((me, seq - 1), None)
     if replica.keyspace.tracking:
         slots.note_insertion(key, sequence, (me, seq), len(values), left, right)
-    if operation is not None:
-        _tell(replica, operation)
+    if not goes_on or replica.listener is not None:
+        _tell(replica, SequenceInsert(key, left, right, values))
     return len(sequence)
 
 

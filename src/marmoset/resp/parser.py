@@ -8,7 +8,8 @@ lengths of any size, for which it takes memory before an element has come. So:
   exactly that was sent, from the beginning of the bytes, or they are followed by `_walk` as well. All of that is C.
 - Compiled: headers are followed first, byte by byte (`ordinary`), which then takes half of that time.
 - A request that is not complete is followed header by header, each looked at once, so a large argument that comes in
-  many pieces costs nothing but its copy. Until its last byte has come, hiredis is only fed.
+  many pieces costs nothing but its copy. Until its last byte has come, hiredis is only fed. What stands behind that
+  byte is parsed as what stands at the beginning of bytes is.
 
 Inline commands are read here. Limits are Redis's: 512 MiB an argument, 64 KiB an inline request, and `held_bytes_max`
 for a request as a whole; 1,048,576 arguments, as in Redis before 7.
@@ -92,18 +93,19 @@ class RequestParser:
         Raises:
             ProtocolError: the stream cannot be followed any further; the requests before the fault were appended.
         """
+        at = 0
         if self._partial:
             at = self._go_on(data, requests)
         elif self._inline_begun:
             data = self._inline_begun + data
             self._inline_begun = b""
             at = self._one_inline(data, 0, requests)
-        elif self._walks_first:
-            at = self._ordinary(data, requests)
-        elif data[:1] == b"*" and _suspicious(data) is None:
-            at = self._all(data, requests)
-        else:
-            at = 0
+        if at < len(data):
+            rest = data[at:] if at else data
+            if self._walks_first:
+                at += self._ordinary(rest, requests)
+            elif rest[:1] == b"*" and _suspicious(rest) is None:
+                at += self._all(rest, requests)
         while at < len(data):
             at = self._one(data, at, requests) if data[at] == _STAR else self._one_inline(data, at, requests)
 
