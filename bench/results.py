@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -128,6 +129,7 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
         "marmoset": VERSION,
         "build": build.kind(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python_configured": sysconfig.get_config_var("CONFIG_ARGS"),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},
         "redis_server": redis_version(),
         "machine": platform.platform(),

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ from marmoset.errors import PeerError, UsageError
 from marmoset.logs import LOGGER
 from marmoset.replication.report import CHANGED, Row
 from marmoset.runtime import ListenError, Runtime, core, links, listen, port_of
-from marmoset.runtime.links import Link
+from marmoset.runtime.links import SLICE_S, Link
 
 QUICK: dict[str, object] = {
     "port": 0,
@@ -263,6 +265,42 @@ def test_a_link_hands_on_everything_in_order_before_it_is_closed() -> None:
         theirs.close()
         await until(lambda: recorder.heard[-1] == "closed")
         assert recorder.heard == ["opened", *payloads, "closed"]
+
+    run(test)
+
+
+class SlowRecorder(Recorder):
+    """One that works on each message for most of a slice."""
+
+    def link_message(self, link: Link, payload: bytes) -> None:
+        super().link_message(link, payload)
+        until = time.perf_counter() + 0.75 * SLICE_S
+        while time.perf_counter() < until:
+            pass
+
+
+def test_the_loop_has_its_turn_before_a_message_that_would_take_too_long() -> None:
+    async def test() -> None:
+        recorder = SlowRecorder()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        link = Link(recorder, 1, "", plain(), 1000)
+        await loop.create_connection(lambda: link, sock=ours)
+        await loop.sock_sendall(theirs, (b"\0\0\0\1" + b"m") * 8)
+
+        def turn() -> None:
+            recorder.heard.append("turn")
+            if recorder.heard.count(b"m") < 8:
+                loop.call_soon(turn)
+
+        loop.call_soon(turn)
+        await until(lambda: recorder.heard.count(b"m") == 8)
+        heard = recorder.heard[:]
+        link.abort()
+        theirs.close()
+        await until(lambda: recorder.heard[-1] == "closed")
+        assert (b"m", b"m") not in set(pairwise(heard))
 
     run(test)
 

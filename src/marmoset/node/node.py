@@ -61,7 +61,7 @@ from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 18
-FOLD_BUDGET: Final = 250
+FOLD_BUDGET: Final = 125
 EXPIRE_KEYS: Final = 125
 EXPIRE_PAUSE_MS: Final = 6
 GARBAGE_ENTRIES: Final = 500
