@@ -44,6 +44,8 @@ MARK: Final = "getppid"
 PLAIN: Final = "plain Python"
 DEPTH: Final = 16
 KEYS: Final = 1000
+CUT_BYTES: Final = 4099
+"""A long pipeline comes in pieces of so many bytes, which hardly ever end where a request ends."""
 REPLICATED: Final = ("SET", "INCR", "SADD", "HSET", "LPUSH", "ZADD")
 GUARDED: Final = tuple(name for name in COMMANDS if name != "PING")
 TURNS: Final = 8
@@ -91,6 +93,11 @@ def commands(count: Counted, number: int) -> None:
         send(sent)
         with count(name, number):
             send(sent)
+    pipeline = b"".join(chunks(COMMANDS["SET"], number, DEPTH, KEYS))
+    sent = [pipeline[at : at + CUT_BYTES] for at in range(0, len(pipeline), CUT_BYTES)]
+    send(sent)
+    with count("SET in a long pipeline", number):
+        send(sent)
 
 
 def replication(count: Counted) -> None:
