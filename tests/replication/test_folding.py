@@ -10,7 +10,7 @@ from marmoset.ids import Dot
 from marmoset.replication.folding import Folding
 from marmoset.replication.oplog import LogEntry, OpLog
 from marmoset.replication.replica import Replica
-from tests.replication.group import first_of_all, join, meet, write
+from tests.replication.group import first_of_all, join, meet, rest, write
 
 origins = st.integers(1, 4)
 
@@ -93,10 +93,7 @@ def unstable(replica: Replica) -> int:
 def test_a_batch_of_which_some_is_folded_stands_there_until_all_is() -> None:
     a = first_of_all()
     b = join(a, 2)
-    meet(a, b)
-    meet(a, b)
-    while a.advance():
-        a.fold_slice(1000)
+    rest(a, b)
     b.submit(SetAdd(b"k", [b"beside"]))  # so that they need windows
     for i in range(6):
         a.submit(SetAdd(b"k", [b"%d" % i]))
@@ -117,10 +114,7 @@ def test_a_batch_of_which_some_is_folded_stands_there_until_all_is() -> None:
 def test_what_is_left_of_what_is_stable_is_asked_for_until_nothing_is() -> None:
     a = first_of_all()
     b = join(a, 2)
-    meet(a, b)
-    meet(a, b)
-    while a.advance():
-        a.fold_slice(1000)
+    rest(a, b)
     for i in range(10):
         write(a, b"%d" % i)
     meet(a, b)

@@ -151,6 +151,14 @@ def test_a_write_is_its_operation(steps: list[Step], is_heard: bool) -> None:
     rest(one.first, one.second)
 
 
+def test_who_listens_hears_of_every_push_though_they_go_on_with_one_another() -> None:
+    pair = Pair(plainly=True, is_heard=True)
+    for number in range(5):
+        pair.push(b"l", [b"%d" % number], is_front=True)
+    assert pair.done == 5
+    assert [dot[1] for _, dot, _ in pair.told] == list(range(pair.first.next_seq - 5, pair.first.next_seq))
+
+
 def test_most_writes_are_done_plainly_and_leave_nothing_to_fold() -> None:
     pair = Pair(plainly=True)
     for number in range(3):
