@@ -367,6 +367,13 @@ class Config:
         "removes keys, drawn at random, from all members",
         choices=("noeviction", "evict-replicated"),
     )
+    huge_pages: str = _option(
+        TEXT,
+        "auto",
+        "`auto` puts the memory of `marmoset serve` into huge pages once it is filled, where Linux can and may (6.1 or "
+        "later), so that look-ups wait less for memory; `no` leaves that to the system",
+        choices=("auto", "no"),
+    )
     batch_bytes_max: int = _option(
         SIZE,
         64 * MIB,

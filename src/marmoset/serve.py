@@ -24,6 +24,7 @@ from marmoset.config import Config
 from marmoset.errors import UsageError
 from marmoset.logs import log
 from marmoset.runtime import ListenError, Runtime, listen, port_of, raise_open_files
+from marmoset.runtime.huge_pages import HugePages
 from marmoset.server import redis_server
 from marmoset.units import address_text
 
@@ -38,6 +39,8 @@ YOUNGEST: Final = 0
 COLLECT_S: Final = 0.05
 """How often the young objects are visited, however few Python counts: it takes one off for each old object that is
 freed, so that thousands are young when as many others were freed meanwhile."""
+COLLAPSE_S: Final = 1.0
+"""How often it is looked whether memory has grown enough to be put into huge pages."""
 FILES_BESIDE: Final = 64
 """Open files that are neither clients nor links: listeners, logs, the loop's own, links about to be replaced."""
 
@@ -71,19 +74,21 @@ async def run(config: Config) -> int:
     listener = listen(config.bind, config.port, "clients")
     runtime = Runtime(replace(config, port=port_of(listener)))
     server = redis_server(runtime)
-    collecting: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = []
     try:
         runtime.open()
         stop = _stop_on_signals()
         await server.start(listener)
         await runtime.start()
         _collect_young_garbage_only()
-        collecting = asyncio.create_task(_collect_often(COLLECT_S))
+        beside.append(asyncio.create_task(_collect_often(COLLECT_S)))
+        if config.huge_pages == "auto":
+            beside.append(asyncio.create_task(_collapse_often(HugePages(), COLLAPSE_S)))
         end = await runtime.live(stop, lambda: print(ready_line(runtime), flush=True))
         log("info" if end.code == 0 else "error", "stopped", {"why": end.why})
     finally:
-        if collecting is not None:
-            collecting.cancel()
+        for task in beside:
+            task.cancel()
         server.close()
         listener.close()
         await runtime.close()
@@ -137,3 +142,10 @@ async def _collect_often(interval_s: float) -> None:
     while True:
         await asyncio.sleep(interval_s)
         gc.collect(YOUNGEST)
+
+
+async def _collapse_often(pages: HugePages, interval_s: float) -> None:
+    while pages.is_possible:
+        await asyncio.sleep(interval_s)
+        if pages.has_grown():
+            await asyncio.to_thread(pages.collapse)
