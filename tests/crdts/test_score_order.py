@@ -143,7 +143,9 @@ def test_the_check_finds_what_is_wrong(fault: str) -> None:
     else:
         for at in (0, 1):
             kept = 0 if fault == "an empty block" else 1
-            del order._blocks[at].scores[kept:], order._blocks[at].members[kept:]
+            block = order._blocks[at]
+            block.scores = block.scores[:kept]
+            del block.members[kept:]
             order._size -= order._sizes[at] - kept
             order._sizes[at] = kept
     with pytest.raises(AssertionError):

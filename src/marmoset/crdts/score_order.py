@@ -1,8 +1,10 @@
 """Entries in the order of their scores, and of their members where scores are equal (floor 3).
 
 What a sorted set is ordered by: pairs of a double and a member, no pair twice. They lie in blocks of at most
-`BLOCK_ENTRIES`, the blocks side by side, each with its scores in an array of doubles and its members in a list: an
-entry costs 16 bytes and some slack, a search within a block touches little memory, and no object is made for a pair.
+`BLOCK_ENTRIES`, the blocks side by side, each with its scores in doubles that are no objects (`crdts.doubles`) and its
+members in a list: an entry costs 16 bytes and some slack, a search within a block touches little memory, and no object
+is made for a pair.
+
 Between two blocks stands a *bound*, a pair above everything before it and not above anything behind it, be it an entry
 or not; bounds move only where blocks split and merge.
 
@@ -11,7 +13,7 @@ around the block say that all its scores are equal. So a set of equal scores cos
 
 Costs: a search O(log n). A change moves O(block) pointers and doubles besides, and at times bounds, O(blocks), which a
 split pays after at least half a block of additions, a merge after a quarter of a block of removals. Ranks add up the
-sizes of groups of blocks and then of blocks, O(log n + blocks / `GROUP_BLOCKS` + `GROUP_BLOCKS`): some eighty numbers
+sizes of groups of blocks and then of blocks, O(log n + blocks / `GROUP_BLOCKS` + `GROUP_BLOCKS`): some hundred numbers
 in the middle of a million entries. The first rank after a split or merge adds up the groups behind it again, O(blocks).
 There are at most 8 n / `BLOCK_ENTRIES` blocks, commonly 1.4 n / `BLOCK_ENTRIES`, n / `BLOCK_ENTRIES` if entries came in
 order. Below, O(ranks) stands for the cost of a rank without its O(log n).
@@ -20,12 +22,18 @@ NaN has no place in the order: nobody may put one here.
 """
 
 import bisect
-from array import array
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Final, final
 
-BLOCK_ENTRIES: Final = 256
+from librt.vecs import append, extend, pop, vec
+
+from marmoset.crdts.doubles import first_above, first_not_below, inserted, inserted_at_once
+
+if TYPE_CHECKING:  # machine integers in compiled code; interpreted code has no use for them
+    from mypy_extensions import i64
+
+BLOCK_ENTRIES: Final = 128
 """A block with more entries is split. Searches and moves within a block weigh against the number of blocks."""
 
 GROUP_SHIFT: Final = 6
@@ -35,10 +43,7 @@ GROUP_BLOCKS: Final = 1 << GROUP_SHIFT
 EQUAL_STEPS: Final = 2
 """So many equal scores are passed one by one before their end is searched: mostly there are few, or very many."""
 
-# Bound here, since compiled code looks up names of other modules whenever they are used.
-_array: Final = array
-_left: Final = bisect.bisect_left
-_right: Final = bisect.bisect_right
+_left: Final = bisect.bisect_left  # compiled code looks names of other modules up whenever they are used
 
 
 @final
@@ -47,13 +52,13 @@ class Block:
 
     __slots__ = ("members", "scores")
 
-    def __init__(self, scores: "array[float]", members: list[bytes]) -> None:
+    def __init__(self, scores: vec[float], members: list[bytes]) -> None:
         self.scores = scores
         self.members = members
 
     def insert(self, place: int, score: float, member: bytes) -> None:
         """Put an entry in. O(block)."""
-        self.scores.insert(place, score)
+        self.scores = inserted(self.scores, place, score)
         self.members.insert(place, member)
 
 
@@ -67,10 +72,10 @@ class ScoreOrder:
         assert block_entries >= 4
         self._block_entries = block_entries
         self._size = 0
-        self._blocks = [Block(_array("d"), [])]  # never none: a single one may be empty
+        self._blocks = [Block(vec[float](), [])]  # never none: a single one may be empty
         self._sizes = [0]
         self._groups: list[int] = []  # the sizes of the first groups; the others are added up when somebody asks
-        self._bounds: list[float] = []  # the one at a place stands behind the block at that place
+        self._bounds = vec[float]()  # the one at a place stands behind the block at that place
         self._bound_members: list[bytes] = []
 
     def __len__(self) -> int:
@@ -91,7 +96,7 @@ class ScoreOrder:
         self._size += 1
         if size == self._block_entries:
             if place == size and at == len(self._blocks) - 1:  # entries that come in order leave full blocks behind
-                self._insert_block(at + 1, Block(_array("d", [score]), [member]))
+                self._insert_block(at + 1, Block(append(vec[float](), score), [member]))
                 return
             block.insert(place, score, member)
             self._split(at)
@@ -120,7 +125,7 @@ class ScoreOrder:
 
     def _take(self, at: int, place: int) -> None:
         block = self._blocks[at]
-        del block.scores[place]
+        block.scores, _ = pop(block.scores, place)
         del block.members[place]
         self._size -= 1
         size = self._sizes[at] - 1
@@ -128,7 +133,7 @@ class ScoreOrder:
         group = at >> GROUP_SHIFT
         if group < len(self._groups):
             self._groups[group] -= 1
-        if 4 * size < self._block_entries and self._bounds:
+        if 4 * size < self._block_entries and len(self._bounds):
             self._merge(at)
 
     # -- blocks
@@ -136,9 +141,10 @@ class ScoreOrder:
     def _block_of(self, score: float, member: bytes) -> int:
         """The block that an entry is in, or belongs into. O(log blocks)."""
         bounds, bound_members = self._bounds, self._bound_members
-        at, stop = 0, len(bounds)
-        while at < stop:  # compiled, this is twice as fast as `bisect_right`
-            middle = (at + stop) >> 1
+        at: i64 = 0
+        stop: i64 = len(bounds)
+        while at < stop:
+            middle: i64 = (at + stop) >> 1
             bound = bounds[middle]
             if bound < score or (bound == score and bound_members[middle] <= member):
                 at = middle + 1
@@ -153,13 +159,12 @@ class ScoreOrder:
         if at > 0 and bounds[at - 1] == score and at < len(bounds) and bounds[at] == score:
             return int(_left(members, member))  # what is between equal scores is equal
         size = len(members)
-        one: Any = score  # compiled code makes an object of a double for each call that it is given to
-        place: int = _left(scores, one)
+        place = first_not_below(scores, score)
         steps = 0
         while place < size and scores[place] == score and members[place] < member:
             place += 1
             if steps == EQUAL_STEPS:
-                stop = size if scores[size - 1] == score else _right(scores, one, place)
+                stop = size if scores[size - 1] == score else first_above(scores, score)
                 return int(_left(members, member, place, stop))
             steps += 1
         return place
@@ -169,7 +174,7 @@ class ScoreOrder:
         del self._groups[(at - 1) >> GROUP_SHIFT :]
         self._blocks.insert(at, block)
         self._sizes.insert(at, len(block.members))
-        self._bounds.insert(at - 1, block.scores[0])
+        self._bounds = inserted_at_once(self._bounds, at - 1, block.scores[0])
         self._bound_members.insert(at - 1, block.members[0])
 
     def _delete_block(self, at: int) -> None:
@@ -179,7 +184,7 @@ class ScoreOrder:
         del self._groups[bound >> GROUP_SHIFT :]
         del self._blocks[at]
         del self._sizes[at]
-        del self._bounds[bound]
+        self._bounds, _ = pop(self._bounds, bound)
         del self._bound_members[bound]
 
     def _split(self, at: int) -> None:
@@ -203,7 +208,7 @@ class ScoreOrder:
         size = sizes[at] + sizes[at + 1]
         if 2 * size <= self._block_entries:
             block, following = self._blocks[at], self._blocks[at + 1]
-            block.scores.extend(following.scores)
+            block.scores = extend(block.scores, following.scores)
             block.members.extend(following.members)
             sizes[at] = size
             self._delete_block(at + 1)
@@ -217,10 +222,11 @@ class ScoreOrder:
 
     def before(self, score: float, *, including: bool) -> int:
         """How many entries have a lower score, or, `including`, one as high. O(log n + ranks)."""
-        search = _right if including else _left
-        at: int = search(self._bounds, score)
-        place: int = search(self._blocks[at].scores, score)
-        return self._before_block(at) + place
+        if including:
+            at = first_above(self._bounds, score)
+            return self._before_block(at) + first_above(self._blocks[at].scores, score)
+        at = first_not_below(self._bounds, score)
+        return self._before_block(at) + first_not_below(self._blocks[at].scores, score)
 
     def slice(self, start: int, stop: int) -> list[bytes]:
         """The members at ranks from `start` to before `stop`, both within the order. O(ranks + length)."""
