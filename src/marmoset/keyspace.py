@@ -29,7 +29,7 @@ from marmoset.codec.operations import (
     KeyOperation,
     Reset,
 )
-from marmoset.codec.runs import ASSIGN_RUN, Pushes, Run
+from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, Pushes, Run
 from marmoset.crdts import types
 from marmoset.crdts.chains import CLASH, PLAIN, REPLACED, ChainNotes
 from marmoset.crdts.deadline import Deadlines
@@ -38,7 +38,7 @@ from marmoset.crdts.footprint import footprint, window_footprint
 from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.plain_slots import new_table
-from marmoset.crdts.run_effects import effect_at, effect_of_one
+from marmoset.crdts.run_effects import effect_at, effect_of_one, effect_registers
 from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
@@ -81,6 +81,7 @@ class Keyspace:
         "shards",
         "snapshot_vectors",
         "split_above",
+        "tables",
         "tracking",
         "unchain",
         "usage",
@@ -110,6 +111,9 @@ class Keyspace:
             for slots in self.shards:
                 slots.throw_away()
             self.shards = [Slots(self.split_above, self.garbage, self.notes) for _ in range(SHARDS)]
+        self.notes.has_more = False
+        self.tables = [slots.values for slots in self.shards]
+        """The tables of plain values by themselves: most reads and writes need nothing else of a shard."""
         self.usage = Usage(self.shards)
         """About how much memory all keys take."""
         self._flushed: dict[Dot, list[bytes]] = {}  # FLUSHALL to the keys whose sequences remember it
@@ -129,7 +133,7 @@ class Keyspace:
     def get(self, key: bytes) -> Value | None:
         """The plain value of a key, or None. O(1). Never change it: that is what operations are for."""
         shard = self._shard(key)
-        value = self.shards[shard].values.get(key)
+        value = self.tables[shard].get(key)
         if value is not None and self.deadlines.count and self._has_passed(shard, key):
             return None
         return value
@@ -321,17 +325,33 @@ class Keyspace:
     def slots_plain(self, key: bytes) -> Slots | None:
         """The slots of a key, in a chain or a group of one, if nothing but its plain value has to be looked at when
         that is changed, and nothing folded later; else None. An assignment is to `end_deadline`. O(1)."""
+        return self.shards[self._shard(key)] if self._is_plain(key) else None
+
+    def table_plain(self, key: bytes) -> dict[bytes, Value] | None:
+        """The table of plain values that a key stands in, on the same conditions. O(1)."""
+        return self.tables[self._shard(key)] if self._is_plain(key) else None
+
+    def _is_plain(self, key: bytes) -> bool:
         if (self.tracking and not self.chained) or (self.watchers and key in self.watchers):
-            return None
-        shard = self._shard(key)
-        slots = self.shards[shard]
-        if slots.readings or slots.has_more(key):
-            return None
+            return False
+        if self.notes.has_more:
+            slots = self.shards[self._shard(key)]
+            if slots.readings or slots.has_more(key):
+                return False
         if self.deadlines.count:
+            shard = self._shard(key)
             deadline = self.deadlines.get(shard, key)
-            if deadline is not None and (deadline[0] <= self.now_ms or key not in slots.values):
-                return None  # it is left over: see `is_left_over`
-        return slots
+            if deadline is not None and (deadline[0] <= self.now_ms or key not in self.tables[shard]):
+                return False  # it is left over: see `is_left_over`
+        return True
+
+    def look_for_more(self) -> None:
+        """Note it if no key has more than a plain value any more. O(shards), O(1) where that is noted."""
+        if self.notes.has_more:
+            for slots in self.shards:
+                if slots.has_any_more:
+                    return
+            self.notes.has_more = False
 
     def end_deadline(self, key: bytes) -> None:
         """A key was assigned by what has observed everything unstable: whatever deadline it had is gone. O(1)."""
@@ -356,6 +376,8 @@ class Keyspace:
             if ends:
                 deadlines.end(shard, key)
             return count
+        if run.tag <= INCREMENT_RUN and not (watchers or ends or self.notes.has_more):
+            return effect_registers(self.tables, run, at, count)
         while at < count:
             key = keys[at]
             shard = shard_of(key)
@@ -434,7 +456,7 @@ class Keyspace:
             unstable: list[bytes] = []
             if slots.windows or slots.beside or slots.insertions:
                 unstable = sorted({*slots.windows, *slots.beside, *slots.insertions})
-            self._flush_table(slots, unstable, dot)
+            self._flush_table(shard, unstable, dot)
             for key in unstable:
                 if not self._may_lay_aside or not slots.lay_aside(key, dot):
                     slots.reset(key, dot, context, tracking=self.tracking)
@@ -442,8 +464,9 @@ class Keyspace:
                     self._note_flushed(dot, key)
         collect(YOUNGEST)  # as in `clear`
 
-    def _flush_table(self, slots: Slots, unstable: list[bytes], dot: Dot) -> None:
+    def _flush_table(self, shard: int, unstable: list[bytes], dot: Dot) -> None:
         """Remove everything of a shard but what is unstable."""
+        slots = self.shards[shard]
         if not slots.values:
             return
         remembering = slots.remembering
@@ -451,6 +474,7 @@ class Keyspace:
         if unstable:
             left.update({key: slots.values[key] for key in unstable if key in slots.values})
         gone = slots.replace(left)
+        self.tables[shard] = left
         for key in left:
             del gone[key]
         if not self.tracking or remembering == slots.remembering:
@@ -528,6 +552,8 @@ class Keyspace:
         self.deadlines._check()
         self.usage._check()
         for shard, slots in enumerate(self.shards):
+            assert self.tables[shard] is slots.values, "a table that is not that of its shard"
+            assert self.notes.has_more or not slots.has_any_more, "a key has more than is noted"
             if slots.is_untouched:
                 continue
             slots._check()

@@ -150,7 +150,7 @@ def test_a_run_of_one_key_is_its_operations(
 def test_a_run_stops_where_a_window_is(what: str, keys: list[bytes]) -> None:
     keyspace, tag = Keyspace(SPLIT_ABOVE), TAGS[what]
     keyspace.tracking = keyspace.chained = True
-    keyspace.shards[shard_of(b"k")].windows = {b"k": RegisterWindow(None)}
+    keyspace.shards[shard_of(b"k")]._set_window(b"k", RegisterWindow(None))
     names = [] if tag <= INCREMENT_RUN else [b"1", b"2"]
     run = Run(tag, keys, names, [] if tag == SET_RUN else [1, 2])
     assert keyspace.effect_run(run, 0) == 0 and keyspace.effect_run(run, 1) == 1

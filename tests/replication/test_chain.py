@@ -551,3 +551,25 @@ def test_a_sum_of_many_digits_is_the_same_whether_its_window_was_made_later_or_n
     meet(a, b)
     assert a.keyspace.get(b"k") == b.keyspace.get(b"k") == b"2." + b"123456789" * 4
     rest(a, b, c)
+
+
+@pytest.mark.parametrize("of_several", [False, True])
+def test_it_is_noted_when_no_key_has_more_than_a_plain_value_any_more(of_several: bool) -> None:
+    a, b, c = trio()
+    rest(a, b, c)
+    write(a, b"1")
+    if of_several:
+        write(b, b"2")
+    else:
+        b.submit(SetAdd(b"k", [b"x"]))  # stands beside, for good
+        b.commit()
+    for each in (a, b, c):
+        assert not each.keyspace.notes.has_more
+    meet(a, b)
+    assert a.keyspace.notes.has_more and b.keyspace.notes.has_more
+    rest(a, b, c)
+    for each in (a, b, c):
+        assert each.keyspace.notes.has_more != of_several
+    write(a, b"3", b"another")
+    rest(a, b, c)
+    assert a.keyspace.notes.has_more != of_several

@@ -25,7 +25,6 @@ from marmoset.crdts.plain_slots import PlainSlots
 from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.sequence import Sequence, insert
 from marmoset.crdts.sequence_runs import Block, Chunk, Run
-from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import Value
 from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
@@ -275,8 +274,9 @@ def test_what_was_laid_aside_is_what_removing_its_elements_would_have_left(
 flush_table = Keyspace._flush_table
 
 
-def flush_one_by_one(keyspace: Keyspace, slots: Slots, unstable: list[bytes], dot: Dot) -> None:
-    flush_table(keyspace, slots, unstable, dot)
+def flush_one_by_one(keyspace: Keyspace, shard: int, unstable: list[bytes], dot: Dot) -> None:
+    flush_table(keyspace, shard, unstable, dot)
+    slots = keyspace.shards[shard]
     for key, _ in slots.hidden():
         keyspace._bring_back(slots, key)
 
@@ -492,3 +492,20 @@ def test_lists_that_come_and_go_leave_no_cycles(members: int, is_chained: bool) 
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
+
+
+@pytest.mark.parametrize("operation", MARKS)
+@pytest.mark.parametrize("is_stable", [False, True])
+def test_keys_of_which_something_is_laid_aside_are_asked_about(operation: AnyOperation, is_stable: bool) -> None:
+    a, b, c = chained_trio()
+    rest(a, b, c)
+    a.submit(SequenceInsert(b"l", None, None, [b"1", b"2"]))
+    a.commit()
+    if is_stable:
+        rest(a, b, c)
+    assert not a.keyspace.notes.has_more
+    a.submit(operation)
+    a.commit()
+    assert a.keyspace.shards[shard_of(b"l")].has_any_more and a.keyspace.notes.has_more
+    rest(a, b, c)
+    assert not a.keyspace.notes.has_more

@@ -32,13 +32,25 @@ def _is_never(_dot: Dot) -> bool:
 class ChainNotes:
     """What all slots of a keyspace have in common about operations that have no windows; see `replication.chain`."""
 
-    __slots__ = ("begun", "busy", "busy_operations", "has_insertions", "has_wound", "is_observing", "is_unstable")
+    __slots__ = (
+        "begun",
+        "busy",
+        "busy_operations",
+        "has_insertions",
+        "has_more",
+        "has_wound",
+        "is_observing",
+        "is_unstable",
+    )
 
     def __init__(self) -> None:
         self.busy_operations = BUSY_OPERATIONS
         """A name with so many windows put off is busy: it does not wait until something comes for it."""
         self.is_unstable: Callable[[Dot], bool] = _is_never
         """Whether an operation of a chain is not yet stable."""
+        self.has_more = False
+        """Whether any name has more than a plain value, perhaps: a window, something beside it or laid aside, or one
+        that reads it. Then its slots have to be asked, and those are one more place in memory."""
         self.begin()
 
     def begin(self) -> None:

@@ -60,6 +60,25 @@ def new_table() -> dict[bytes, Value]:
     return table
 
 
+def assign_register(table: dict[bytes, Value], name: bytes, value: Scalar) -> bool:
+    """Assign a register in a table of values, if its name has nothing but a plain value and shows nothing else; whether
+    that was done. O(1)."""
+    old = table.get(name)
+    if old is None or isinstance(old, bytes) or isinstance(old, int):
+        table[name] = value
+        return True
+    return False
+
+
+def increment_register(table: dict[bytes, Value], name: bytes, amount: int) -> bool:
+    """Increment one in the same way."""
+    old = table.get(name)
+    if old is None or isinstance(old, bytes) or isinstance(old, int):
+        table[name] = incremented(old, amount)
+        return True
+    return False
+
+
 class Reader(Protocol):
     """Who reads names as they stood at one instant (`reading.SlotsReading`), and is told before they change."""
 
@@ -197,23 +216,20 @@ class PlainSlots:
             or (bool(self.laid or self.flushed) and self.hides(name))
         )
 
+    @property
+    def has_any_more(self) -> bool:
+        """The same for all names together, those that are read included. O(1)."""
+        return bool(self.windows or self.beside or self.laid or self.flushed or self.readings)
+
     # -- single changes of what a name shows, which has no window and nothing beside it; not done to another kind. O(1).
 
     def assign_plain(self, name: bytes, value: Scalar) -> bool:
         """Assign a register; whether that was done."""
-        old = self.values.get(name)
-        if old is None or isinstance(old, bytes) or isinstance(old, int):
-            self.values[name] = value
-            return True
-        return False
+        return assign_register(self.values, name, value)
 
     def increment_plain(self, name: bytes, amount: int) -> bool:
         """Increment a register; whether that was done."""
-        old = self.values.get(name)
-        if old is None or isinstance(old, bytes) or isinstance(old, int):
-            self.values[name] = incremented(old, amount)
-            return True
-        return False
+        return increment_register(self.values, name, amount)
 
     def add_plain(self, name: bytes, element: bytes) -> int:
         """Add an element to a set; how many there are more now, or `NOT_DONE`."""
@@ -334,6 +350,7 @@ class PlainSlots:
         if window is not None:
             self._drop_window(name)
         self._hide(name)
+        self.notes.has_more = True
         laid = LaidAside(sequence, window, self.insertions.pop(name) if is_noted else None, dot)
         if self.laid:
             self.laid[name] = laid
@@ -345,6 +362,7 @@ class PlainSlots:
         """The same for values that a FLUSHALL with this dot has removed, whatever it has observed: nothing of them is
         unstable. It has to be folded. O(1)."""
         self.flushed += ((dot, table),)
+        self.notes.has_more = True
 
     def drop_table(self, dot: Dot) -> None:
         """A FLUSHALL is stable. O(1)."""
@@ -501,12 +519,14 @@ class PlainSlots:
             value.let_go()
 
     def _set_window(self, name: bytes, window: Window) -> None:
+        self.notes.has_more = True
         if self.windows:
             self.windows[name] = window
         else:
             self.windows = {name: window}
 
     def _set_beside(self, name: bytes, held: dict[int, Holding]) -> None:
+        self.notes.has_more = True
         if self.beside:
             self.beside[name] = held
         else:

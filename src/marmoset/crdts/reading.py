@@ -360,6 +360,7 @@ class SlotsReading:
         self.names_taken = 0
         self.weight_taken = 0
         slots.readings += (self,)
+        slots.notes.has_more = True
 
     @property
     def is_done(self) -> bool:

@@ -8,8 +8,31 @@ from typing import cast
 
 from marmoset.codec.operations import Scalar
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SET_RUN, Run
-from marmoset.crdts.plain_slots import NOT_DONE, PlainSlots
+from marmoset.crdts.plain_slots import NOT_DONE, PlainSlots, assign_register, increment_register
 from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.crdts.types import Value
+from marmoset.hashing import shard_of
+
+
+def effect_registers(tables: list[dict[bytes, Value]], run: Run, at: int, stop: int) -> int:
+    """Apply the assignments or increments of a run that has a key for each, from one on and before another one, to keys
+    that have nothing but a plain value: the index of the first that is not done, since what is there is no register.
+    `tables` are those of the shards. O(operations)."""
+    keys, values = run.keys, run.values
+    is_assigning = run.tag == ASSIGN_RUN
+    while at < stop:
+        key = keys[at]
+        table = tables[shard_of(key)]
+        if is_assigning:
+            if not assign_register(table, key, values[at]):
+                return at
+        else:
+            amount = values[at]
+            assert isinstance(amount, int)
+            if not increment_register(table, key, amount):
+                return at
+        at += 1
+    return at
 
 
 def effect_at(slots: PlainSlots, run: Run, at: int) -> bool:

@@ -47,6 +47,7 @@ class Chain:
         "_inserted",
         "_keyspace",
         "_log",
+        "_looked_index",
         "_making",
         "_noted_index",
         "_origin",
@@ -87,6 +88,8 @@ class Chain:
         """What the log has from here on was not noted when the chain ended: it had windows."""
         self._resume_index = 0
         """What the log has before this index has to be stable before windows can be done without again."""
+        self._looked_index = 0
+        """Once more of the log is stable, it is looked again whether any key has more than a plain value."""
         self._inserted: deque[tuple[int, PlainSlots, bytes, Insertions]] = deque()
         """Where insertions are written down, and an index of the log before which some of them stood."""
         self.plain = True
@@ -244,6 +247,14 @@ class Chain:
         if queue is not None:
             return dot[1] >= queue[0].first
         return dot[0] == self._origin and dot[1] >= self._first
+
+    def look_for_more(self) -> None:
+        """All that left the log is folded: note it if no key has more than a plain value any more. O(1), O(shards) once
+        for what the log had at one time."""
+        keyspace, log = self._keyspace, self._log
+        if keyspace.notes.has_more and log.first_index > self._looked_index:
+            self._looked_index = max(log.first_index, log.next_index - 1)
+            keyspace.look_for_more()
 
     def tidy(self, *, lets_in: bool) -> None:
         """Forget what was noted of operations that are stable by now, and go on without windows where what had to have

@@ -20,7 +20,7 @@ from marmoset.codec.operations import (
     width_of,
 )
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN
-from marmoset.crdts.plain_slots import NOT_DONE
+from marmoset.crdts.plain_slots import NOT_DONE, assign_register
 from marmoset.crdts.slots import Slots
 from marmoset.ids import Dot
 from marmoset.replication.replica import Replica
@@ -28,8 +28,8 @@ from marmoset.replication.replica import Replica
 
 def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
     """Assign a string; whether that was done. O(1)."""
-    slots = _slots(replica, key)
-    if slots is None or not slots.assign_plain(key, value):
+    table = None if _is_remembering(replica) else replica.keyspace.table_plain(key)
+    if table is None or not assign_register(table, key, value):
         return False
     replica.keyspace.end_deadline(key)
     if _is_to_be_told(replica) and not _goes_on(replica, ASSIGN_RUN, key, b"", value):
@@ -40,10 +40,10 @@ def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
 def increment_plainly(replica: Replica, key: bytes, amount: int, total: int) -> bool:
     """Increment what who calls has seen to be absent or a number, by which it becomes `total`; whether that was done.
     O(1)."""
-    slots = _slots(replica, key)
-    if slots is None:
+    table = None if _is_remembering(replica) else replica.keyspace.table_plain(key)
+    if table is None:
         return False
-    slots.values[key] = total
+    table[key] = total
     if _is_to_be_told(replica) and not _goes_on(replica, INCREMENT_RUN, key, b"", amount):
         _tell(replica, Increment(key, amount))
     return True
@@ -121,10 +121,13 @@ def splice_plainly(replica: Replica, key: bytes, start: int, stop: int, values: 
 
 
 def _slots(replica: Replica, key: bytes) -> Slots | None:
-    keyspace, roster = replica.keyspace, replica.roster
-    if (roster.graves or roster.dead) and not keyspace.tracking:  # what becomes stable is written down for them
-        return None
-    return keyspace.slots_plain(key)
+    return None if _is_remembering(replica) else replica.keyspace.slots_plain(key)
+
+
+def _is_remembering(replica: Replica) -> bool:
+    """Whether what becomes stable at once is written down for those who were buried."""
+    roster = replica.roster
+    return bool(roster.graves or roster.dead) and not replica.keyspace.tracking
 
 
 def _is_to_be_told(replica: Replica, width: int = 1) -> bool:

@@ -513,6 +513,7 @@ class Replica:
         self.folding.take(self.log, frontier, self.chain.plain_from, budget)
         if not self.folding:
             self._settle(frontier)
+            self.chain.look_for_more()
         self.chain.tidy(lets_in=self.roster.lets_in(self.me))
         return bool(self.folding)
 
