@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import io
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marmoset import logs
 from marmoset.runtime.huge_pages import FILLED_PERCENT, PAGE_BYTES, PROCESS, SETTINGS, STEP_HUGE_PAGES, HugePages
 from marmoset.serve import _collapse_often
 
@@ -179,6 +181,15 @@ def test_a_process_goes_through_its_memory_beside_the_loop(tmp_path: Path) -> No
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert system.asked == [(start, HUGE_BYTES)], "memory that has not grown is gone through again"
+
+
+def test_a_process_that_may_not_look_does_without(tmp_path: Path) -> None:
+    pages = pages_of(folders(tmp_path, resident_pages=10_000), System())
+    (tmp_path / "maps").unlink()
+    told = io.StringIO()
+    logs.configure("human", "info", told)
+    asyncio.run(asyncio.wait_for(_collapse_often(pages, 0.001), 30))
+    assert "no huge pages" in told.getvalue()
 
 
 def test_a_process_that_cannot_does_not_look() -> None:

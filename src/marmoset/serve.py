@@ -145,7 +145,10 @@ async def _collect_often(interval_s: float) -> None:
 
 
 async def _collapse_often(pages: HugePages, interval_s: float) -> None:
-    while pages.is_possible:
-        await asyncio.sleep(interval_s)
-        if pages.has_grown():
-            await asyncio.to_thread(pages.collapse)
+    try:
+        while pages.is_possible:
+            await asyncio.sleep(interval_s)
+            if pages.has_grown():
+                await asyncio.to_thread(pages.collapse)
+    except OSError as problem:  # it does without, as on another system
+        log("warning", "no huge pages", {"why": str(problem)})
