@@ -42,3 +42,9 @@ def test_young_objects_are_visited_though_as_many_old_ones_are_freed() -> None:
         assert not asyncio.run(young_after(0.1))
     finally:
         gc.enable()
+
+
+def test_a_python_without_ctypes_serves_without_huge_pages() -> None:
+    program = "import sys; sys.modules['ctypes'] = None; from marmoset import serve; assert serve._huge_pages() is None"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ import gc
 import signal
 import sys
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
@@ -24,9 +24,11 @@ from marmoset.config import Config
 from marmoset.errors import UsageError
 from marmoset.logs import log
 from marmoset.runtime import ListenError, Runtime, listen, port_of, raise_open_files
-from marmoset.runtime.huge_pages import HugePages
 from marmoset.server import redis_server
 from marmoset.units import address_text
+
+if TYPE_CHECKING:
+    from marmoset.runtime.huge_pages import HugePages
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -75,6 +77,7 @@ async def run(config: Config) -> int:
     runtime = Runtime(replace(config, port=port_of(listener)))
     server = redis_server(runtime)
     beside: list[asyncio.Task[None]] = []
+    pages = _huge_pages() if config.huge_pages == "auto" else None
     try:
         runtime.open()
         stop = _stop_on_signals()
@@ -82,13 +85,15 @@ async def run(config: Config) -> int:
         await runtime.start()
         _collect_young_garbage_only()
         beside.append(asyncio.create_task(_collect_often(COLLECT_S)))
-        if config.huge_pages == "auto":
-            beside.append(asyncio.create_task(_collapse_often(HugePages(), COLLAPSE_S)))
+        if pages is not None:
+            beside.append(asyncio.create_task(_collapse_often(pages, COLLAPSE_S)))
         end = await runtime.live(stop, lambda: print(ready_line(runtime), flush=True))
         log("info" if end.code == 0 else "error", "stopped", {"why": end.why})
     finally:
         for task in beside:
             task.cancel()
+        if pages is not None:
+            pages.stop()
         server.close()
         listener.close()
         await runtime.close()
@@ -144,11 +149,20 @@ async def _collect_often(interval_s: float) -> None:
         gc.collect(YOUNGEST)
 
 
-async def _collapse_often(pages: HugePages, interval_s: float) -> None:
+def _huge_pages() -> "HugePages | None":
+    try:
+        from marmoset.runtime.huge_pages import HugePages  # noqa: PLC0415  # a Python may be without ctypes
+    except ImportError as problem:
+        log("warning", "no huge pages", {"why": str(problem)})
+        return None
+    return HugePages()
+
+
+async def _collapse_often(pages: "HugePages", interval_s: float) -> None:
     try:
         while pages.is_possible:
             await asyncio.sleep(interval_s)
             if pages.has_grown():
                 await asyncio.to_thread(pages.collapse)
-    except OSError as problem:  # it does without, as on another system
+    except (OSError, RuntimeError) as problem:  # it does without, as on another system
         log("warning", "no huge pages", {"why": str(problem)})

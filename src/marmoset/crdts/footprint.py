@@ -21,7 +21,7 @@ from marmoset.crdts.types import Value, Window
 EMPTY_BYTES: Final = getsizeof(b"")
 SEQ_BYTES: Final = 16
 """Of the first seq of a run: an object in interpreted code, nothing in compiled code; in between."""
-ORDER_BYTES: Final = 20
+ORDER_BYTES: Final = 24
 """What the order of a sorted set takes for each member."""
 ENTRY_BYTES: Final = 256
 """About what a fact in a window takes: its dot, its place in a table, and its part of the window."""

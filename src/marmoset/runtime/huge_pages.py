@@ -6,10 +6,11 @@ from the system in pieces that are too small for those (1 MiB), and a huge page 
 write holds up who writes.
 
 So what is filled already is collapsed afterwards, from a thread of its own (`madvise` with MADV_COLLAPSE, Linux 6.1).
-The kernel copies 512 pages into one, which takes some 0.2 ms, and only who touches just these waits for it. Where much
+The kernel copies 512 pages into one, which takes some 0.2 ms, and who asks it for memory meanwhile waits. Where much
 was never touched, as in the stacks of threads, nothing is done: it would take memory that nobody uses.
 
-Where an administrator has said that there are to be no huge pages, or the kernel is older, nothing is done at all.
+Where an administrator has said that there are to be no huge pages, the kernel is older, or huge pages are so large that
+one copy would be noticed, nothing is done at all.
 """
 
 import ctypes
@@ -22,6 +23,8 @@ from typing import Any, Final, final
 SETTINGS: Final = Path("/sys/kernel/mm/transparent_hugepage")
 PROCESS: Final = Path("/proc/self")
 FORBIDDEN: Final = "[never]"
+HUGE_BYTES_MAX: Final = 4 << 20
+"""Larger ones, as some processors have them, take too long to copy at once."""
 PAGE_BYTES: Final = resource.getpagesize()
 GROWN_BYTES: Final = 4 << 20
 GROWN_SHARE: Final = 16
@@ -48,15 +51,16 @@ class HugePages:
         self._seen_bytes = 0
         self._huge_bytes = 0
         self.is_possible = False
-        """Whether this system can do it, and may."""
+        """Whether this system can do it, and may, and nobody has said `stop`."""
         try:
             if FORBIDDEN in (settings / "enabled").read_text(encoding="ascii"):
                 return
             self._huge_bytes = int((settings / "hpage_pmd_size").read_bytes())
+            self._system = ctypes.CDLL(None) if system is None else system
         except (OSError, ValueError):  # it is no Linux, or one that was built without them
             return
-        self._system = ctypes.CDLL(None) if system is None else system
-        self.is_possible = self._madvise(0, 0)  # of nothing: whether the kernel knows what is asked
+        # Of nothing: whether the kernel knows what is asked.
+        self.is_possible = self._huge_bytes <= HUGE_BYTES_MAX and self._madvise(0, 0)
 
     def has_grown(self) -> bool:
         """Whether the process takes so much more memory than at the last `collapse`, or at a look since then, that
@@ -77,8 +81,14 @@ class HugePages:
         done = 0
         for start, end in self._writable():
             for first in range(start, end, STEP_HUGE_PAGES * self._huge_bytes):
+                if not self.is_possible:
+                    return done
                 done += self._collapse_within(first, min(first + STEP_HUGE_PAGES * self._huge_bytes, end))
         return done
+
+    def stop(self) -> None:
+        """Have a `collapse` that is going on in another thread end soon, and do nothing any more. O(1)."""
+        self.is_possible = False
 
     def _resident_bytes(self) -> int:
         return int((self._process / "statm").read_bytes().split()[1]) * PAGE_BYTES
