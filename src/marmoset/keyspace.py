@@ -377,7 +377,7 @@ class Keyspace:
                 deadlines.end(shard, key)
             return count
         if run.tag <= INCREMENT_RUN and not (watchers or ends or self.notes.has_more):
-            return effect_registers(self.tables, run, at, count)
+            return effect_registers(self.tables, run, at)
         while at < count:
             key = keys[at]
             shard = shard_of(key)

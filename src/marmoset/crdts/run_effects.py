@@ -14,11 +14,11 @@ from marmoset.crdts.types import Value
 from marmoset.hashing import shard_of
 
 
-def effect_registers(tables: list[dict[bytes, Value]], run: Run, at: int, stop: int) -> int:
-    """Apply the assignments or increments of a run that has a key for each, from one on and before another one, to keys
-    that have nothing but a plain value: the index of the first that is not done, since what is there is no register.
+def effect_registers(tables: list[dict[bytes, Value]], run: Run, at: int) -> int:
+    """Apply the assignments or increments of a run that has a key for each, from one on, to keys that have nothing but
+    a plain value: the index of the first that is not done, since what is there is no register, or their number.
     `tables` are those of the shards. O(operations)."""
-    keys, values = run.keys, run.values
+    keys, values, stop = run.keys, run.values, run.count
     is_assigning = run.tag == ASSIGN_RUN
     while at < stop:
         key = keys[at]

@@ -22,13 +22,14 @@ from marmoset.codec.operations import (
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN
 from marmoset.crdts.plain_slots import NOT_DONE, assign_register
 from marmoset.crdts.slots import Slots
+from marmoset.crdts.types import Value
 from marmoset.ids import Dot
 from marmoset.replication.replica import Replica
 
 
 def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
     """Assign a string; whether that was done. O(1)."""
-    table = None if _is_remembering(replica) else replica.keyspace.table_plain(key)
+    table = _table(replica, key)
     if table is None or not assign_register(table, key, value):
         return False
     replica.keyspace.end_deadline(key)
@@ -40,7 +41,7 @@ def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
 def increment_plainly(replica: Replica, key: bytes, amount: int, total: int) -> bool:
     """Increment what who calls has seen to be absent or a number, by which it becomes `total`; whether that was done.
     O(1)."""
-    table = None if _is_remembering(replica) else replica.keyspace.table_plain(key)
+    table = _table(replica, key)
     if table is None:
         return False
     table[key] = total
@@ -122,6 +123,10 @@ def splice_plainly(replica: Replica, key: bytes, start: int, stop: int, values: 
 
 def _slots(replica: Replica, key: bytes) -> Slots | None:
     return None if _is_remembering(replica) else replica.keyspace.slots_plain(key)
+
+
+def _table(replica: Replica, key: bytes) -> dict[bytes, Value] | None:
+    return None if _is_remembering(replica) else replica.keyspace.table_plain(key)
 
 
 def _is_remembering(replica: Replica) -> bool:
