@@ -3,8 +3,9 @@
     python -m bench.probed_node --name sponsor     as `marmoset serve`, on free ports
     python -m bench.probed_node idle               an empty loop with the same timer
 
-Lines on standard input: `phase NAME` begins another phase, `dump` writes what was measured as JSON. For each phase:
-`late`, milliseconds that a call came late, and `work`, milliseconds of processor time of the thread between two calls.
+Lines on standard input: `phase NAME` begins another phase, `hello` is answered with the same, once all before it was
+read, and `dump` writes what was measured as JSON, for which the loop stands still. For each phase: `late`, milliseconds
+that a call came late, and `work`, milliseconds of processor time of the thread between two calls.
 
 A call that comes 30 ms late stands for thirty that were due: each of them is counted, with how late it was, and so is
 work. So a percentile is over time, as whoever comes at any moment meets it, and not over calls, of which a stall leaves
@@ -68,6 +69,8 @@ class Probe:
             word, _, rest = line.decode().partition(" ")
             if word == "phase":
                 self.begin(rest)
+            elif word == "hello":
+                print(word, flush=True)
             elif word == "dump":
                 print(json.dumps(self._found()), flush=True)
 

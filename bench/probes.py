@@ -61,7 +61,8 @@ class Probed:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Have the process stand still meanwhile. What is overdue then is of the phase that it was told last."""
-        self.seen()  # so it has read what it was told
+        self.tell("hello")
+        self._line()  # so it has read what it was told
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
