@@ -7,6 +7,7 @@ from marmoset.commands.glob import compile_glob
 from marmoset.commands.scanning import scan_cursor, scan_options
 from marmoset.commands.table import ALL_KEYS, KEYLESS, ONE_KEY, command, table
 from marmoset.crdts.types import KIND_NAMES
+from marmoset.hashing import SHARDS
 from marmoset.resp.errors import SYNTAX, CommandError
 from marmoset.resp.replies import OK, Reply
 
@@ -58,8 +59,7 @@ def dbsize(session: "Session", args: list[bytes]) -> Reply:
 def randomkey(session: "Session", args: list[bytes]) -> Reply:
     """RANDOMKEY: some key, not all equally likely."""
     keyspace = session.database.keyspace
-    start = session.database.rng.randrange(1 << 16)
-    _, found = keyspace.scan(start % 1024, 1)
+    _, found = keyspace.scan(session.database.rng.randrange(SHARDS), 1)
     if not found:
         _, found = keyspace.scan(0, 1)
     return session.database.rng.choice(sorted(found)) if found else None

@@ -497,7 +497,7 @@ class Node:
         self.memory_limit.settle()
         if self.streaming.changed:
             self.streaming.ask()
-        self.streaming.pump_all()
+        self.streaming.pump_paced()
         self.waiting.settle()
         if self.replica.stability_changed:
             if self.replica.keyspace.tracking and self.is_member():

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Final, final
 from marmoset.errors import InternalError, PeerError
 from marmoset.ids import ReplicaId
 from marmoset.node.links import Link
+from marmoset.node.pacing import Pace
 from marmoset.node.rehabilitating import proof
+from marmoset.node.states import SERVING
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, StreamMessage
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Streaming:
         """Streams or the roster have changed, so others may have to be asked for other things."""
         self.pumped_index = 0
         """Where the log ended when the streams were last sent what is in it."""
+        self.pace = Pace()
+        """When what we write is sent."""
         self._drained_state = 0
         """The state of the replica when it was last looked whether what streams hold can be used."""
 
@@ -81,6 +85,21 @@ class Streaming:
         for link in self._node.linked.values():
             if link.stream is not None:
                 link.stream.report_due = True
+
+    def pump_paced(self) -> None:
+        """Send every linked peer what it lacks, unless that is a few writes that may wait for others (`node.pacing`):
+        not where somebody waits until they are known, nor at the end. O(links) and what is sent."""
+        node = self._node
+        if node.linked:
+            next_seq, now_ms = node.replica.next_seq, node.time.monotonic_ms()
+            if node.waiting.is_asking or node.state != SERVING:
+                self.pace.handle_sent(next_seq, now_ms)
+            else:
+                delay_ms = self.pace.delay_ms(next_seq, now_ms)
+                if delay_ms:
+                    node.arm("pump", delay_ms)
+                    return
+        self.pump_all()
 
     def pump_all(self) -> None:
         """Send every linked peer what it lacks, as far as it takes it."""

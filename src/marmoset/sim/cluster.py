@@ -81,6 +81,8 @@ class Cluster:
         notes = node.replica.keyspace.notes
         notes.busy_operations = min(notes.busy_operations, 1 + self.knobs.chain_step)
         node.pump_bytes = self.knobs.pump_bytes
+        if self.knobs.pace_ms:
+            node.streaming.pace.pace_ms, node.streaming.pace.fast_per_ms = self.knobs.pace_ms, 0
         node.snapshot_step_elements = self.knobs.snapshot_step_elements
         node.rehabilitating.submit_operations = self.knobs.submit_operations
 

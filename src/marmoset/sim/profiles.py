@@ -116,6 +116,9 @@ class Knobs:
     chain_step: int
     drain_bytes: int
     pump_bytes: int
+    pace_ms: int
+    """For how long a write waits for others at most, however slowly they come; 0 for as long as usual, and only where
+    they come fast. Drawn apart from the other knobs."""
     snapshot_step_elements: int
     turn_gap_us: int
     turn_us: int
@@ -206,6 +209,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         chain_step=chains.choice([1, 20, 4096]),
         drain_bytes=chains.choice([1, 500, 1 << 14]),
         pump_bytes=rng.choice([200, 5000, 1 << 20]),
+        pace_ms=Random(f"pace {seed} {profile}").choice([0, 0, 20, 100]),
         snapshot_step_elements=rng.choice([1, 3, 20, 4096]),
         turn_gap_us=pace,
         turn_us=rng.choice([0, 500, 5000]),

@@ -1,0 +1,56 @@
+"""How often peers are sent what this node writes (floor 7).
+
+What was written is sent at the end of the turn in which it was. Under load that is many times more often than anybody
+needs it: each time every peer is woken, takes a batch with all that goes with one, and tells what it has, which costs
+both sides about as much as a hundred writes. So while writes come fast, few of them wait for others, for a few
+milliseconds, and are sent with them.
+"""
+
+from typing import Final, final
+
+PACE_MS: Final = 3
+"""For so long something written waits at most."""
+FAST_PER_MS: Final = 24
+"""From so many writes a millisecond on, writes come fast."""
+MANY: Final = 128
+"""So many are sent at once in any case."""
+
+
+@final
+class Pace:
+    """When what a node has written is to be sent."""
+
+    __slots__ = ("_counted_ms", "_counted_seq", "_is_fast", "_sent_ms", "_sent_seq", "fast_per_ms", "pace_ms")
+
+    def __init__(self) -> None:
+        self.pace_ms = PACE_MS
+        self.fast_per_ms = FAST_PER_MS
+        self._sent_seq = 1
+        """The seq that was next when everything before it was sent."""
+        self._sent_ms = 0
+        self._counted_seq = 1
+        """The seq that was next when it was last looked how fast writes come."""
+        self._counted_ms = 0
+        self._is_fast = False
+
+    def delay_ms(self, next_seq: int, now_ms: int) -> int:
+        """For how long everything up to before a seq is still to wait, 0 if it is sent now. O(1).
+
+        >>> pace = Pace()
+        >>> pace.delay_ms(101, 4), pace.delay_ms(130, 5), pace.delay_ms(190, 7), pace.delay_ms(200, 8)
+        (0, 2, 0, 2)
+        """
+        passed_ms = now_ms - self._counted_ms
+        if passed_ms >= self.pace_ms:
+            self._is_fast = next_seq - self._counted_seq >= self.fast_per_ms * passed_ms
+            self._counted_seq, self._counted_ms = next_seq, now_ms
+        passed_ms = now_ms - self._sent_ms
+        if self._is_fast and 0 < next_seq - self._sent_seq < MANY and passed_ms < self.pace_ms:
+            return self.pace_ms - passed_ms
+        self.handle_sent(next_seq, now_ms)
+        return 0
+
+    def handle_sent(self, next_seq: int, now_ms: int) -> None:
+        """Everything up to before a seq is sent now. O(1)."""
+        if next_seq != self._sent_seq:
+            self._sent_seq, self._sent_ms = next_seq, now_ms

@@ -1,0 +1,102 @@
+"""When what was written is sent: at once, but for a few writes that come fast, which wait for others a moment."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marmoset.codec.operations import Assign
+from marmoset.node.pacing import FAST_PER_MS, MANY, PACE_MS, Pace
+from marmoset.sim.world import US_PER_MS
+from tests.node.group import Group
+
+FAST = FAST_PER_MS + 4
+
+
+def waiting_while_writing(group: Group, per_ms: int, ms: int) -> list[int]:
+    """How many writes of the first node waited to be sent after each millisecond."""
+    node = group[1]
+    number, waiting = 0, list[int]()
+    for _ in range(ms):
+        for _ in range(per_ms):
+            group.write(1, b"%d" % number)
+            number += 1
+        waiting.append(node.replica.log.next_index - node.streaming.pumped_index)
+        group.run(1)
+    return waiting
+
+
+def test_what_comes_slowly_is_sent_in_its_turn() -> None:
+    group = Group(2)
+    assert not any(waiting_while_writing(group, 1, 50))
+    assert not any(waiting_while_writing(group, FAST_PER_MS // 2, 50))
+
+
+def test_what_comes_fast_waits_for_others() -> None:
+    group = Group(2)
+    waiting_while_writing(group, FAST, 10)
+    waiting = waiting_while_writing(group, FAST, 10 * PACE_MS)
+    assert FAST <= max(waiting) <= FAST * PACE_MS
+    sent = {FAST * ms - left for ms, left in enumerate(waiting)}
+    assert len(sent) <= 10 + 2, "they are sent together"
+    for ms in range(10, 30):
+        waiting_while_writing(group, FAST, ms)
+        group.run(PACE_MS)
+        node = group[1]
+        assert node.streaming.pumped_index == node.replica.log.next_index, "nothing waits for longer if no more comes"
+    assert group.until(group.is_at_rest) < 5000
+    assert len(set(map(str, group.values()))) == 1
+    group.check()
+
+
+def test_what_somebody_waits_for_is_sent_at_once() -> None:
+    group = Group(2)
+    waiting_while_writing(group, FAST, 10)
+    node = group[1]
+    group.write(1, b"one more")
+    known: list[int] = []
+    began = group.world.now_us
+    node.waiting.wait((node.replica.me, node.replica.next_seq - 1), 1, 1000, known.append)
+    node.end_turn()
+    assert node.streaming.pumped_index == node.replica.log.next_index
+    group.settle(1)
+    group.run(2)
+    assert known == [1] and group.world.now_us - began <= 2 * US_PER_MS
+
+
+def test_a_node_that_leaves_sends_all_at_once() -> None:
+    group = Group(2)
+    waiting_while_writing(group, FAST, 10)
+    group.write(1, b"the last")
+    node = group[1]
+    node.leave()
+    assert node.streaming.pumped_index == node.replica.log.next_index
+    group.settle(1)
+    group.until(lambda: "n1" in group.exits)
+    assert group.exits["n1"].code == 0
+    assert group[2].replica.keyspace.get(b"k") == b"the last"
+
+
+def test_many_writes_of_one_turn_are_sent_in_it() -> None:
+    group = Group(2)
+    waiting_while_writing(group, FAST, 10)
+    group.do(1, *(Assign(b"%d" % number, b"v") for number in range(MANY)))
+    assert group[1].streaming.pumped_index == group[1].replica.log.next_index
+
+
+@given(st.lists(st.tuples(st.integers(0, 2 * MANY), st.integers(0, 2 * PACE_MS)), max_size=60))
+def test_nothing_waits_beyond_its_time(steps: list[tuple[int, int]]) -> None:
+    """Whoever asks again when it was told to has sent everything within `PACE_MS` of the first write that waited."""
+    pace, seq, now, waits_since, due = Pace(), 1, 1_000_000, -1, -1
+    for written, passed in steps:
+        if 0 <= due <= now + passed:  # the timer
+            now, passed = due, now + passed - due
+            assert pace.delay_ms(seq, now) == 0
+            waits_since = due = -1
+        now, seq = now + passed, seq + written
+        if waits_since < 0 and written:
+            waits_since = now
+        delay = pace.delay_ms(seq, now)
+        if delay:
+            assert now + delay - waits_since <= PACE_MS and written < MANY
+            due = now + delay
+        else:
+            waits_since = due = -1
