@@ -26,6 +26,7 @@ from marmoset.codec.operations import (
     SetRemove,
 )
 from marmoset.crdts.addwins import SetWindow
+from marmoset.crdts.chains import NO_INSERTIONS
 from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.register import RegisterWindow
@@ -35,6 +36,7 @@ from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import Value, Window
 from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
+from marmoset.replication.chain import FORGET_MAX
 from marmoset.replication.exchange import GO_ON
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
@@ -385,6 +387,28 @@ def noted(replica: Replica) -> tuple[int, int]:
     """Sequences of which insertions are noted, and operations that are."""
     shards = replica.keyspace.shards
     return sum(len(slots.insertions) for slots in shards), sum(len(slots.unwound) for slots in shards)
+
+
+@pytest.mark.parametrize("lists", [3, FORGET_MAX + 1])
+def test_insertions_are_forgotten_once_all_is_stable_however_many_lists_have_some(lists: int) -> None:
+    a, b, c = chained_trio()
+    for round_ in range(2):
+        for number in range(lists):
+            value = a.keyspace.get(b"l%d" % number)
+            right = value.id_at(0) if isinstance(value, Sequence) else None
+            a.submit(SequenceInsert(b"l%d" % number, None, right, [b"%d" % round_]))
+        a.submit(Reset(b"l0"))
+        a.submit(SequenceInsert(b"l0", None, None, [b"again"]))
+        a.commit()
+        for replica in (a, b):
+            catch_up(a, replica)
+            assert noted(replica)[0] == lists - 1 and replica.keyspace.notes.has_insertions
+        rest(a, b, c)
+        for replica in (a, b, c):
+            assert not replica.keyspace.notes.has_insertions
+            assert all(slots.insertions is NO_INSERTIONS for slots in replica.keyspace.shards)
+            assert replica.is_at_rest and replica.keyspace.chained and replica.keyspace.get(b"l0") is not None
+            replica._check()
 
 
 def test_insertions_that_are_stable_are_forgotten_though_the_log_is_never_empty() -> None:

@@ -285,7 +285,8 @@ def united(held: object) -> object:
     """What `played` gives, but of all removals in a list only what they remove, and only while that is not stable
     itself. A FLUSHALL that finds something laid aside adds no removal of its own to it: if it has observed the one that
     is there, it is stable later anyway; if both were made at the same time and it is stable first, stable elements are
-    dead by then where they were removed one by one, and not yet where they lie aside."""
+    dead by then where they were removed one by one, and not yet where they lie aside. A map of which nothing shows and
+    nothing else is left is nothing, either."""
     if isinstance(held, tuple) and len(held) == 4 and held[1] == KIND_SEQUENCE and held[3]:
         name, kind, value, (insertions, removals, assignments) = held
         unstable = {(dot[0], dot[1] + i) for dot, (count, *_) in insertions.items() for i in range(count)}
@@ -293,6 +294,8 @@ def united(held: object) -> object:
         return (name, kind, value, insertions, removed, assignments) if value or insertions or assignments else None
     if isinstance(held, list):
         return [left for each in held if (left := united(each)) is not None]
+    if isinstance(held, tuple) and len(held) == 4 and held[2] == {} and not united(held[3]):
+        return None
     return tuple(map(united, held)) if isinstance(held, tuple) else held
 
 

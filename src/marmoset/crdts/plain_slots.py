@@ -452,6 +452,13 @@ class PlainSlots:
                 self.garbage.put_table(self.insertions)
             self.insertions = NO_INSERTIONS
 
+    def forget_insertions(self, name: bytes, made: Insertions) -> None:
+        """Those of one name are stable, if what is written down there still is `made`. O(1)."""
+        if self.insertions.get(name) is made:  # else it is wound, laid aside, or forgotten
+            del self.insertions[name]
+        if not self.insertions:
+            self.insertions = NO_INSERTIONS
+
     def forget_put_off(self) -> None:
         """Nothing is unstable any more of which the window was put off. O(1)."""
         if self.unwound:

@@ -27,6 +27,7 @@ from marmoset.codec.runs import BatchWriter
 from marmoset.codec.wire import decode_operations
 from marmoset.crdts.plain_slots import PlainSlots
 from marmoset.crdts.sequence_chain import Insertions
+from marmoset.hashing import SHARDS
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
 from marmoset.replication.oplog import LogEntry, OpLog
@@ -34,6 +35,8 @@ from marmoset.replication.oplog import LogEntry, OpLog
 LENGTH_MAX: Final = 1 << 18
 STEP_OPERATIONS: Final = 256
 SWEEP: Final = 256
+FORGET_MAX: Final = SHARDS
+"""So many notes are forgotten one by one; with more of them all shards forget theirs."""
 NOT_MAKING: Final = BatchWriter(0, 0)
 
 
@@ -262,7 +265,7 @@ class Chain:
         keyspace, log = self._keyspace, self._log
         if not log.entries and not self._making.count:
             if keyspace.notes.has_insertions:
-                self.forget()
+                self._forget_insertions()
         elif keyspace.chained:
             self._sweep()
         if keyspace.chained:
@@ -289,6 +292,19 @@ class Chain:
         if self.is_ending and not self._keyspace.chained:
             self._finish()
 
+    def _forget_insertions(self) -> None:
+        """All are stable. As small groups are at rest between any two writes, mostly a few: not all shards are looked
+        at for them. O(notes), at most O(shards)."""
+        keyspace, notes = self._keyspace, self._keyspace.notes
+        if not keyspace.chained or self.is_ending or len(self._inserted) + len(notes.begun) > FORGET_MAX:
+            self.forget()
+            return
+        for _, slots, name, made in self._inserted:
+            slots.forget_insertions(name, made)
+        for slots, name, made in notes.begun:
+            slots.forget_insertions(name, made)
+        self._inserted, notes.begun, notes.has_insertions = deque(), [], False
+
     def _sweep(self) -> None:
         """Forget insertions that are stable, where some may be. O(`SWEEP` sequences)."""
         first = self._log.first_index
@@ -296,11 +312,10 @@ class Chain:
             if self._inserted[0][0] > first:
                 return
             _, slots, name, made = self._inserted.popleft()
-            if slots.insertions.get(name) is made:  # else it is wound, or forgotten
-                if made.forget(self._is_unstable):
-                    self._inserted.append((self._log.next_index, slots, name, made))
-                else:
-                    del slots.insertions[name]
+            if slots.insertions.get(name) is made and made.forget(self._is_unstable):
+                self._inserted.append((self._log.next_index, slots, name, made))
+            else:
+                slots.forget_insertions(name, made)
 
     def _check(self) -> None:
         keyspace = self._keyspace
