@@ -10,6 +10,9 @@ three or behind them in turn. Medians of the rounds.
 - *sender*: the node that takes the writes, with two peers, beside the node alone. Target: at most `SENDER_MAX`.
 - *receiver*: the mean of the two that get them, beside what executing the same write costs the node alone; it parses
   no requests and answers nobody. Target: at most `RECEIVER_MAX`.
+- *plain*: what a plain dict or set of Python costs that takes the same writes (`bench.plain_container`), two of them at
+  the rate at which the three took them, while the node alone takes its own: what no receiver in Python can go below,
+  with as much in the way of its caches. No target, and not a replica.
 
 **Way.** From when a write to one node was due, open loop, to when it was readable on both others. Writes go round
 `SPREAD` keys with growing numbers; on each of the others a client asks for all these keys (MGET), again
@@ -39,15 +42,18 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from bench import results
+from bench import plain_container, results
 from bench.openloop import Requests, Watcher, connected, play
 from bench.pipes import Pipe, packed
+from bench.probes import ended_writer
 from bench.processes import Server, cpu_s, exit_on_sigterm, flush, group, module, node, wait_idle, wait_rest
 from bench.redis_benchmark import NO_TOOL, benchmark
 from bench.results import Target
 
 TESTS: Final = "set,sadd,hset,incr,lpush"
 CLIENTS: Final = 50
+BATCH_MAX: Final = 320
+"""About how many writes a batch has where `CLIENTS` pipeline 16 each; elsewhere it is one round of all."""
 SENDER_MAX: Final = 1.3
 RECEIVER_MAX: Final = 0.4
 P50_MAX_MS: Final = 3.0
@@ -108,32 +114,55 @@ def cost_rows(
         requests = options.requests * (4 if depth > 1 else 1)
         for test in options.tests.split(","):
             seen: dict[str, list[float]] = {"single": [], "sender": [], "receiver": []}
+            rates: list[float] = []
             for number in range(options.rounds):
                 for nodes in (solo, trio) if number % 2 else (trio, solo):
                     print(f"-P {depth} round {number + 1} {test}, {len(nodes)} nodes", file=sys.stderr)
-                    first, *others = spent(tool, nodes, test, requests, depth)
+                    rate, (first, *others) = spent(tool, nodes, test, requests, depth)
                     if others:
+                        rates.append(rate)
                         seen["sender"].append(first)
                         seen["receiver"].append(statistics.mean(others))
                     else:
                         seen["single"].append(first)
             us = {f"{name}_us": statistics.median(found) / requests * 1e6 for name, found in seen.items()}
-            ratios = {f"{name}_ratio": us[f"{name}_us"] / us["single_us"] for name in ("sender", "receiver")}
+            if test in plain_container.COMPARED:
+                rate = statistics.median(rates)
+                print(f"-P {depth} {test}, plain containers at {rate:,.0f} a second", file=sys.stderr)
+                us["plain_us"] = plain_us(tool, solo, test, requests, depth, rate)
+            ratios = {name.removesuffix("us") + "ratio": each / us["single_us"] for name, each in us.items()}
             yield {"test": test.upper(), "pipeline": depth, "requests": requests, **us, **ratios}
 
 
-def spent(tool: str, nodes: Sequence[Server], test: str, requests: int, depth: int) -> list[float]:
-    """Processor seconds of each node for so many writes to the first, up to rest."""
+def plain_us(tool: str, solo: list[Server], test: str, requests: int, depth: int, rate: float) -> float:
+    """Microseconds for each write of plain containers beside a node that takes its own."""
+    batch = min(CLIENTS * depth, BATCH_MAX)
+    with contextlib.ExitStack() as stack:
+        words = ["bench.plain_container", test, str(int(rate)), str(batch)]
+        beside = [stack.enter_context(module(*words, str(seed))) for seed in (1, 2)]
+        flush(solo)
+        wait_rest(solo)
+        for each in beside:
+            assert each.stdin is not None and each.stdout is not None
+            each.stdout.readline()
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        for _ in benchmark(tool, solo[0].port, test, requests, CLIENTS, depth):
+            pass
+        return statistics.mean(ended_writer(each)["us"] for each in beside)
+
+
+def spent(tool: str, nodes: Sequence[Server], test: str, requests: int, depth: int) -> tuple[float, list[float]]:
+    """Requests a second, and processor seconds of each node for so many writes to the first, up to rest."""
     pids = [each.pid for each in nodes]
     flush(nodes)
     wait_rest(nodes)
     wait_idle(pids)
     before = [cpu_s(pid) for pid in pids]
-    for _ in benchmark(tool, nodes[0].port, test, requests, CLIENTS, depth):
-        pass
+    (_, rate, _), *_ = benchmark(tool, nodes[0].port, test, requests, CLIENTS, depth)
     wait_rest(nodes)
     wait_idle(pids)
-    return [cpu_s(pid) - began for pid, began in zip(pids, before, strict=True)]
+    return rate, [cpu_s(pid) - began for pid, began in zip(pids, before, strict=True)]
 
 
 def idle_ms_a_second(nodes: Sequence[Server], seconds: float) -> list[float]:
@@ -320,10 +349,14 @@ def show(idle: list[float], costs: list[dict[str, Any]], ways: list[dict[str, An
     console = results.console()
     if costs:
         title = "processor time for a write, µs"
-        table = results.table(title, ("test",), ("-P", "one node", "sender", "ratio", "receiver", "ratio"))
+        columns = ("-P", "one node", "sender", "ratio", "receiver", "ratio", "plain", "ratio")
+        table = results.table(title, ("test",), columns)
         for row in costs:
-            names = ("single_us", "sender_us", "sender_ratio", "receiver_us", "receiver_ratio")
-            cells = [f"{row[name]:.2f}" for name in names]
+            names = (
+                "single_us",
+                *(f"{who}_{what}" for who in ("sender", "receiver", "plain") for what in ("us", "ratio")),
+            )
+            cells = [f"{row[name]:.2f}" if name in row else "" for name in names]
             table.add_row(row["test"], str(row["pipeline"]), *cells)
         console.print(table)
         console.print(f"idle, not subtracted: one node {idle[0]:.1f} ms a second, one of three {idle[1]:.1f}")

@@ -19,7 +19,7 @@ of 1 ms on its loop measures how late it is called, phase by phase:
 The second node is measured as well, and beside both a control (`bench.probes`): what the machine itself makes late.
 The first node has a core of its own where there are two or more; all else shares the others (`--shared-cores` leaves
 that to the kernel), so the figures of the second are also those of a crowded core. `work` is the processor time of the
-loop's thread between two calls of the timer, which no other process makes longer.
+loop's thread between two calls of the timer, which no other process makes longer: both have targets.
 
 Both databases are asked for their keys and lengths before FLUSHALL and behind it, and have to agree.
 """
