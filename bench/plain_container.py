@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from bench.redis_benchmark import KEYS
-from marmoset.codec.operations import Assign, Increment, MapAssign, Operation, SetAdd
+from marmoset.codec.operations import AnyOperation, Assign, Increment, MapAssign, SetAdd
 from marmoset.codec.runs import write_batch
 from marmoset.codec.wire import encode_batch
 
@@ -32,7 +32,7 @@ Column = list[bytes]
 class Plain:
     """The container of one test."""
 
-    def __init__(self, make: Callable[[bytes], Operation], row: Any, apply: Callable[[Any], object]) -> None:
+    def __init__(self, make: Callable[[bytes], AnyOperation], row: Any, apply: Callable[[Any], object]) -> None:
         self.make = make
         """A write, from the digits of its key."""
         self.decode: Callable[[bytes], list[Any]] = msgspec.msgpack.Decoder(list[row]).decode
@@ -74,7 +74,7 @@ def main(words: list[str]) -> int:
     rate, batch, seed = map(int, words[1:])
     rng = random.Random(seed)
     made = [[plain.make(b"%012d" % rng.randrange(KEYS)) for _ in range(batch)] for _ in range(BATCHES)]
-    encoded = [encode_batch(write_batch(operations, 1, 1))[0] for operations in made]  # type: ignore[arg-type]
+    encoded = [encode_batch(write_batch(operations, 1, 1))[0] for operations in made]
     del made
     gc.disable()  # as a node does, but for the youngest
 

@@ -15,8 +15,11 @@ from marmoset.codec.operations import (
     SequenceRemove,
     SetAdd,
 )
+from marmoset.crdts.chains import NO_INSERTIONS, ChainNotes
 from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.nested import NestedMap
+from marmoset.crdts.sequence import Sequence
+from marmoset.crdts.sequence_chain import Insertions
 from marmoset.crdts.slots import Slots
 
 
@@ -103,3 +106,15 @@ def test_at_rest_nothing_is_left_of_the_table_of_windows() -> None:
         deadlines.fold(0, name, (1, seq))
     slots._check()
     assert getsizeof(slots.windows) == getsizeof(deadlines.windows[0]) == getsizeof({})
+
+
+def test_insertions_are_forgotten_only_where_they_still_are_what_is_noted() -> None:
+    """A name may have had others noted since: those are not stable because the former ones are."""
+    slots, sequence = Slots(100, notes=ChainNotes()), Sequence()
+    slots.note_insertion(b"k", sequence, (1, 1), 1, None, None)
+    noted = slots.insertions[b"k"]
+    slots.forget_insertions(b"k", Insertions())
+    slots.forget_insertions(b"other", noted)
+    assert slots.insertions == {b"k": noted}
+    slots.forget_insertions(b"k", noted)
+    assert slots.insertions is NO_INSERTIONS
