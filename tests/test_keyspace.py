@@ -27,7 +27,8 @@ from marmoset.codec.operations import (
     SetAdd,
     SetRemove,
 )
-from marmoset.crdts.exports import DeadlineEntry, Importer, decode_entries, export_value
+from marmoset.crdts.exports import DeadlineEntry, Importer, SetEntry, decode_entries, export_value
+from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitSet
 from marmoset.crdts.types import Value, kind_of
@@ -192,6 +193,85 @@ def test_windows_are_counted_rightly_whatever_comes_and_nothing_is_left_in_the_e
         bench.do(operation, by, {other: context[other]})  # `_check` counts again after each
     bench.fold_all()
     assert bench.keyspace.is_at_rest
+
+
+def held(keyspace: Keyspace) -> bytes:
+    """Everything that is kept, with its windows, in its one form."""
+    holdings = [each for slots in keyspace.shards for each in slots.holdings()]
+    return msgspec.msgpack.encode(
+        [entry for name, _, value, window in holdings for entry in export_value(name, value, window)]
+    )
+
+
+STEPS = st.lists(st.tuples(OPERATIONS, st.integers(1, 3), st.integers(0, 99)), max_size=12)
+
+
+@given(STEPS, st.sampled_from([Flush(), Reset(b"a"), Assign(b"a", b"w")]), STEPS)
+def test_what_has_observed_all_windows_and_need_not_look_leaves_what_looking_would(
+    before: list[tuple[AnyOperation, int, int]], removal: AnyOperation, after: list[tuple[AnyOperation, int, int]]
+) -> None:
+    benches = [Bench(split_above=1), Bench(split_above=1)]
+    context = {1: 0, 2: 0, 3: 0}
+
+    def do(steps: list[tuple[AnyOperation, int, int]]) -> None:
+        for operation, by, a in steps:
+            for other in {1, 2, 3} - {by}:
+                context[other] = max(context[other], min(a, benches[0].seqs[other]))
+            for bench in benches:
+                bench.do(operation, by, dict(context))
+            assert held(benches[0].keyspace) == held(benches[1].keyspace)
+
+    do(before)
+    for bench in benches:
+        bench.seqs[1] += 1
+        dot, stamp = (1, bench.seqs[1]), 1000 + sum(bench.seqs.values())
+        observed = LOCAL if bench is benches[0] else Context(dict(bench.seqs), {})
+        bench.keyspace.effect(removal, dot, stamp, observed)
+        bench.keyspace._check()
+        bench.done.append((removal, dot))
+    do(after)
+    for bench in benches:
+        bench.fold_all()
+    assert held(benches[0].keyspace) == held(benches[1].keyspace)
+
+
+@pytest.mark.parametrize(
+    ("removal", "by"), [(Flush(), 1), (Flush(), 2), (Reset(b"set"), 1), (Reset(b"set"), 2), (Assign(b"set", b"v"), 1)]
+)
+def test_windows_that_were_observed_as_a_whole_are_freed_in_slices(removal: AnyOperation, by: int) -> None:
+    bench = Bench()
+    elements = [b"%d" % number for number in range(5000)]
+    bench.do(SetAdd(b"set", elements))
+    assert bench.keyspace.window_entries == 5000
+    bench.keyspace.notes.is_observing = True  # as `replication.chain` says of it
+    bench.do(removal, by)
+    assert bench.keyspace.window_entries == (1 if isinstance(removal, Assign) else 0)
+    slices = 0
+    while bench.keyspace.garbage.collect(500):
+        slices += 1
+    assert slices >= 2 * len(elements) // 500 - 2, "elements and their windows"
+    bench.fold_all()
+    assert bench.keyspace.is_at_rest
+
+
+def test_a_window_of_what_is_read_is_not_taken_apart() -> None:
+    bench = Bench()
+    elements = [b"%d" % number for number in range(5000)]
+    bench.do(SetAdd(b"set", elements))
+    slots = bench.keyspace.shards[shard_of(b"set")]
+    for removal in (Reset(b"set"), Flush()):
+        reading = SlotsReading(slots, 100)
+        bench.do(removal)
+        assert len(bench.keyspace) == 0
+        while bench.keyspace.garbage.collect(500):
+            pass
+        entries = []
+        while not reading.is_done:
+            entries += reading.take(100)
+        reading.close()
+        windows = dict(pair for entry in entries if isinstance(entry, SetEntry) for pair in entry.adds)
+        assert windows.keys() == set(elements)
+        bench.do(SetAdd(b"set", elements))
 
 
 # -- FLUSHALL

@@ -19,7 +19,7 @@ from random import Random
 from sys import getsizeof
 from typing import Final, final
 
-from marmoset.clocks import Context, VersionVector, upto
+from marmoset.clocks import Context, LocalContext, VersionVector, upto
 from marmoset.codec.operations import (
     KIND_SEQUENCE,
     AnyOperation,
@@ -31,7 +31,7 @@ from marmoset.codec.operations import (
 )
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, Pushes, Run
 from marmoset.crdts import types
-from marmoset.crdts.chains import CLASH, PLAIN, REPLACED, ChainNotes
+from marmoset.crdts.chains import CLASH, OBSERVING, PLAIN, REPLACED, ChainNotes
 from marmoset.crdts.deadline import Deadlines
 from marmoset.crdts.exports import DeadlineEntry, export_deadline
 from marmoset.crdts.footprint import footprint, window_footprint
@@ -275,7 +275,7 @@ class Keyspace:
 
     def effect(self, operation: AnyOperation, dot: Dot, stamp: int, context: Context) -> bool:
         """Apply an operation on keys; whether it left nothing that has to be folded. Cost: that of its type; `Flush` is
-        O(shards + windows)."""
+        O(shards + windows), of which each costs little where it has observed all that is unstable."""
         if type(operation) is Flush:
             self._flush(dot, context)
             return False
@@ -304,6 +304,7 @@ class Keyspace:
             self.usage.handle_reset(shard, key)
             if self._may_lay_aside and slots.lay_aside(key, dot):
                 return False
+            context = self._observed(context)
         if chained or not tracking:
             if is_reset:
                 needed = slots.needs(key, operation)
@@ -440,7 +441,9 @@ class Keyspace:
     # -- FLUSHALL
 
     def _flush(self, dot: Dot, context: Context) -> None:
-        """Reset every key: what is unstable one by one, all else with the table of its shard."""
+        """Reset every key: what is unstable one by one, all else with the table of its shard; so goes what is unstable,
+        too, where it was observed and remembers no removals."""
+        context = self._observed(context)
         for watches in self.watchers.values():
             for watch in watches:
                 watch.touched = True
@@ -453,10 +456,11 @@ class Keyspace:
                 if self.notes.is_observing:  # which it resets whatever they are
                     slots.forget_put_off()
                 slots.wind_all()
-            unstable: list[bytes] = []
-            if slots.windows or slots.beside or slots.insertions:
-                unstable = sorted({*slots.windows, *slots.beside, *slots.insertions})
+            is_observed = self._may_lay_aside and isinstance(context, LocalContext) and not slots.readings
+            unstable = slots.flushed_singly(is_observed)
             self._flush_table(shard, unstable, dot)
+            if is_observed:
+                slots.drop_windows(unstable)
             for key in unstable:
                 if not self._may_lay_aside or not slots.lay_aside(key, dot):
                     slots.reset(key, dot, context, tracking=self.tracking)
@@ -487,6 +491,11 @@ class Keyspace:
         """Whether what is removed may be kept as it was for a while: what a snapshot has brought may have been made
         later than all that is in the log."""
         return self.tracking and not self.snapshot_vectors
+
+    def _observed(self, context: Context) -> Context:
+        """The context of what is being applied; of what has observed everything unstable one that need not be asked for
+        each of that."""
+        return OBSERVING if self._may_lay_aside and (self.chained or self.notes.is_observing) else context
 
     def _note_flushed(self, dot: Dot, key: bytes) -> None:
         """A FLUSHALL has to be folded at a key."""

@@ -65,6 +65,11 @@ class SetWindow:
         self.adds = kept
         return set(kept)
 
+    def clear(self) -> dict[bytes, tuple[Dot, ...]]:
+        """Forget all adds, as a reset does that has observed them; what they were kept in, for who frees it. O(1)."""
+        adds, self.adds = self.adds, {}
+        return adds
+
     def fold(self, elements: list[bytes], dot: Dot) -> None:
         """Forget an add that is stable. O(elements)."""
         adds = self.adds

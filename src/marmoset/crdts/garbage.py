@@ -10,11 +10,17 @@ is short is taken apart at once, and one that is read as well: the reading copie
 
 from typing import Any, Final, final
 
+from marmoset.crdts.addwins import SetWindow
+from marmoset.crdts.map import MapWindow
+from marmoset.crdts.register import RegisterWindow
 from marmoset.crdts.score_order import ScoreOrder
 from marmoset.crdts.sequence_runs import Block, Chunk
 from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
+
+PlainWindow = RegisterWindow | SetWindow | MapWindow
+"""Of values that remember no removal."""
 
 LARGE: Final = 1024
 """Containers of fewer entries are freed at once."""
@@ -50,6 +56,16 @@ class Garbage:
                 self._containers += value.parts
         elif isinstance(value, (set, dict, list, ScoreOrder)) and len(value) >= LARGE:
             self._containers.append(value)
+        elif isinstance(value, (RegisterWindow, SetWindow, MapWindow)) and value.entries >= LARGE:
+            self.put(value.clear())
+
+    def put_window(self, window: PlainWindow, value: object) -> None:
+        """Free the content of a window, which has none then, unless somebody still reads it with its value. O(1)."""
+        content = window.clear()
+        if isinstance(value, SortedSet):
+            value = value.scores
+        if not isinstance(value, (SplitSet, SplitMap)) or not value.readings:
+            self.put(content)
 
     def put_table(self, table: dict[bytes, Any] | list[Any]) -> None:
         """Free a table of names to values, or a queue, however small. O(1)."""

@@ -165,6 +165,14 @@ class RegisterWindow:
             self.increments = {dot: amount for dot, amount in self.increments.items() if not context.covers(dot)}
         self._settle()
 
+    def clear(self) -> dict[Dot, int | Decimal]:
+        """Forget everything, as a reset does that has observed it; the increments, for whoever frees them. O(1)."""
+        increments = self.increments
+        self._replica = 0
+        self._several, self.increments = _NO_ASSIGNMENTS, _NO_INCREMENTS
+        self._settle()
+        return increments
+
     def assign(self, dot: Dot, stamp: int, context: Context, value: Scalar) -> None:
         """Effect of an assignment. O(entries)."""
         self.reset(context)

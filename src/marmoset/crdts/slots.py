@@ -11,7 +11,7 @@ before those are stable.
 from collections.abc import Iterator
 from typing import final
 
-from marmoset.clocks import Context
+from marmoset.clocks import Context, LocalContext
 from marmoset.codec.operations import (
     KIND_REGISTER,
     NO_KIND,
@@ -26,10 +26,12 @@ from marmoset.codec.operations import (
     Scalar,
 )
 from marmoset.crdts import types
+from marmoset.crdts.addwins import SetWindow
 from marmoset.crdts.chains import OBSERVING
 from marmoset.crdts.map import MapWindow
 from marmoset.crdts.nested import NestedMap, NestedWindow
 from marmoset.crdts.plain_slots import NO_WINDOWS, NOTHING_BESIDE, Holding, PlainSlots
+from marmoset.crdts.register import RegisterWindow
 from marmoset.crdts.sequence import Sequence, SequenceWindow
 from marmoset.crdts.sequence_chain import LaidAside
 from marmoset.crdts.split import SplitMap
@@ -96,8 +98,16 @@ class Slots(PlainSlots):
         self.reset(name, dot, OBSERVING, tracking=True)
 
     def _reset(self, value: Value | None, window: Window | None, dot: Dot, context: Context) -> Value | None:
-        """What a reset leaves of a value: of a collection that does not remember, another one."""
-        left = types.reset(value, window, dot, context)
+        """What a reset leaves of a value: of a collection that does not remember, another one. Of one whose window it
+        has observed as a whole, nothing: O(1)."""
+        left: Value | None = None
+        if isinstance(window, (RegisterWindow, SetWindow, MapWindow)) and isinstance(context, LocalContext):
+            if self.garbage is None:
+                window.clear()
+            else:
+                self.garbage.put_window(window, value)
+        else:
+            left = types.reset(value, window, dot, context)
         if left is not value:
             self._throw_away(value)
         return left
@@ -282,6 +292,33 @@ class Slots(PlainSlots):
             del self.beside[name]
 
     # -- everything
+
+    def flushed_singly(self, is_observed: bool) -> list[bytes]:
+        """The names that a FLUSHALL has to reset one by one, in order: all that have something unstable. If it has
+        observed that, only those where a removal of it is remembered or which hold more than they show. O(windows)."""
+        if not (self.windows or self.beside or self.insertions):
+            return []
+        names = {*self.beside, *self.insertions}
+        if not is_observed:
+            names.update(self.windows)
+        elif self.remembering:
+            windows = self.windows.items()
+            names.update([name for name, window in windows if isinstance(window, (SequenceWindow, NestedWindow))])
+        return sorted(names)
+
+    def drop_windows(self, names: list[bytes]) -> None:
+        """Forget what is not stable of what was shown, but for some names: a FLUSHALL that has observed it has removed
+        that. O(names + beside + laid aside)."""
+        dropped = self.windows
+        if not dropped:
+            return
+        left = {name: dropped.pop(name) for name in names if name in dropped}
+        self.windows = left or NO_WINDOWS
+        if self.garbage is not None:
+            self.garbage.put_table(dropped)
+        windows = [*left.values(), *(laid.window for laid in self.laid.values())]
+        windows += [holding.window for held in self.beside.values() for holding in held.values()]
+        self.entries = sum([window.entries for window in windows if window is not None])
 
     def holdings(self) -> Iterator[tuple[bytes, int, Value, Window | None]]:
         """All that the names hold, shown or not, in the order of names and kinds. O(n log n)."""
