@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import marmoset
 from marmoset.api import Database, OutOfMemoryError, WrongTypeError
-from marmoset.api.store import Store
+from marmoset.api.store import Guard, Store
 from marmoset.errors import UsageError
 
 Way = Callable[[Database[str], str], object]
@@ -55,26 +55,27 @@ def begin(db: Database[str], key: str, kind: str) -> None:
 
 
 class Counted:
-    """How often the lock of a store is taken and given back by the whole ways."""
+    """How often the lock of a store is taken and given back by the whole ways, and what is done when it was taken."""
 
-    def __init__(self, store: Store[Any]) -> None:
+    def __init__(self, store: Store[Any], taken: Callable[[], object] = lambda: None) -> None:
         self.store, self.taken, self.given = store, 0, 0
-        self._take, self._give = store._take, store._give
+        self._guard, self._on_taken = store._guard, taken
+
+    def acquire(self) -> None:
+        self.taken += 1
+        self.store.lock.acquire()
+        self._on_taken()
+
+    def release(self) -> None:
+        self.given += 1
+        self.store.lock.release()
 
     def __enter__(self) -> "Counted":
-        def take() -> object:
-            self.taken += 1
-            return self._take()
-
-        def give() -> None:
-            self.given += 1
-            self._give()
-
-        self.store._take, self.store._give = take, give
+        self.store._guard = Guard(self)  # type: ignore[arg-type]  # what it asks of a lock
         return self
 
     def __exit__(self, *problem: object) -> None:
-        self.store._take, self.store._give = self._take, self._give
+        self.store._guard = self._guard
 
 
 @pytest.fixture(scope="module")
@@ -114,17 +115,11 @@ def test_no_way_takes_the_lock_of_what_is_closed(name: str) -> None:
 @pytest.mark.parametrize("name", [*WAYS, "assign"])
 def test_what_is_closed_while_a_way_waits_for_the_lock_is_closed(name: str) -> None:
     with marmoset.open(name="closing") as opened:
-        store, take = opened._store, opened._store._take
-
-        def closing() -> object:
-            taken = take()
-            store.close("closed meanwhile")
-            return taken
-
-        store._take = closing
-        with pytest.raises(UsageError, match="closed meanwhile"):
-            (ASSIGN if name == "assign" else WAYS[name][1])(opened, name)
-        store.close("")
+        store = opened._store
+        with Counted(store, lambda: store.close("closed meanwhile")):
+            with pytest.raises(UsageError, match="closed meanwhile"):
+                (ASSIGN if name == "assign" else WAYS[name][1])(opened, name)
+            store.close("")
 
 
 def test_a_database_that_nobody_has_any_more_is_freed_once_its_node_has_ended() -> None:

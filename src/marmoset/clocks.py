@@ -122,6 +122,9 @@ class WallClock:
     clock is told at the first handshake.
 
     Both clocks are arguments, in milliseconds. Every method is O(1).
+
+    Nothing of them is multiplied. Python multiplies numbers of more than 30 bits in a way that can be interrupted, so
+    that a signal handler may run and raise; compiled code takes that for want of memory, and ends the process.
     """
 
     __slots__ = ("_read_ms", "_twice_ms", "held_since_ms", "step_ms_max")
@@ -137,17 +140,18 @@ class WallClock:
         """The time to stamp with, now that the wall clock reads `reading_ms`."""
         if self._read_ms is None:
             self._read_ms = monotonic_ms
-            self._twice_ms = 2 * reading_ms
+            self._twice_ms = reading_ms + reading_ms
             return reading_ms
         passed = max(0, monotonic_ms - self._read_ms)
         self._read_ms = max(self._read_ms, monotonic_ms)
-        ahead = 2 * (reading_ms - passed) - self._twice_ms
-        if ahead > 2 * self.step_ms_max:
-            self._twice_ms += 2 * passed
+        expected_ms = reading_ms - passed
+        ahead = expected_ms + expected_ms - self._twice_ms
+        if ahead > self.step_ms_max + self.step_ms_max:
+            self._twice_ms += passed + passed
             if self.held_since_ms is None:
                 self.held_since_ms = monotonic_ms
         else:
-            self._twice_ms += 2 * passed + (ahead if ahead >= 0 else max(ahead, -passed))
+            self._twice_ms += passed + passed + (ahead if ahead >= 0 else max(ahead, -passed))
             self.held_since_ms = None
         return self._twice_ms >> 1
 
@@ -156,5 +160,5 @@ class WallClock:
         self.read(monotonic_ms, reading_ms)
         if self.held_since_ms is not None:
             self.held_since_ms = None
-            self._twice_ms = 2 * reading_ms
+            self._twice_ms = reading_ms + reading_ms
         return self._twice_ms >> 1

@@ -4,6 +4,12 @@ Every error says who has to act (the user, a peer, or us) and whether anything w
 that a caller knows whether to try again. Texts that go to a Redis client live in `resp.errors`, not here.
 """
 
+from typing import Final
+
+BROKEN_OFF: Final = "a write was broken off by an exception, such as KeyboardInterrupt, in the middle of it"
+"""Why a node ends: what a program did is there by half, and nobody can say which half. Nothing that was written since
+the last batch is sent then."""
+
 
 class MarmosetError(Exception):
     """The base of all errors that marmoset raises on purpose.

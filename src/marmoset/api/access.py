@@ -32,7 +32,7 @@ from marmoset.crdts.plain_slots import NOT_DONE
 from marmoset.crdts.register import number_of
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.types import KIND_NAMES, Value, kind_of
-from marmoset.errors import NotServingError, OutOfMemoryError, UsageError, WrongTypeError
+from marmoset.errors import BROKEN_OFF, NotServingError, OutOfMemoryError, UsageError, WrongTypeError
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.node import Node
@@ -85,6 +85,8 @@ class Access:
 
     def admit(self, write: bool) -> None:
         """Raise `NotServingError` where the node takes no reads, or no writes, now. O(1)."""
+        if self._replica.is_changing:
+            raise NotServingError(f"{BROKEN_OFF}: this node ends, since what it has is not to be relied on")
         refusal = self._node.refusal(write)
         if refusal is not None:
             raise NotServingError(refusal)
@@ -122,6 +124,7 @@ class Access:
         if self._memory_limit.is_full and may_grow(operation):
             self.refuse_growth()
         taken = self._make_room(size + _head_bytes(operation))
+        self._replica.is_changing = True
         self._replica.submit(operation)
         self._end_write(taken)
 
@@ -131,6 +134,7 @@ class Access:
     def assign(self, key: bytes, value: bytes) -> None:
         """Assign a register, whatever the key holds."""
         taken = self._begin_growth(key, len(value))
+        self._replica.is_changing = True
         if not assign_plainly(self._replica, key, value):
             self._replica.submit(Assign(key, value))
         self._end_write(taken)
@@ -138,6 +142,7 @@ class Access:
     def increment(self, key: bytes, amount: int, total: int) -> None:
         """Increment a register that is absent or a number, by which it becomes `total` here."""
         taken = self._begin_growth(key, NUMBER_BYTES)
+        self._replica.is_changing = True
         if not increment_plainly(self._replica, key, amount, total):
             self._replica.submit(Increment(key, amount))
         self._end_write(taken)
@@ -145,6 +150,7 @@ class Access:
     def add(self, key: bytes, element: bytes) -> None:
         """Add an element to a set, which is what the key holds if it holds anything."""
         taken = self._begin_growth(key, len(element))
+        self._replica.is_changing = True
         if add_plainly(self._replica, key, element) == NOT_DONE:
             self._replica.submit(SetAdd(key, [element]))
         self._end_write(taken)
@@ -152,6 +158,7 @@ class Access:
     def assign_field(self, key: bytes, field: bytes, value: bytes) -> None:
         """Assign a field of a map, which is what the key holds if it holds anything."""
         taken = self._begin_growth(key, len(field) + len(value))
+        self._replica.is_changing = True
         if assign_field_plainly(self._replica, key, field, value) == NOT_DONE:
             self._replica.submit(MapAssign(key, [field, value]))
         self._end_write(taken)
@@ -159,6 +166,7 @@ class Access:
     def push(self, key: bytes, value: bytes) -> None:
         """Insert a value at the end of a sequence, which is what the key holds if it holds anything. O(log n)."""
         taken = self._begin_growth(key, len(value))
+        self._replica.is_changing = True
         if push_plainly(self._replica, key, [value], False) == NOT_DONE:
             sequence = self._replica.keyspace.get(key)
             left, right = sequence.neighbours(len(sequence)) if isinstance(sequence, Sequence) else (None, None)
@@ -175,7 +183,9 @@ class Access:
             self.refuse_growth()
         size = request_bytes(values) + PER_RANGE_BYTES * (stop - start)
         taken = self._make_room(size + OVERHEAD_BYTES + len(key))
+        self._replica.is_changing = True
         if not splice_plainly(self._replica, key, start, stop, cast("list[Scalar]", values)):
+            self._replica.is_changing = False
             self._open_bytes -= taken
             return False
         self._end_write(taken)
@@ -194,6 +204,7 @@ class Access:
         if self._memory_limit.is_full and any(may_grow(operation) for operation in operations):
             self.refuse_growth()
         taken = self._make_room(size + sum(map(_head_bytes, operations)))
+        self._replica.is_changing = True
         for operation in operations:
             self._replica.submit(operation)
         self._end_write(taken)
@@ -217,7 +228,8 @@ class Access:
         return size
 
     def _end_write(self, size: int) -> None:
-        """A batch may end here, and is sent at the next turn."""
+        """A write is whole. A batch may end here, and is sent at the next turn."""
+        self._replica.is_changing = False
         if self.in_batch:
             self._replica.keyspace.usage.written_bytes += size
         else:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Generic, TypeVar, cast, final
 
+from marmoset import build
 from marmoset.api.access import Access, all_encoded, decoded, encoded, known, splicing, whole_number
 from marmoset.codec.operations import (
     KIND_MAP,
@@ -55,6 +56,24 @@ class _Forks:
         self.count += 1
 
 
+@final
+class Guard:
+    """A lock as compiled code takes it and gives it back, which knows what it calls here. Interpreted, the lock itself
+    is better: a signal handler that raises can do so when `__enter__` returns, which would leave it taken."""
+
+    __slots__ = ("_give", "_take")
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._take: Callable[[], object] = lock.acquire
+        self._give: Callable[[], None] = lock.release
+
+    def __enter__(self) -> None:
+        self._take()
+
+    def __exit__(self, _kind: object, _problem: object, _traceback: object) -> None:
+        self._give()
+
+
 _FORKS: Final = _Forks()
 os.register_at_fork(after_in_child=_FORKS.add_one)
 
@@ -69,8 +88,7 @@ class Store(Generic[T]):
 
     def _begin(self, lock: threading.RLock) -> None:
         self.lock = lock
-        self._take: Callable[[], object] = lock.acquire
-        self._give: Callable[[], None] = lock.release
+        self._guard = Guard(lock) if build.kind() == build.COMPILED else cast("Guard", lock)
         self._closed = ""
         self._forks = _FORKS.count
 
@@ -88,10 +106,6 @@ class Store(Generic[T]):
         forked off, whoever holds it may not exist."""
         if self._closed or self._forks != _FORKS.count:
             raise UsageError(self.closed)
-
-    def _enter(self) -> None:
-        self.check()
-        self._take()
 
     # The border: what is given as text, and what is returned as it; without the lock
 
@@ -210,8 +224,8 @@ class Store(Generic[T]):
     def contains(self, key: bytes, value: object) -> bool:
         """Whether the set at a key has an element. O(1)."""
         element = known(value, self.encoding)
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             found = self.value(key, KIND_SET)
             if found is None or element is None:
                 return False
@@ -219,25 +233,21 @@ class Store(Generic[T]):
                 return element in found
             assert isinstance(found, SplitSet)
             return element in found
-        finally:
-            self._give()
 
     def add(self, key: bytes, value: object) -> None:
         """Add an element to the set at a key. O(1)."""
         element = encoded(value, self.encoding)
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             self.value(key, KIND_SET)
             self._put_element(key, element)
-        finally:
-            self._give()
 
     def text_in(self, key: bytes, name: object) -> T | None:
         """The text or number in a field of the map at a key; None if there is no such field, or if that holds a
         collection. O(1)."""
         field = known(name, self.encoding)
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             found = self.value(key, KIND_MAP)
             value: Value | None = None
             if found is None or field is None:
@@ -247,8 +257,6 @@ class Store(Generic[T]):
             else:
                 assert isinstance(found, (SplitMap, NestedMap))
                 value = found.get(field)
-        finally:
-            self._give()
         if isinstance(value, bytes) or isinstance(value, int):
             return cast("T", decoded(value, self.encoding))
         return None
@@ -256,20 +264,16 @@ class Store(Generic[T]):
     def assign_field(self, key: bytes, name: object, value: object) -> None:
         """Assign a field of the map at a key. O(1)."""
         field, given = encoded(name, self.encoding), encoded(value, self.encoding)
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             self.value(key, KIND_MAP)
             self._put_field(key, field, given)
-        finally:
-            self._give()
 
     def register(self, key: bytes) -> Scalar | None:
         """The value of the register at a key, None if absent. O(1)."""
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             return self._register(key)
-        finally:
-            self._give()
 
     def _register(self, key: bytes) -> Scalar | None:
         found = self.value(key, KIND_REGISTER)
@@ -279,64 +283,52 @@ class Store(Generic[T]):
     def assign(self, key: bytes, value: object) -> None:
         """Assign the register at a key, whatever it holds. O(1)."""
         given = encoded(value, self.encoding)
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             self.check()  # others do when they look: it may have been closed while this waited
             self._access.assign(key, given)
-        finally:
-            self._give()
 
     def increment(self, key: bytes, amount: int, view: object) -> int:
         """Add to the number at a key; the sum as this node sees it. `view` is named where it is none. O(1)."""
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             total = whole_number(self._register(key), view) + amount
             self._access.increment(key, amount, total)
             return total
-        finally:
-            self._give()
 
     def item(self, key: bytes, index: int) -> T:
         """One element of the sequence at a key; raises `IndexError`. O(log n)."""
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             found = self.sequence(key)
             if found is None:
                 raise IndexError("sequence index out of range")
             value = found[index]
-        finally:
-            self._give()
         return cast("T", decoded(value, self.encoding))
 
     def append(self, key: bytes, value: object) -> None:
         """Insert a value at the end of the sequence at a key. O(log n)."""
         given = encoded(value, self.encoding)
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             self.sequence(key)
             self._put_last(key, given)
-        finally:
-            self._give()
 
     def assign_slice(self, key: bytes, place: slice, given: object) -> None:
         """Put values in the place of a slice, taken without its step, of the sequence at a key. O(log n + runs that go
         + values)."""
         values = all_encoded(given, self.encoding)
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             self.splice(key, place, values)
-        finally:
-            self._give()
 
     def remove_at(self, key: bytes, index: int) -> None:
         """Remove one element of the sequence at a key; raises `IndexError`. O(log n)."""
-        self._enter()
-        try:
+        self.check()
+        with self._guard:
             found = self.sequence(key)
             length = 0 if found is None else len(found)
             at = index + length if index < 0 else index
             if not 0 <= at < length:
                 raise IndexError("sequence index out of range")
             self._splice(key, found, at, at + 1, [])
-        finally:
-            self._give()

@@ -261,6 +261,9 @@ class Node:
         if source is None or self.replica.unsound:
             return
         self.replica.commit()
+        if self.replica.unsound:
+            self._settle()
+            return
         source.heard_ms = self.time.monotonic_ms()
         try:
             message = source.messages.feed(data)
@@ -283,11 +286,9 @@ class Node:
         if kind is None:
             return
         del self._armed[kind]
-        if self.replica.unsound:
-            return
         self.replica.commit()
         handler = self._handlers.get(kind)
-        if handler is not None:
+        if handler is not None and not self.replica.unsound:
             handler()
         self._settle()
 
@@ -295,6 +296,7 @@ class Node:
         """Clients have run commands: close the open batch and send what was logged. Called once a turn of the loop."""
         if (
             self.replica.commit()
+            or self.replica.unsound
             or self.replica.log.next_index != self.streaming.pumped_index
             or self.waiting.is_asking
         ):

@@ -47,7 +47,7 @@ def status(node: "Node") -> dict[str, str | int]:
         "links": len(node.linked),
         "keys": len(keyspace),
         "operations": replica.seen.get(replica.me, 0),
-        "log_batches": len(log) + replica.open_batches,  # the others lack that one too
+        "log_batches": len(log) + (1 if replica.open_batch.count else 0),  # the others lack that one too
         "log_bytes": log.size_bytes,
         **node.budget.status(),
         **node.memory_limit.status(),

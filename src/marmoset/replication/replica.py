@@ -33,7 +33,7 @@ from marmoset.codec.operations import (
 )
 from marmoset.codec.runs import BatchWriter, operations_of, write_batch
 from marmoset.codec.wire import decode_parts, encode_batch
-from marmoset.errors import InternalError, PeerError
+from marmoset.errors import BROKEN_OFF, InternalError, PeerError
 from marmoset.ids import Dot, ReplicaId
 from marmoset.keyspace import Keyspace
 from marmoset.replication.applying import Applying
@@ -73,6 +73,7 @@ class Replica:
         "folding",
         "frame_bytes_max",
         "group",
+        "is_changing",
         "keyspace",
         "listener",
         "log",
@@ -126,6 +127,8 @@ class Replica:
         self.clock.stamp = 0
         self.unsound = ""
         """Why nobody may be served from here any more; empty as long as all is well."""
+        self.is_changing = False
+        """Whether a program is in the middle of a write; where it stays so, an exception has broken that off."""
         self.group = 0
         self.state = 0
         self.next_seq = 1
@@ -257,6 +260,10 @@ class Replica:
         """Close the open batch: log it, for the streams to take; False when nothing was done since the last time,
         neither in this batch nor in one that was cut before it. O(batch + replicas)."""
         was_cut, self._cut = self._cut, False
+        if self.is_changing:
+            self.become_unsound(BROKEN_OFF)
+        if self.unsound:
+            return False
         self.keyspace.usage.written_bytes += self._open_bytes
         self._open_bytes = 0
         if not self._applied_local:
@@ -568,11 +575,6 @@ class Replica:
     def is_leaving(self) -> bool:
         """Whether my leave is logged: the others do not wait for me any more, so I may miss what they write. O(1)."""
         return self.me in self.roster.left
-
-    @property
-    def open_batches(self) -> int:
-        """1 while operations wait to be logged at the end of the turn, else 0. O(1)."""
-        return 1 if self.open_batch.count else 0
 
     @property
     def is_at_rest(self) -> bool:

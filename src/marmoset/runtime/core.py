@@ -188,8 +188,8 @@ class Runtime:
     def want_turn_from_thread(self) -> None:
         """The same from any thread, under the lock; the loop is woken once however many writes come before it runs."""
         if not self._turn_wanted:
-            self._turn_wanted = True
             self._loop.call_soon_threadsafe(self._end_turn)
+            self._turn_wanted = True  # now, since a signal handler may raise in between: better two turns than none
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Run `callback` at the next round of the loop."""
