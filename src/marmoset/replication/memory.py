@@ -102,6 +102,12 @@ class ChangeMemory:
         self.clear()
         self.blind = set(buried)
 
+    def forget_all_but(self, buried: set[ReplicaId]) -> None:
+        """Only these are buried by now; without anybody for whom it is of use, forget everything. O(parts + buried)."""
+        self.blind &= buried
+        if buried <= self.blind:
+            self.clear()
+
     def collect_garbage(self) -> bool:
         """Free one table that was dropped, of at most a 256th of the limit; True while some are left."""
         if self.garbage:

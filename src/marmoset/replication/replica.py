@@ -128,7 +128,7 @@ class Replica:
         self.unsound = ""
         """Why nobody may be served from here any more; empty as long as all is well."""
         self.is_changing = False
-        """Whether a program is in the middle of a write; where it stays so, an exception has broken that off."""
+        """Whether a write is in the middle, or a batch; where it stays so, an exception has broken that off."""
         self.group = 0
         self.state = 0
         self.next_seq = 1
@@ -235,15 +235,12 @@ class Replica:
     @property
     def is_remembering(self) -> bool:
         """Whether changes are written down: somebody was buried for whom that is of use. O(graves) at most."""
-        roster, blind = self.roster, self.memory.blind
-        return any(r not in blind for r in roster.dead) or any(r not in blind for r in roster.graves)
+        return not self.roster.gone() <= self.memory.blind
 
     def forget_graves(self, before_ms: int) -> None:
         """Drop gravestones older than a moment, and with the last what was remembered for them. O(graves)."""
         if self.roster.forget_graves(before_ms):
-            self.memory.blind &= self.roster.gone()
-            if not self.is_remembering:
-                self.memory.clear()
+            self.memory.forget_all_but(self.roster.gone())
 
     def end_of_command(self, size_bytes: int = 0) -> None:
         """Close the open batch if it is large: a turn of the loop is cut at the ends of commands only. O(1).
@@ -268,28 +265,30 @@ class Replica:
         self._open_bytes = 0
         if not self._applied_local:
             return was_cut
-        self._applied_local = False
+        self.is_changing, self._applied_local = True, False
         last = self.next_seq - 1
-        if not self.open_batch.count:  # alone: everyone who will ever need this gets it in a snapshot
+        if self.open_batch.count:
+            written, self.open_batch = self.open_batch, NOT_MAKING
+            on_roster, self._claims_local = self._claims_local, False
+            self._log_own(written, self._open_stamp, last, on_roster=on_roster)
+        else:  # alone: everyone who will ever need this gets it in a snapshot
             self.seen[self.me] = last
             self.contexts[self.me] = dict(self.seen)
             self.state += 1
             self._learn_self()
-            return True
-        written, self.open_batch = self.open_batch, NOT_MAKING
-        on_roster, self._claims_local = self._claims_local, False
-        self._log_own(written, self._open_stamp, last, on_roster=on_roster)
+        self.is_changing = False
         return True
 
     def submit_roster(self, operations: Sequence[RosterOperation]) -> list[Dot]:
         """Log operations on the roster, in a batch of their own. O(replicas)."""
         self.commit()
-        self.keyspace.tracking = True
+        self.is_changing = self.keyspace.tracking = True
         stamp = self.clock.tick(self.wall_ms())
         first = self.next_seq
         self.next_seq += len(operations)
         written = write_batch(cast("Sequence[AnyOperation]", operations), self.me, first)
         self._log_own(written, stamp, self.next_seq - 1, on_roster=True)
+        self.is_changing = False
         return [(self.me, seq) for seq in range(first, self.next_seq)]
 
     def _log_own(self, written: BatchWriter, stamp: int, last: int, *, on_roster: bool) -> None:
