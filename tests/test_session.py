@@ -75,6 +75,38 @@ def test_nothing_runs_behind_quit(client: Client) -> None:
     assert client.another(2)("GET", "k") is None
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST / HTTP/1.1\r\nHost: x\r\n\r\nSET k 1\r\n",
+        b"post / HTTP/1.1\r\n\r\nSET k 1\r\n",
+        b"HOST: x\r\nSET k 1\r\n",
+        request("Post", "/") + request("SET", "k", 1),
+        b"POST /\r\nSET k 1\r\n'unbalanced\r\n",
+        request("Host:"),
+    ],
+)
+def test_http_closes_the_connection_and_nothing_behind_it_runs(client: Client, data: bytes) -> None:
+    client.node.effects.clear()
+    assert client.session.receive(data) == b"" and client.session.closing
+    (effect,) = client.node.effects
+    assert isinstance(effect, Notify) and effect.level == "warning" and effect.fields["peer"] == "10.0.0.1:5000"
+    assert client.another(2)("EXISTS", "k") == b":0"
+
+
+def test_a_get_over_http_closes_at_its_host(client: Client) -> None:
+    answer = client.session.receive(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nSET k 1\r\n")
+    assert answer == b"-ERR wrong number of arguments for 'get' command\r\n" and client.session.closing
+    assert client.another(2)("EXISTS", "k") == b":0"
+
+
+def test_http_closes_inside_a_transaction(client: Client) -> None:
+    client("MULTI")
+    client("SET", "k", 1)
+    assert client.session.receive(request("POST", "/") + request("EXEC")) == b""
+    assert client.session.closing and client.another(2)("EXISTS", "k") == b":0"
+
+
 def test_answers_to_writes_are_held_back_while_the_budget_says_so(client: Client) -> None:
     session, budget = client.session, client.node.budget
     client("SET", "k", "v")

@@ -2,7 +2,7 @@
 
 A session holds what belongs to one connection: its parser, protocol version and name, its open transaction and watched
 keys, and what its last write was. It runs whole requests in one pass from received bytes to reply bytes. A fault of
-the protocol answers and closes; an error of a command answers and goes on; an unexpected exception is our own bug: it
+the protocol answers and closes; HTTP closes without an answer; an error of a command answers and goes on; an unexpected exception is our own bug: it
 is answered, told to the node's log, and the connection lives.
 
 Life of a transaction: `queue` is None outside of one, a list of requests inside. What is refused before it runs
@@ -30,6 +30,7 @@ from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.resp import errors
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
+from marmoset.resp.raw import Raw
 from marmoset.resp.replies import (
     NULL_ARRAY,
     QUEUED,
@@ -47,6 +48,10 @@ _SERVING: Final = "serving"
 
 SMALL_BYTES: Final = 16 * 1024
 """Requests that came in no more bytes than this are not measured one by one."""
+
+_HTTP_WORDS: Final = frozenset((b"post", b"host:"))
+"""Redis closes on these, too: one of them begins a line early in every HTTP request that can carry commands."""
+_NOTHING: Final = Raw(b"")
 
 OWN_BATCH_BYTES: Final = OPEN_BYTES_MAX // 2
 """What writes more than this does not join the open batch, but begins one."""
@@ -253,6 +258,8 @@ class Session:
         if command is None or name != self._last_name:  # a client mostly says the same again; that is compared faster
             command = self._lookup.get(name) or self._lookup.get(name.lower())
             if command is None:
+                if name.lower() in _HTTP_WORDS:
+                    return self._end_http(name)
                 return self._refuse(errors.unknown_command(args))
             self._last_name, self._last_found = name, command
         if command.subcommands and len(args) > 1:
@@ -317,6 +324,13 @@ class Session:
         if self.queue is not None:
             self._failed = True
         return ErrorReply(text)
+
+    def _end_http(self, word: bytes) -> Raw:
+        """Close on a browser that was made to send requests here: nothing is answered, nothing behind it runs."""
+        self.closing = True
+        what = word.decode("ascii")
+        self.database.node.notify("warning", "closed a connection that speaks HTTP", peer=self.peer, word=what)
+        return _NOTHING
 
     # -- transactions
 
