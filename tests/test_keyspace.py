@@ -471,10 +471,12 @@ def test_elements_are_walked_in_steps_and_sampled_alike() -> None:
     assert bench.keyspace.scan_elements(b"small", 0, 1)[0] == 0
     assert bench.keyspace.scan_elements(b"absent", 0, 1) == (0, [])
     rng = Random(1)
-    drawn = [bench.keyspace.sample(b"s", rng) for _ in range(300)]
+    drawn = bench.keyspace.sampler(b"s", rng).draw_many(300)
     assert set(drawn) <= elements and len(set(drawn)) > 250
-    assert {bench.keyspace.sample(b"small", rng) for _ in range(50)} == {b"x", b"y"}
-    assert [bench.keyspace.sample(b"s", Random(7)) for _ in range(3)] == [bench.keyspace.sample(b"s", Random(7))] * 3
+    assert {bench.keyspace.sampler(b"small", rng).draw() for _ in range(50)} == {b"x", b"y"}
+    assert [bench.keyspace.sampler(b"s", Random(7)).draw() for _ in range(3)] == [
+        bench.keyspace.sampler(b"s", Random(7)).draw()
+    ] * 3
 
 
 def test_a_collection_past_the_limit_is_split_as_it_grows() -> None:

@@ -39,6 +39,7 @@ from marmoset.crdts.garbage import Garbage
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.plain_slots import new_table
 from marmoset.crdts.run_effects import effect_at, effect_of_one, effect_registers
+from marmoset.crdts.sampling import Sampler
 from marmoset.crdts.slots import Slots, removals
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SCAN_SPLIT_ABOVE, SplitMap, SplitSet, walk_parts
@@ -206,20 +207,14 @@ class Keyspace:
             return 0, list(value)
         return walk_parts(value.parts, cursor, count) if isinstance(value, (SplitSet, SplitMap)) else (0, [])
 
-    def sample(self, key: bytes, rng: Random) -> bytes:
-        """A random element of a set or field of a map that is there, all equally likely. O(1) expected, for a
-        collection of more than `SCAN_SPLIT_ABOVE` after an O(n) split at the first call, O(n log n) for a map that
-        nests."""
+    def sampler(self, key: bytes, rng: Random) -> Sampler:
+        """What draws elements of a set or fields of a map that is there, until that changes. O(parts), after an O(n)
+        split at the first call for a collection of more than `SCAN_SPLIT_ABOVE`; a map that nests is one part."""
         value = self._splitting(key)
-        if isinstance(value, (set, dict, NestedMap)):
-            return sorted(value)[rng.randrange(len(value))]
-        assert isinstance(value, (SplitSet, SplitMap))
-        longest = max(map(len, value.parts))
-        while True:  # a part is taken in proportion to its length
-            part = value.parts[rng.randrange(len(value.parts))]
-            at = rng.randrange(longest)
-            if at < len(part):
-                return sorted(part)[at]
+        if isinstance(value, (SplitSet, SplitMap)):
+            return Sampler(value.parts, rng)
+        assert isinstance(value, (set, dict, NestedMap))
+        return Sampler([list(value)], rng)
 
     def _splitting(self, key: bytes) -> Value | None:
         value = self.get(key)

@@ -2,8 +2,8 @@
 
 A session holds what belongs to one connection: its parser, protocol version and name, its open transaction and watched
 keys, and what its last write was. It runs whole requests in one pass from received bytes to reply bytes. A fault of
-the protocol answers and closes; HTTP closes without an answer; an error of a command answers and goes on; an unexpected exception is our own bug: it
-is answered, told to the node's log, and the connection lives.
+the protocol answers and closes; HTTP closes without an answer; an error of a command answers and goes on; an unexpected
+exception is our own bug: it is answered, told to the node's log, and the connection lives.
 
 Life of a transaction: `queue` is None outside of one, a list of requests inside. What is refused before it runs
 (unknown, wrong number of arguments, too large) makes EXEC refuse the whole.

@@ -166,15 +166,15 @@ def hrandfield(session: "Session", args: list[bytes]) -> Reply:
         raise CommandError(LENGTH_RANGE)
     value = database.map_at(args[1])
     if len(args) == 2:
-        return None if value is None else database.keyspace.sample(args[1], database.rng)
+        return None if value is None else database.keyspace.sampler(args[1], database.rng).draw()
     if value is None:
         return []
     if wanted >= len(value):
         names = list(value)
     elif wanted >= 0:
-        names = database.rng.sample(sorted(value), wanted)
+        names = database.keyspace.sampler(args[1], database.rng).draw_distinct(wanted)
     else:
-        names = [database.keyspace.sample(args[1], database.rng) for _ in range(-wanted)]
+        names = database.keyspace.sampler(args[1], database.rng).draw_many(-wanted)
     if len(args) == 3:
         return names
     value = database.map_at(args[1])
@@ -236,8 +236,7 @@ TABLE = table("hash",
             "O(digits)", "Increments the number in a field by an exact decimal. Uses 0 if the field doesn't exist.",
             "Concurrent increments all count, exactly, in whatever order they arrive."),
     command("hrandfield key [count [WITHVALUES]]", hrandfield, -2, "readonly", ONE_KEY,
-            "O(N) in the number returned, O(size) with a positive count",
-            "Returns one or more random fields from a hash."),
+            "O(N) in the number returned", "Returns one or more random fields from a hash."),
     command("hscan key cursor [MATCH pattern] [COUNT count]", hscan, -3, "readonly", ONE_KEY,
             "O(1) a call, O(N) in all", "Iterates over fields and values of a hash."),
 )

@@ -51,19 +51,14 @@ def scard(session: "Session", args: list[bytes]) -> Reply:
 
 
 def _sample(session: "Session", key: bytes, wanted: int) -> list[bytes]:
-    """Distinct random members, at most as many as there are. O(wanted), O(n) where most are wanted."""
+    """Distinct random members, at most as many as there are. O(wanted + parts)."""
     database = session.database
     value = database.set_at(key)
     if value is None or wanted == 0:
         return []
     if wanted >= len(value):
         return sorted(value)
-    if 3 * wanted >= len(value):
-        return database.rng.sample(sorted(value), wanted)
-    chosen: dict[bytes, None] = {}
-    while len(chosen) < wanted:
-        chosen[database.keyspace.sample(key, database.rng)] = None
-    return list(chosen)
+    return database.keyspace.sampler(key, database.rng).draw_distinct(wanted)
 
 
 def spop(session: "Session", args: list[bytes]) -> Reply:
@@ -74,7 +69,7 @@ def spop(session: "Session", args: list[bytes]) -> Reply:
     if len(args) == 2:
         if database.set_at(args[1]) is None:
             return None
-        member = database.keyspace.sample(args[1], database.rng)
+        member = database.keyspace.sampler(args[1], database.rng).draw()
         database.remove(args[1], [member])
         return member
     members = _sample(session, args[1], count(args[2]))
@@ -90,7 +85,7 @@ def srandmember(session: "Session", args: list[bytes]) -> Reply:
     if len(args) > 3:
         raise CommandError(SYNTAX)
     if len(args) == 2:
-        return None if database.set_at(args[1]) is None else database.keyspace.sample(args[1], database.rng)
+        return None if database.set_at(args[1]) is None else database.keyspace.sampler(args[1], database.rng).draw()
     wanted = count_within(args[2])
     if wanted >= 0:
         return _sample(session, args[1], wanted)
@@ -98,7 +93,7 @@ def srandmember(session: "Session", args: list[bytes]) -> Reply:
         return []
     if -wanted > MANY_MAX:
         raise CommandError(LENGTH_RANGE)
-    return [database.keyspace.sample(args[1], database.rng) for _ in range(-wanted)]
+    return [*database.keyspace.sampler(args[1], database.rng).draw_many(-wanted)]
 
 
 MANY_MAX = 1_000_000
