@@ -3,6 +3,7 @@
 import pytest
 
 from tests.commands.beside_redis import Pair
+from tests.commands.group import Group
 
 CASES = r"""
 LPUSH l a b c
@@ -222,9 +223,49 @@ RPOPLPUSH nosuch m
 RPOPLPUSH m
 LRANGE m 0 -1
 LRANGE l 0 -1
+
+RPUSH q a
+PEXPIREAT q 4000000000000
+RPOPLPUSH q q
+PEXPIRETIME q
+LMOVE q q LEFT RIGHT
+PEXPIRETIME q
+LMOVE q q LEFT LEFT
+PEXPIRETIME q
+LRANGE q 0 -1
+RPOPLPUSH q r
+PEXPIRETIME q
+PEXPIRETIME r
+RPOPLPUSH r q
+PEXPIRETIME q
+WATCH q
+RPOPLPUSH q q
+MULTI
+EXEC
+
+RPUSH q a b c
+LMOVE q q LEFT RIGHT
+LMOVE q q LEFT LEFT
+LMOVE q q RIGHT RIGHT
+LMOVE q q RIGHT LEFT
+LRANGE q 0 -1
 """
 
 
 @pytest.mark.redis_tools
 def test_as_redis(pair: Pair) -> None:
     assert pair.differing(CASES) == []
+
+
+def test_a_rotation_keeps_list_and_deadline_everywhere_while_another_pops_what_it_moved() -> None:
+    group = Group(2)
+    one, other = group.members
+    one("RPUSH", "q", "a")
+    one("PEXPIREAT", "q", 4_000_000_000_000)
+    group.run(2_000)
+    one("RPOPLPUSH", "q", "q")
+    assert other("LPOP", "q") == (b"$", b"a")
+    group.run(2_000)
+    for member in group.members:
+        assert member("LRANGE", "q", 0, -1) == (b"*", (b"$", b"a"))
+        assert member("PEXPIRETIME", "q") == (b":", b"4000000000000")

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from marmoset.codec.operations import SequenceAssign
-from marmoset.commands.database import END, PER_VALUE_BYTES, text
+from marmoset.codec.operations import SequenceAssign, SequenceRemove
+from marmoset.commands.database import END, PER_RANGE_BYTES, PER_VALUE_BYTES, text
 from marmoset.commands.parsing import bounds, count, count_within, integer
 from marmoset.commands.table import ONE_KEY, TWO_KEYS, command, table
 from marmoset.crdts.sequence import Sequence
@@ -217,9 +217,11 @@ def _move(session: "Session", source: bytes, target: bytes, *, from_left: bool, 
     database.list_at(target)  # of another type: refused before anything is done
     at = 0 if from_left else len(sequence) - 1
     value = text(sequence[at])
-    database.charge("lmove", len(value) + PER_VALUE_BYTES)
-    database.cut("lmove", source, sequence, at, at + 1)
+    ranges = sequence.ranges(at, at + 1)
+    database.charge("lmove", len(value) + PER_VALUE_BYTES + PER_RANGE_BYTES * len(ranges))
+    # First what comes: a list that is rotated onto itself is never empty, so that its deadline stays.
     database.insert(target, 0 if to_left else END, [value])
+    database.submit(SequenceRemove(source, ranges))
     return value
 
 
