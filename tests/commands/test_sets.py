@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.commands.beside_redis import Pair
+from marmoset.crdts.split import SplitSet
+from marmoset.session import Clients, Session
+from tests.commands.beside_redis import Pair, new_node, request
 
 CASES = r"""
 SADD s a b c a
@@ -210,3 +212,23 @@ SSCAN n 0 MATCH [12] COUNT 2
 @pytest.mark.redis_tools
 def test_as_redis(pair: Pair) -> None:
     assert pair.differing(CASES) == []
+
+
+@pytest.mark.interpreted
+def test_an_intersection_is_counted_up_to_the_limit_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(new_node(), Clients(), 1, "10.0.0.1:1")
+    for key in ("s", "t"):
+        session.receive(request("SADD", key, *range(5000)))
+    looked_at = 0
+    contains = SplitSet.__contains__
+
+    def counting(value: SplitSet, element: object) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return contains(value, element)
+
+    session.receive(request("SSCAN", "s", 0) + request("SSCAN", "t", 0))
+    monkeypatch.setattr(SplitSet, "__contains__", counting)
+    assert session.receive(request("SINTERCARD", 2, "s", "t", "LIMIT", 10)) == b":10\r\n"
+    assert looked_at == 10
+    assert session.receive(request("SINTERCARD", 2, "s", "t")) == b":5000\r\n"

@@ -1,5 +1,7 @@
 """Commands on sets (floor 8): sets in which adding wins."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from marmoset.commands.database import request_bytes
@@ -127,12 +129,14 @@ def _union(session: "Session", keys: list[bytes]) -> list[bytes]:
     return list(found)
 
 
-def _intersection(session: "Session", keys: list[bytes]) -> list[bytes]:
+def _intersection(session: "Session", keys: list[bytes]) -> Iterator[bytes]:
+    """The members that all sets have, one by one; the types of all are looked at first."""
     values = _values(session, keys)
     present = sorted((value for value in values if value is not None), key=len)
     if len(present) < len(values):
-        return []
-    return [member for member in present[0] if all(member in other for other in present[1:])]
+        return iter(())
+    smallest, *others = present
+    return (member for member in smallest if all(member in other for other in others))
 
 
 def _difference(session: "Session", keys: list[bytes]) -> list[bytes]:
@@ -165,7 +169,7 @@ def sunionstore(session: "Session", args: list[bytes]) -> Reply:
 
 def sinterstore(session: "Session", args: list[bytes]) -> Reply:
     """SINTERSTORE destination key [key ...]."""
-    return session.database.store_set("sinterstore", args[1], _intersection(session, args[2:]))
+    return session.database.store_set("sinterstore", args[1], [*_intersection(session, args[2:])])
 
 
 def sdiffstore(session: "Session", args: list[bytes]) -> Reply:
@@ -187,8 +191,8 @@ def sintercard(session: "Session", args: list[bytes]) -> Reply:
         limit = integer(args[at + 1], LIMIT_NEGATIVE)
         if limit < 0:
             raise CommandError(LIMIT_NEGATIVE)
-    size = len(_intersection(session, args[2 : 2 + number]))
-    return min(size, limit) if limit else size
+    common = _intersection(session, args[2 : 2 + number])
+    return sum(1 for _ in islice(common, limit or None))
 
 
 def sscan(session: "Session", args: list[bytes]) -> Reply:
@@ -243,7 +247,7 @@ TABLE = table("set",
             "O(N*M) in the first size and the number of sets", "Stores the difference of multiple sets in a key.",
             "Replaces what is visible here: what is concurrently added to the destination stays."),
     command("sintercard numkeys key [key ...] [LIMIT limit]", sintercard, -3, "readonly", KEYLESS,
-            "O(N*M) in the smallest size and the number of sets",
+            "O(N*M) in the smallest size and the number of sets; counts up to the limit",
             "Returns the number of members of the intersect of multiple sets."),
     command("sscan key cursor [MATCH pattern] [COUNT count]", sscan, -3, "readonly", ONE_KEY,
             "O(1) a call, O(N) in all", "Iterates over members of a set."),
