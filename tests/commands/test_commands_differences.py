@@ -125,7 +125,7 @@ def test_a_small_set_is_scanned_in_one_step(pair: Pair) -> None:
         assert answer[1] == (b"$", b"0") and len(answer[2]) == 1001  # type: ignore[arg-type]
 
 
-FLAGS = {"write", "readonly", "denyoom", "fast"}
+FLAGS = {"write", "readonly", "denyoom", "fast", "movablekeys"}
 ARITY = {"command|getkeys": "refuses a call without arguments before it looks at the command"}
 NOT_IN_REDIS_7_0 = {"client|setinfo", "client|no-touch"}
 

@@ -20,6 +20,18 @@ COMMAND GETKEYS ping a
 COMMAND GETKEYS get a b
 COMMAND GETKEYS del a b c
 COMMAND GETKEYS lmove a b left right
+COMMAND GETKEYS SINTERCARD 2 a b
+COMMAND GETKEYS SINTERCARD 1 a LIMIT 3
+COMMAND GETKEYS SINTERCARD 3 a b
+COMMAND GETKEYS SINTERCARD 0 a b
+COMMAND GETKEYS SINTERCARD x a b
+COMMAND GETKEYS SINTERCARD 9223372036854775807 a b
+COMMAND GETKEYS SINTERCARD 1
+COMMAND GETKEYS MEMORY USAGE a
+COMMAND GETKEYS memory usage a SAMPLES 3
+COMMAND GETKEYS MEMORY USAGE
+COMMAND GETKEYS MEMORY NOSUCH a
+COMMAND GETKEYS CLIENT LIST
 COMMAND INFO nosuch
 COMMAND DOCS nosuch
 COMMAND LIST FILTERBY
@@ -123,6 +135,7 @@ def test_command_lists_every_command(session: Session) -> None:
     assert {name[1] for name in ask(session, "COMMAND", "LIST")[1:]} == {name.encode() for name in COMMANDS}  # type: ignore[index]
     (_, *found) = ask(session, "COMMAND", "LIST", "FILTERBY", "PATTERN", "l*pop")
     assert found == [(b"$", b"lpop")]
+    assert ask(session, "COMMAND", "LIST", "FILTERBY", "PATTERN", "L*pO[P]") == (b"*", (b"$", b"lpop"))
 
 
 def test_config_get_knows_the_settings_of_the_node(session: Session) -> None:

@@ -184,7 +184,7 @@ def command_list(session: "Session", args: list[bytes]) -> Reply:
         raise CommandError(SYNTAX)
     word = args[3].upper()
     if word == b"PATTERN":
-        match = compile_glob(args[4]).fullmatch
+        match = compile_glob(args[4].lower()).fullmatch
         return [name for name in names if match(name)]
     if word in (b"ACLCAT", b"MODULE"):
         return EMPTY_ARRAY
@@ -194,6 +194,8 @@ def command_list(session: "Session", args: list[bytes]) -> Reply:
 def command_getkeys(session: "Session", args: list[bytes]) -> Reply:
     """COMMAND GETKEYS command [arg ...]."""
     command = session.commands_table.get(args[2].lower().decode("utf-8", "replace"))
+    if command is not None and command.subcommands and len(args) > 3:
+        command = command.subcommands.get(args[3].lower().decode("utf-8", "replace"))
     if command is None:
         raise CommandError(INVALID_COMMAND)
     if not command.arity_fits(len(args) - 2):

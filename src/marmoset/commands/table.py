@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from marmoset.resp.errors import CommandError, wrong_arity
+from marmoset.commands.parsing import integer
+from marmoset.resp.errors import INVALID_ARGUMENTS, CommandError, wrong_arity
 from marmoset.resp.replies import Reply
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Command:
     is_queued: bool = field(init=False)
     """Whether MULTI queues it."""
     is_refused_in_multi: bool = field(init=False)
+    has_counted_keys: bool = field(init=False)
+    """Whether the first argument says how many keys follow it; their positions are not fixed then."""
 
     def __post_init__(self) -> None:
         flags = self.flags.split()
@@ -62,6 +65,7 @@ class Command:
         object.__setattr__(self, "is_served_always", "loading" in flags)
         object.__setattr__(self, "is_queued", "noqueue" not in flags)
         object.__setattr__(self, "is_refused_in_multi", "no_multi" in flags)
+        object.__setattr__(self, "has_counted_keys", "movablekeys" in flags)
         object.__setattr__(self, "full_name", self.full_name or self.name)
 
     def arity_fits(self, count: int) -> bool:
@@ -69,7 +73,12 @@ class Command:
         return count == self.arity if self.arity >= 0 else count >= -self.arity
 
     def keys_of(self, args: list[bytes]) -> list[bytes]:
-        """The keys among the words of a request. O(words)."""
+        """The keys among the words of a request. O(words). Raises `CommandError` where their number does not fit."""
+        if self.has_counted_keys:
+            number = integer(args[1], INVALID_ARGUMENTS)
+            if not 0 < number <= len(args) - 2:
+                raise CommandError(INVALID_ARGUMENTS)
+            return args[2 : 2 + number]
         first, last, step = self.keys
         if first == 0:
             return []

@@ -63,6 +63,7 @@ NUMKEYS_TOO_MANY: Final = "ERR Number of keys can't be greater than number of ar
 LIMIT_NEGATIVE: Final = "ERR LIMIT can't be negative"
 NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
 INVALID_COMMAND: Final = "ERR Invalid command specified"
+INVALID_ARGUMENTS: Final = "ERR Invalid arguments specified for command"
 NO_KEYS: Final = "ERR The command has no key arguments"
 NOT_ENOUGH_ARGUMENTS: Final = "ERR Invalid number of arguments specified for command"
 
