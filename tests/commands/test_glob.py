@@ -2,10 +2,11 @@
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marmoset.commands.glob import compile_glob, matches
+from marmoset.commands.glob import LONG_BYTES, LongPattern, compile_glob, matches
 
 
 def rule(pattern: bytes, text: bytes) -> bool:
@@ -47,7 +48,11 @@ def one_class(pattern: bytes) -> tuple[set[int], bytes]:
 
 @given(st.text("ab*?[]^-\\c", max_size=8).map(str.encode), st.text("ab]-\\^c", max_size=6).map(str.encode))
 def test_a_pattern_matches_by_the_rules(pattern: bytes, text: bytes) -> None:
-    assert matches(pattern, text) == (rule(pattern, text) if text else not pattern)
+    expected = rule(pattern, text) if text else not pattern
+    assert matches(pattern, text) == expected
+    if pattern:
+        long = LongPattern(pattern)
+        assert [long.fullmatch(text) is not None for _ in range(2)] == [expected] * 2
 
 
 def test_bytes_that_mean_something_to_regular_expressions_mean_nothing_here() -> None:
@@ -65,3 +70,30 @@ def test_many_stars_take_no_time() -> None:
     assert not matches(b"*" * 500 + b"b", b"a" * 2000)
     assert compile_glob(b"h?llo*") is compile_glob(b"h?llo*")
     assert time.perf_counter() - began < 2
+
+
+@pytest.mark.parametrize(
+    "piece", [b"a", b"?", b"*", b"*a", b"[^a]", b"[a-z]*", b"\\a", b"[", b"a*?", b"[ab]?", b"\xff", b"*[^b]a"]
+)
+@pytest.mark.parametrize("before", [b"", b"*", b"k*", b"[a-c]*"])
+def test_a_pattern_of_any_length_takes_no_time(before: bytes, piece: bytes) -> None:
+    began = time.perf_counter()
+    match = compile_glob(before + piece * (100_000 // len(piece)) + b"b").fullmatch
+    for number in range(100):
+        match(b"key:%d" % number)
+        match(b"a" * 50)
+    assert time.perf_counter() - began < 1
+
+
+def test_the_longest_pattern_that_is_translated_takes_no_time() -> None:
+    began = time.perf_counter()
+    for piece in (b"[^a]", b"*[^a]", b"[ -z]", b"a", b"?", b"[^]"):
+        compile_glob(piece * (LONG_BYTES // len(piece)))
+    assert time.perf_counter() - began < 0.2
+
+
+def test_a_long_pattern_matches_as_a_short_one_does() -> None:
+    key = b"k" * LONG_BYTES
+    for tail, text in ((b"?[a-c]*", b"xbyz"), (b"\\*[^a]", b"*b"), (b"*b*d", b"abcd"), (b"", b"")):
+        assert matches(key + tail, key + text) and not matches(key + tail + b"x", key + text)
+        assert not matches(key + tail, key[1:]) and not matches(key + tail, b"")

@@ -3,15 +3,34 @@
 A pattern is translated to a regular expression once and remembered. What stands between two stars is found where it
 comes first and never looked for again (an atomic group): if the rest does not fit behind the first place, it fits
 behind no later one. So a match costs O(pattern x text) at most, whatever a client sends.
+
+Making the expression costs some microseconds a byte, which a long pattern, of as many bytes as a request may have,
+would turn into seconds. So one of more than `LONG_BYTES` is read only as far as a text makes it necessary, and not
+remembered.
 """
 
 import re
 from functools import lru_cache
+from typing import Final, final
+
+LONG_BYTES: Final = 256
+
+# What stands in a pattern where no byte or choice of bytes does.
+_END: Final = -1
+_STAR: Final = -2
+_ANY: Final = -3
+
+_BYTES: Final = frozenset(range(256))
+_stars: Final = re.compile(rb"\*+").match
+
+
+def compile_glob(pattern: bytes) -> "re.Pattern[bytes] | LongPattern":
+    """What matches what `pattern` does, all of it. O(length), or O(1) for a long one."""
+    return LongPattern(pattern) if len(pattern) > LONG_BYTES else _compile(pattern)
 
 
 @lru_cache(maxsize=256)
-def compile_glob(pattern: bytes) -> re.Pattern[bytes]:
-    """The regular expression that matches what `pattern` does, all of it. O(length)."""
+def _compile(pattern: bytes) -> re.Pattern[bytes]:
     segments: list[list[bytes]] = [[]]
     at, end = 0, len(pattern)
     while at < end:
@@ -38,7 +57,21 @@ def compile_glob(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def _translate_class(pattern: bytes, at: int, parts: list[bytes]) -> int:
-    """Translate what stands in brackets; without a closing one it goes to the end of the pattern."""
+    chosen, at = _class_at(pattern, at)
+    others = _BYTES - chosen
+    if not chosen:
+        parts.append(b"(?!)")
+    elif not others:
+        parts.append(b".")
+    elif len(chosen) <= len(others):
+        parts.append(b"[" + b"".join(b"\\x%02x" % byte for byte in sorted(chosen)) + b"]")
+    else:
+        parts.append(b"[^" + b"".join(b"\\x%02x" % byte for byte in sorted(others)) + b"]")
+    return at
+
+
+def _class_at(pattern: bytes, at: int) -> tuple[frozenset[int], int]:
+    """The bytes that stand in brackets, and where these end: without a closing one, at the end of the pattern."""
     end = len(pattern)
     negated = pattern[at : at + 1] == b"^"
     at += negated
@@ -54,9 +87,72 @@ def _translate_class(pattern: bytes, at: int, parts: list[bytes]) -> int:
         else:
             allowed.add(pattern[at])
             at += 1
-    chosen = sorted(set(range(256)) - allowed if negated else allowed)
-    parts.append(b"[" + b"".join(b"\\x%02x" % byte for byte in chosen) + b"]" if chosen else b"(?!)")
-    return at + 1
+    return _BYTES - allowed if negated else frozenset(allowed), at + 1
+
+
+@final
+class LongPattern:
+    """A pattern that is not empty, read as far as texts make it necessary: what a text does not get to costs nothing.
+
+    Each part but a star takes one byte, so a text meets no more parts than twice its length. Where something does not
+    fit, what stands behind the last star begins one byte later: O(text x text) at most.
+    """
+
+    __slots__ = ("_at", "_parts", "_pattern")
+
+    def __init__(self, pattern: bytes) -> None:
+        self._pattern = pattern
+        self._parts: list[int | frozenset[int]] = []
+        self._at = 0
+
+    def fullmatch(self, text: bytes) -> bytes | None:
+        """The text, if the pattern matches it as a whole."""
+        at = number = 0
+        behind_star, begun = -1, 0
+        while text:
+            part = self._part(number)
+            if part == _STAR:
+                number += 1
+                behind_star, begun = number, at
+                if self._part(number) == _END:
+                    return text
+            elif at == len(text):
+                return text if part == _END else None
+            elif part in (_ANY, text[at]) or (isinstance(part, frozenset) and text[at] in part):
+                at += 1
+                number += 1
+            elif behind_star < 0:
+                return None
+            else:
+                begun += 1
+                at, number = begun, behind_star
+        return None
+
+    def _part(self, number: int) -> int | frozenset[int]:
+        if number == len(self._parts):
+            self._parts.append(self._next())
+        return self._parts[number]
+
+    def _next(self) -> int | frozenset[int]:
+        pattern, at = self._pattern, self._at
+        if at >= len(pattern):
+            return _END
+        here = pattern[at : at + 1]
+        self._at += 1
+        if here == b"*":
+            stars = _stars(pattern, at)
+            assert stars is not None
+            self._at = stars.end()
+            return _STAR
+        if here == b"?":
+            return _ANY
+        if here == b"[":
+            chosen, self._at = _class_at(pattern, self._at)
+            return chosen
+        if here == b"\\" and self._at < len(pattern):
+            self._at += 1
+            return pattern[at + 1]
+        return pattern[at]
 
 
 def matches(pattern: bytes, text: bytes) -> bool:

@@ -3,7 +3,7 @@
 import re
 from typing import Final, final
 
-from marmoset.commands.glob import compile_glob
+from marmoset.commands.glob import LongPattern, compile_glob
 from marmoset.commands.parsing import integer
 from marmoset.resp.errors import INVALID_CURSOR, SYNTAX, CommandError
 
@@ -21,7 +21,7 @@ class ScanOptions:
     def __init__(self, cursor: int) -> None:
         self.cursor = cursor
         self.count = COUNT_DEFAULT
-        self.pattern: re.Pattern[bytes] | None = None
+        self.pattern: re.Pattern[bytes] | LongPattern | None = None
         self.kind: str | None = None
 
     def wants(self, name: bytes) -> bool:
