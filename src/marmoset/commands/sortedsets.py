@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOT_A_NUMBER = "ERR resulting score is not a number (NaN)"
 BAD_RANGE = "ERR min or max is not a float"
+NO_LIMIT = (0, -1)
 
 
 def _score(word: bytes, fault: str = NOT_A_FLOAT) -> Scalar:
@@ -89,12 +90,14 @@ class _Options:
             return False
         return True
 
+    def allows_any(self, old: Scalar | None) -> bool:
+        """Whether a member with an old score, or without one, may get a new one at all."""
+        return not self.xx if old is None else not self.nx
+
     def allows(self, old: Scalar | None, new: Scalar) -> bool:
         """Whether a member with an old score may get a new one."""
-        if old is None:
-            return not self.xx
-        if self.nx:
-            return False
+        if old is None or self.nx:
+            return self.allows_any(old)
         if self.gt and double(new) <= double(old):
             return False
         return not (self.lt and double(new) >= double(old))
@@ -133,7 +136,7 @@ def zadd(session: "Session", args: list[bytes]) -> Reply:
     value = database.sorted_set_at(key)
     if options.incr:
         old = None if value is None else value.get(words[1])
-        if not options.allows(old, _incremented(old, scores[0])[0]):
+        if not options.allows_any(old) or not options.allows(old, _incremented(old, scores[0])[0]):
             return None
         return _double(_increment(database, "zadd", key, words[1], scores[0], old))
     latest: dict[bytes, Scalar] = {}
@@ -279,22 +282,28 @@ def _by_score(
     return _shown(session, value, members, scores=scores)
 
 
-def _range_options(words: list[bytes], names: tuple[bytes, ...]) -> tuple[set[bytes], tuple[int, int] | None]:
-    """The options of a range command, and LIMIT's two numbers."""
+def _range_options(words: list[bytes], names: tuple[bytes, ...]) -> tuple[set[bytes], tuple[int, int]]:
+    """The options of a range command, and LIMIT's two numbers. WITHSCORES and LIMIT may come again, as in Redis."""
     found: set[bytes] = set()
-    limit: tuple[int, int] | None = None
+    limit = NO_LIMIT
     at = 0
     while at < len(words):
         word = words[at].upper()
         if word == b"LIMIT" and at + 2 < len(words):
             limit = (integer(words[at + 1]), integer(words[at + 2]))
             at += 3
-        elif word in names:
+        elif word in names and (word == b"WITHSCORES" or word not in found):
             found.add(word)
             at += 1
         else:
             raise CommandError(SYNTAX)
     return found, limit
+
+
+def _check_no_limit(limit: tuple[int, int]) -> None:
+    """A range of ranks has no LIMIT, but one of -1 elements, which Redis does not tell from none."""
+    if limit[1] != NO_LIMIT[1]:
+        raise CommandError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
 
 
 def zrange(session: "Session", args: list[bytes]) -> Reply:
@@ -303,28 +312,28 @@ def zrange(session: "Session", args: list[bytes]) -> Reply:
     reverse, scores = b"REV" in options, b"WITHSCORES" in options
     if b"BYSCORE" in options:
         low, high = (args[3], args[2]) if reverse else (args[2], args[3])
-        return _by_score(session, args[1], low, high, limit or (0, -1), reverse=reverse, scores=scores)
-    if limit is not None:
-        raise CommandError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
+        return _by_score(session, args[1], low, high, limit, reverse=reverse, scores=scores)
+    _check_no_limit(limit)
     return _by_rank(session, args[1], integer(args[2]), integer(args[3]), reverse=reverse, scores=scores)
 
 
 def zrevrange(session: "Session", args: list[bytes]) -> Reply:
     """ZREVRANGE key start stop [WITHSCORES]."""
-    options, _ = _range_options(args[4:], (b"WITHSCORES",))
+    options, limit = _range_options(args[4:], (b"WITHSCORES",))
+    _check_no_limit(limit)
     return _by_rank(session, args[1], integer(args[2]), integer(args[3]), reverse=True, scores=bool(options))
 
 
 def zrangebyscore(session: "Session", args: list[bytes]) -> Reply:
     """ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]."""
     options, limit = _range_options(args[4:], (b"WITHSCORES",))
-    return _by_score(session, args[1], args[2], args[3], limit or (0, -1), reverse=False, scores=bool(options))
+    return _by_score(session, args[1], args[2], args[3], limit, reverse=False, scores=bool(options))
 
 
 def zrevrangebyscore(session: "Session", args: list[bytes]) -> Reply:
     """ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]."""
     options, limit = _range_options(args[4:], (b"WITHSCORES",))
-    return _by_score(session, args[1], args[3], args[2], limit or (0, -1), reverse=True, scores=bool(options))
+    return _by_score(session, args[1], args[3], args[2], limit, reverse=True, scores=bool(options))
 
 
 def _pop(session: "Session", args: list[bytes], *, lowest: bool) -> Reply:
