@@ -56,3 +56,29 @@ def test_random_requests(pair: Pair, seed: int) -> None:
         ours, theirs = pair.both("EXPIRETIME", words[1])
         if theirs in ((b":", -1), (b":", -2)) or ours in ((b":", -1), (b":", -2)):
             assert ours == theirs, words
+
+
+GETEX_CASES = """
+SET a 1
+GETEX a EXAT 4000000000 EXAT 4000000001
+EXPIRETIME a
+GETEX a EX x EXAT 4000000002
+GETEX a EX x EX 0 EX 100
+GETEX a EX 100 EX x
+GETEX a EX 100 EX 0
+GETEX a EX 100 PX 200
+GETEX a EX 100 EX
+GETEX a PERSIST EX 100
+GETEX a EX 100 PERSIST
+GETEX a PERSIST PERSIST
+EXPIRETIME a
+GETEX a WHAT WHAT
+GETEX a EX EX
+GETEX b EX x
+GETEX b EX 100 EX 0
+"""
+
+
+@pytest.mark.redis_tools
+def test_an_option_of_getex_may_come_again(pair: Pair) -> None:
+    assert pair.differing(GETEX_CASES) == []

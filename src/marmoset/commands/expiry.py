@@ -170,10 +170,7 @@ def psetex(session: "Session", args: list[bytes]) -> Reply:
 def getex(session: "Session", args: list[bytes]) -> Reply:
     """GETEX key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST]."""
     database, key = session.database, args[1]
-    unit = UNITS.get(args[2].upper()) if len(args) > 2 else None
-    persists = len(args) == 3 and args[2].upper() == b"PERSIST"
-    if len(args) > 2 and not persists and (unit is None or len(args) != 4):
-        raise CommandError(SYNTAX)
+    persists, unit, word = _getex_options(args[2:])
     now_ms(database)
     value = database.string_at(key)
     if value is None:
@@ -181,11 +178,27 @@ def getex(session: "Session", args: list[bytes]) -> Reply:
     if persists:
         persist(session, args[:2])
     elif unit is not None:
-        number = integer(args[3])
+        number = integer(word)
         if number <= 0:
             raise CommandError(invalid_time("getex"))
         set_deadline(database, key, deadline_of(database, "getex", number, unit[0], absolute=unit[1]))
     return text(value)
+
+
+def _getex_options(words: list[bytes]) -> tuple[bool, tuple[int, bool] | None, bytes]:
+    """Whether GETEX is to PERSIST, how it says a deadline, and the number of that: the last, if it comes again."""
+    said = number = b""
+    at = 0
+    while at < len(words):
+        option = words[at].upper()
+        if said not in (b"", option) or (option != b"PERSIST" and (option not in UNITS or at + 1 == len(words))):
+            raise CommandError(SYNTAX)
+        said = option
+        if said != b"PERSIST":
+            number = words[at + 1]
+            at += 1
+        at += 1
+    return said == b"PERSIST", UNITS.get(said), number
 
 
 _LATEST: Final = "Of concurrent deadlines the latest wins; PERSIST counts as never."
