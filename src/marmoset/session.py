@@ -387,10 +387,17 @@ class Session:
 
     def _call_all(self, queue: list[tuple[Command, list[bytes]]]) -> list[Reply]:
         self.in_transaction = True
+        protocol, replies = self.protocol, list[Reply]()
         try:
-            return [self._call(command, args) for command, args in queue]
+            for command, args in queue:
+                reply = self._call(command, args)
+                if self.protocol != protocol:  # HELLO: what was answered before it is told as it was until then
+                    replies = [_encoded(each, protocol) for each in replies]
+                    protocol = self.protocol
+                replies.append(reply)
         finally:
             self.in_transaction = False
+        return replies
 
     def watch(self, keys: list[bytes]) -> None:
         """WATCH: the next EXEC runs only if none of the keys is touched until then. O(keys)."""
@@ -429,6 +436,13 @@ class Session:
             f"cmd={command} user=default resp={self.protocol} tot-cmds={self.commands} "
             f"lib-name={self.library.decode('latin-1')} lib-ver={self.library_version.decode('latin-1')}"
         ).encode("latin-1")
+
+
+def _encoded(reply: Reply, protocol: int) -> Raw:
+    """A reply in a protocol that the client has left since."""
+    out: list[bytes] = []
+    encode(reply, protocol, out)
+    return Raw(b"".join(out))
 
 
 def _nothing() -> None:

@@ -214,3 +214,23 @@ EXEC
 @pytest.mark.redis_tools
 def test_as_redis(pair: Pair) -> None:
     assert pair.differing(CASES) == []
+
+
+@pytest.mark.redis_tools
+def test_hello_is_queued_and_what_follows_it_is_answered_in_the_new_protocol(pair: Pair) -> None:
+    requests = ["SET a 1", "HGETALL h", "GET nosuch", "HELLO 3", "HGETALL h", "GET nosuch", "HELLO 9", "HELLO 2", "GET b"]
+    pair.begin()
+    pair.both("HSET", "h", "f", "v")
+    pair.both("MULTI")
+    for words in requests:
+        ours, theirs = pair.both(*words.split())
+        assert ours == theirs == (b"+", b"QUEUED")
+    ours, theirs = pair.both("EXEC")
+    hellos = requests.index("HELLO 3") + 1, requests.index("HELLO 2") + 1
+    assert len(ours) == len(theirs) == len(requests) + 1
+    for at, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+        if at in hellos:
+            assert one[0] == other[0]  # type: ignore[index]
+        else:
+            assert one == other, at
+    assert pair.both("GET", "nosuch") == ((b"$", None), (b"$", None))

@@ -209,7 +209,7 @@ TABLE = (
         command("auth [username] password", auth, -2, "loading fast", KEYLESS,
                 "O(1)", "Authenticates the connection."),
         command("hello [protover [AUTH username password] [SETNAME clientname]]", hello, -1,
-                "loading fast no_multi", KEYLESS,
+                "loading fast", KEYLESS,
                 "O(1)",
                 "Handshakes with the server."),
     ),
