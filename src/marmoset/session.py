@@ -387,7 +387,8 @@ class Session:
 
     def _call_all(self, queue: list[tuple[Command, list[bytes]]]) -> list[Reply]:
         self.in_transaction = True
-        protocol, replies = self.protocol, list[Reply]()
+        protocol = self.protocol
+        replies: list[Reply] = []
         try:
             for command, args in queue:
                 reply = self._call(command, args)
