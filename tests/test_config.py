@@ -133,6 +133,21 @@ def test_what_is_said(given: dict[str, object], words: list[str]) -> None:
         assert word in str(caught.value)
 
 
+def test_a_join_list_without_an_address_begins_no_group_unless_that_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text("join = []\n")
+    for given, environ, path in (
+        ({"join": [""]}, {}, None),
+        ({"join": ()}, {}, None),
+        ({}, {"MARMOSET_JOIN": " "}, None),
+        ({}, {}, str(file)),
+    ):
+        with pytest.raises(UsageError, match="--join HOST:PORT.*--new-group"):
+            load(given, environ, path)
+        assert load({**given, "new_group": True}, environ, path).join == ()
+        assert load({**given, "join": "a:1"}, environ, path).join == ("a:1",)
+
+
 def test_the_source_is_named(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text('port = "x"\n')

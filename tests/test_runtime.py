@@ -52,7 +52,8 @@ def quick(name: str, **more: object) -> Config:
 @asynccontextmanager
 async def node(name: str, *join: Runtime, **more: object) -> AsyncIterator[Runtime]:
     """One node, serving."""
-    runtime = Runtime(quick(name, join=[other.config.address for other in join], **more))
+    joins = {"join": [other.config.address for other in join]} if join else {}
+    runtime = Runtime(quick(name, **joins, **more))
     runtime.open()
     try:
         await runtime.start()

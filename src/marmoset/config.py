@@ -203,7 +203,7 @@ class Config:
     )
 
     join: tuple[str, ...] = _option(
-        ADDRESSES, (), "members to join through, host:gossip_port; without any, begin a group"
+        ADDRESSES, (), "members to join through, host:gossip_port; a node that is given none begins a group"
     )
     cluster: str = _option(TEXT, "marmoset", "name of the group; nodes of different names never link")
     keyring: str = _option(
@@ -215,7 +215,9 @@ class Config:
         "how many of the join list have to wait before one begins a group, more than half; 0 waits for a member",
         high=1024,
     )
-    new_group: bool = _option(FLAG, False, "begin a group on an address other than loopback")
+    new_group: bool = _option(
+        FLAG, False, "begin a group on an address other than loopback, or where the join list names no other node"
+    )
 
     log_format: str = _option(TEXT, "human", "form of the log on standard error", choices=("human", "json"))
     log_level: str = _option(
@@ -501,6 +503,11 @@ def load(
             raise UsageError(f"unknown option {name!r}{_suggestion(name)}")
         option = BY_NAME[name]
         values[name] = _parsed(option, value, option.flag if given_as_flags else name)
+    if values.get("join") == () and not values.get("new_group"):  # from a variable that is not set, most likely
+        raise UsageError(
+            "join: a list was given and has no address in it; name a member, as in --join HOST:PORT, "
+            "or leave join out, or say --new-group, to begin a new group"
+        )
     config = replace(Config(), **values)  # type: ignore[arg-type]  # each value was made by its own option
     check_together(config)
     return config

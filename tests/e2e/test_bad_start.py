@@ -36,6 +36,8 @@ def test_a_port_in_use(flag: str) -> None:
         (("--gossip-interval", "1ms"), "--gossip-interval"),
         (("--log-budget", "1kb"), "--log-budget"),
         (("--join", "nowhere:port"), "--join"),
+        (("--join", ""), "--new-group"),
+        (("--port", "0", "--gossip-port", "7977", "--join", "127.0.0.1:7977"), "nobody but this node itself"),
         (("--presumed-dead-quorum", "few"), "majority or one"),
         (("--bind", "0.0.0.0"), "advertise"),
         (("--name", "two words"), "name"),

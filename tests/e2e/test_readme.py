@@ -20,15 +20,22 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+def scripts() -> list[list[dict[str, str]]]:
+    """The blocks that start nodes, and the flags of each command in them."""
+    found = []
+    for block in (block for block in blocks("sh") if "marmoset serve" in block):
+        commands = [shlex.split(line) for line in block.splitlines()]
+        assert all(words[:2] == [".venv/bin/marmoset", "serve"] for words in commands)
+        found.append([dict(zip(words[2::2], words[3::2], strict=True)) for words in commands])
+    return found
+
+
 @pytest.fixture
 def walkthrough(cluster: Cluster) -> tuple[Cluster, dict[str, int]]:
     """The README's nodes, at ports of ours; and which of ours stands for which of its own."""
-    (script,) = (block for block in blocks("sh") if "marmoset serve" in block)
+    first, _ = scripts()
     ports: dict[str, int] = {}
-    for line in script.splitlines():
-        words = shlex.split(line)
-        assert words[:2] == [".venv/bin/marmoset", "serve"]
-        flags = dict(zip(words[2::2], words[3::2], strict=True))
+    for flags in first:
         join = [cluster.nodes[0].address] if "--join" in flags else []
         ports[flags["--port"]] = cluster.start(flags["--name"], join=join).port
     cluster.wait_members()
@@ -51,6 +58,25 @@ def test_the_session_of_redis_cli(walkthrough: tuple[Cluster, dict[str, int]]) -
         )
         # A set comes in any order.
         assert sorted(re.findall(r'".*"|\(.*', ended.stdout)) == sorted(re.findall(r'".*"|\(.*', printed))
+
+
+def test_the_first_node_is_started_again_through_another(walkthrough: tuple[Cluster, dict[str, int]]) -> None:
+    cluster, _ = walkthrough
+    first, (again,) = scripts()
+    gossip_ports = [flags["--gossip-port"] for flags in first]
+    begins = next(i for i, flags in enumerate(first) if "--join" not in flags)
+    assert again["--name"] == first[begins]["--name"]
+    through = cluster.nodes[gossip_ports.index(again["--join"].rpartition(":")[2])].address
+    victim = cluster.nodes[begins]
+    group = victim.status()["group"]
+    victim.call("SADD", "fruit", "apple")
+    cluster.wait_same(lambda node: node.redis.smembers("fruit"), {"apple"})
+    victim.kill()
+    cluster.nodes.remove(victim)
+    back = cluster.start(again["--name"], join=[through])
+    cluster.wait_members()
+    assert back.status()["group"] == group
+    assert back.redis.smembers("fruit") == {"apple"}
 
 
 def test_the_looks_at_a_node(walkthrough: tuple[Cluster, dict[str, int]]) -> None:

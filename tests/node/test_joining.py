@@ -41,6 +41,15 @@ def test_a_new_group_where_others_can_reach_it_needs_to_be_asked_for() -> None:
     assert node.state == "serving"
 
 
+def test_a_join_list_of_nobody_but_oneself_begins_no_group_unless_that_is_said() -> None:
+    itself, other = "127.0.0.1:7001", "127.0.0.1:7009"
+    with pytest.raises(UsageError, match="nobody but this node itself, 127.0.0.1:7001.*--new-group"):
+        Alone(join=(itself,))
+    assert Alone(join=(itself,), new_group=True).node.state == "serving"
+    assert Alone(join=(itself, other)).dialled == [other]
+    assert Alone(join=(itself, other), bootstrap_expect=2).node.state == "waiting"
+
+
 def test_a_node_that_has_not_joined_answers_loading() -> None:
     alone = Alone(join=("127.0.0.1:7009",))
     for write in (True, False):

@@ -232,7 +232,7 @@ def open(
 
     Args:
         name: the name of the node, one of its kind in the group; `node` unless given.
-        join: addresses of members, `host:gossip_port`; none begins a group.
+        join: addresses of members, `host:gossip_port`; left out, a group begins. A list without any is refused.
         port: a port for Redis clients beside the Python face, 0 for any free one; None opens none.
         encoding: how keys and values are returned as `str`; bytes that are not text in it come as surrogates, and go
             back as the same bytes. None returns `bytes`.

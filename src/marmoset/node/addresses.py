@@ -20,3 +20,21 @@ def own_address(config: Config) -> str:
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address."""
     return host == "localhost" or host == "::1" or host.startswith("127.")
+
+
+def check_may_begin(config: Config) -> None:
+    """Nobody else is to be joined, and nobody said that a group is to begin: whether it may begin all the same.
+
+    Raises:
+        UsageError: it was to be joined, or others can reach this node.
+    """
+    if config.join:
+        raise UsageError(
+            f"the join list names nobody but this node itself, {config.address}: give --join HOST:PORT of a member, or "
+            "--new-group to begin a new group here"
+        )
+    if not is_loopback(config.bind):
+        raise UsageError(
+            f"no join addresses were given, and {config.bind} is not a loopback address: "
+            "give --join HOST:PORT of a member, or --new-group to begin a new group here"
+        )

@@ -29,12 +29,12 @@ from marmoset.codec.messages import (
     encode,
 )
 from marmoset.config import Config
-from marmoset.errors import InternalError, PeerError, UsageError
+from marmoset.errors import InternalError, PeerError
 from marmoset.ids import ReplicaId, id_text, new_replica_id
 from marmoset.keyspace import Keyspace
 from marmoset.membership.swim import Swim
 from marmoset.node import reports
-from marmoset.node.addresses import is_loopback, own_address
+from marmoset.node.addresses import check_may_begin, own_address
 from marmoset.node.bootstrapping import Bootstrapping
 from marmoset.node.budget import LogBudget
 from marmoset.node.burying import Burying
@@ -146,7 +146,7 @@ class Node:
         """Begin a group, or begin to look for a member that lets us in.
 
         Raises:
-            UsageError: a new group would begin on an address that others can reach, and nobody said that it should.
+            UsageError: a new group would begin where others are to be joined or can reach it, and nobody said so.
         """
         config = self.config
         self.bootstrapping.check_settings()
@@ -155,11 +155,8 @@ class Node:
             self.notify("info", "waiting to join", addresses=list(self.joining.addresses))
             self.joining.attempt()
             return
-        if not config.new_group and not config.bootstrap_expect and not is_loopback(config.bind):
-            raise UsageError(
-                f"no join addresses were given, and {config.bind} is not a loopback address: "
-                "give --join HOST:PORT of a member, or --new-group to begin a new group here"
-            )
+        if not config.new_group and not config.bootstrap_expect:
+            check_may_begin(config)
         self.begin_group()
         self._settle()
 
