@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import socketserver
 import subprocess
 import sys
@@ -146,3 +147,30 @@ def test_status_of_something_that_is_no_node(canned: socketserver.ThreadingTCPSe
     canned.is_silent = True  # type: ignore[attr-defined]
     done = run("status", f"127.0.0.1:{canned.server_address[1]}")
     assert (done.returncode, done.stderr) == (1, "marmoset: ERR unknown command\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak the Redis protocol"),
+        (bytes([0, 0, 0, 70, 131]) + bytes(70), "does not speak the Redis protocol"),
+        (b"", "has closed the connection without an answer"),
+    ],
+    ids=["http", "gossip-port", "encrypted-gossip-port"],
+)
+def test_status_of_a_port_that_is_none_for_clients_says_which_one_is_wanted(answer: bytes, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        done = run("status", f"127.0.0.1:{listener.getsockname()[1]}")
+        thread.join()
+    assert done.returncode == 2
+    assert said in done.stderr and "gossip_port" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -14,6 +14,7 @@ import hiredis
 from marmoset.errors import MarmosetError, UsageError
 
 _CHUNK_BYTES = 65536
+_WHICH_PORT = "the port for clients is wanted (port), not the one between nodes (gossip_port)"
 
 
 class ReplyError(MarmosetError):
@@ -23,13 +24,14 @@ class ReplyError(MarmosetError):
 class Client:
     """One connection to a node.
 
-    Raises `UsageError` when there is nobody to talk to or the answer takes longer than `timeout_s`, and `ReplyError`
-    when the answer is an error.
+    Raises `UsageError` when there is nobody to talk to, the other side speaks something else or the answer takes longer
+    than `timeout_s`, and `ReplyError` when the answer is an error.
     """
 
     def __init__(self, host: str, port: int, timeout_s: float = 5.0) -> None:
         self.where = f"{host}:{port}"
         self._timeout_s = timeout_s
+        self._heard = False
         try:
             self._socket = socket.create_connection((host, port), timeout=timeout_s)
         except OSError as error:
@@ -48,7 +50,10 @@ class Client:
         """The next answer."""
         deadline = time.monotonic() + self._timeout_s
         while True:
-            reply = self._reader.gets()
+            try:
+                reply = self._reader.gets()
+            except hiredis.ProtocolError as error:
+                raise UsageError(f"{self.where} does not speak the Redis protocol; {_WHICH_PORT}") from error
             if reply is not False:
                 break
             self._socket.settimeout(max(0.001, deadline - time.monotonic()))
@@ -59,7 +64,9 @@ class Client:
             except OSError as error:
                 raise UsageError(f"{self.where} is gone: {error.strerror or error}") from error
             if not data:
-                raise UsageError(f"{self.where} has closed the connection")
+                hint = "" if self._heard else f" without an answer; {_WHICH_PORT}"
+                raise UsageError(f"{self.where} has closed the connection{hint}")
+            self._heard = True
             self._reader.feed(data)
         if isinstance(reply, hiredis.ReplyError):
             raise ReplyError(str(reply))

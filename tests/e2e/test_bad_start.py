@@ -86,6 +86,13 @@ def test_an_unknown_command() -> None:
     assert "dance" in ended.stderr
 
 
+def test_status_of_a_gossip_port_says_which_port_is_wanted(cluster: Cluster) -> None:
+    ended = run("status", cluster.start("one").address)
+    assert ended.returncode == USAGE
+    assert "gossip_port" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_group_is_begun_in_the_open_only_when_asked_for(cluster: Cluster) -> None:
     node = cluster.spawn("open", "--bind=0.0.0.0", "--advertise=127.0.0.1")
     assert node.wait() == USAGE
