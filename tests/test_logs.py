@@ -47,6 +47,13 @@ def test_json_lines_are_one_object_each() -> None:
     assert parsed == {"level": "info", "event": "serving", "name": "a\nb", "n": 5, "level_": "own", "error": "x"}
 
 
+def test_no_field_of_a_json_line_is_quoted_for_people() -> None:
+    said = 'a frame of "5" bytes'
+    fields: dict[str, object] = {"why": ValueError(said), "raw": b"a b\xff", "empty": b"", "list": [ValueError("x y")]}
+    parsed = json.loads(written("json", "info", "link refused", fields))
+    assert [parsed[name] for name in fields] == [said, "a b\\xff", "", ["x y"]]
+
+
 @pytest.mark.parametrize("log_format", ["human", "json"])
 def test_levels(log_format: str) -> None:
     assert written(log_format, "debug", "quiet", {}) == ""

@@ -35,9 +35,14 @@ def described(event: str, fields: Mapping[str, object]) -> str:
     return " ".join([event, *(f"{name}={shown(value)}" for name, value in fields.items())])
 
 
+def as_text(value: object) -> str:
+    """A value as text, nothing quoted; bytes that are not UTF-8 are escaped."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
 def shown(value: object) -> str:
     """A field's value for people: quoted only where a space or a quote would make it ambiguous."""
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    text = as_text(value)
     plain = text and text.isprintable() and not any(c in ' "=' for c in text)
     return text if plain else json.dumps(text, ensure_ascii=False)
 
@@ -73,7 +78,7 @@ class JsonFormatter(logging.Formatter):
             line[name if name not in line else f"{name}_"] = value
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=shown, ensure_ascii=False)
+        return json.dumps(line, default=as_text, ensure_ascii=False)
 
 
 def _parts(record: logging.LogRecord) -> tuple[str, Mapping[str, object]]:
