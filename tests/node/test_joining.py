@@ -78,6 +78,18 @@ def test_whoever_is_refused_tries_again_with_growing_pauses() -> None:
     assert {fields["code"] for fields in refused} == {"full"} and 10 <= len(refused) <= 30
 
 
+def test_an_address_that_takes_the_link_and_does_not_greet_is_soon_left_for_the_next() -> None:
+    clients_port, other = "127.0.0.1:6379", "127.0.0.1:7009"
+    alone = Alone(join=(clients_port, other))
+    alone.link(clients_port)
+    alone.run(2500)
+    assert alone.dialled == [clients_port] and not alone.closed
+    alone.run(1500)
+    assert alone.dialled == [clients_port, other] and alone.closed
+    (said,) = alone.events("join address cannot be used")
+    assert said["address"] == clients_port and "gossip_port" in str(said["problem"])
+
+
 def test_whoever_is_given_nothing_but_itself_goes_on_trying() -> None:
     itself = "localhost:7001"
     alone = Alone(join=(itself, itself))

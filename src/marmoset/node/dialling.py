@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from marmoset.node.node import Node
 
 GREETING_MS_MAX: Final = 3000
+"""For how long an open link may be silent before its other side has said who it is."""
 SECOND_SIDE_DELAY_MS: Final = 150
 
 

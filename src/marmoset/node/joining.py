@@ -1,7 +1,8 @@
 """Joining: the newcomer's side (floor 7, DESIGN.md 4.1).
 
-One address after another is tried. Every attempt is made under a fresh id, which is offered once: if anything goes
-wrong before the birth is logged, all that came is dropped and the next attempt begins from nothing.
+One address after another is tried; one that takes the link and does not say who it is, as a port for clients, is left
+after `GREETING_MS_MAX`. Every attempt is made under a fresh id, which is offered once: if anything goes wrong before the
+birth is logged, all that came is dropped and the next attempt begins from nothing.
 
 A newcomer that loses its sponsor behind its `ready` cannot tell whether that arrived: a new id would leave the old one
 behind as a member that never was, and enough of those take the majority away. So it keeps its id, links with the
@@ -34,6 +35,7 @@ from marmoset.codec.messages import (
 from marmoset.codec.operations import Ready
 from marmoset.errors import PeerError
 from marmoset.ids import Dot, ReplicaId
+from marmoset.node.dialling import GREETING_MS_MAX
 from marmoset.node.states import JOINING, WAITING
 from marmoset.replication.electorate import BIRTH_SEQ
 from marmoset.replication.snapshot import SnapshotSink
@@ -221,6 +223,11 @@ class Joining:
                 node.arm("join", rest_ms)
             else:
                 self.attempt()
+            return
+        if not self._link.peer and node.time.monotonic_ms() - self._link.opened_ms > GREETING_MS_MAX:
+            problem = "connected, but it does not greet: is that its gossip_port?"
+            node.notify("warning", "join address cannot be used", address=self._link.address, problem=problem)
+            node.close(self._link)
             return
         patience_ms = max(node.config.join_timeout, ADMISSION_INTERVALS * node.config.gossip_interval)
         if node.time.monotonic_ms() - self._heard_ms > patience_ms:
