@@ -109,6 +109,7 @@ def test_values_of_their_own_type() -> None:
         ({"gossip_interval": 200}, ["gossip_interval", "200", "500ms"]),
         ({"gossip_interval": "1ms"}, ["gossip_interval", "1ms", "10ms", "1m", "gossip eats the processor"]),
         ({"port": "70000"}, ["port", "70000", "65535"]),
+        ({"console_port": 8080}, ["console_port: 8080 is not accepted; it takes 0 alone", "not built yet"]),
         ({"port": True}, ["port", "True", "whole number"]),
         ({"name": ""}, ["name", "1 to 64"]),
         ({"name": "a b"}, ["name", "a b"]),
@@ -136,16 +137,16 @@ def test_what_is_said(given: dict[str, object], words: list[str]) -> None:
 def test_a_join_list_without_an_address_begins_no_group_unless_that_is_said(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
     file.write_text("join = []\n")
-    for given, environ, path in (
+    for written, environ, path in (
         ({"join": [""]}, {}, None),
         ({"join": ()}, {}, None),
         ({}, {"MARMOSET_JOIN": " "}, None),
         ({}, {}, str(file)),
     ):
         with pytest.raises(UsageError, match="--join HOST:PORT.*--new-group"):
-            load(given, environ, path)
-        assert load({**given, "new_group": True}, environ, path).join == ()
-        assert load({**given, "join": "a:1"}, environ, path).join == ("a:1",)
+            load(written, environ, path)
+        assert load({**written, "new_group": True}, environ, path).join == ()
+        assert load({**written, "join": "a:1"}, environ, path).join == ("a:1",)
 
 
 def test_the_source_is_named(tmp_path: Path) -> None:

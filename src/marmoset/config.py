@@ -85,7 +85,7 @@ class Option:
             return " or ".join(self.choices)
         if self.kind in (NUMBER, DURATION, SIZE):
             form = {NUMBER: "a whole number", DURATION: units.DURATION_FORM, SIZE: units.SIZE_FORM}[self.kind]
-            return f"{form}; from {self.text(self.low)} to {self.text(self.high)}"
+            return f"{form}; {self._range}"
         return {
             TEXT: "text",
             FLAG: "true or false",
@@ -101,9 +101,13 @@ class Option:
         if self.choices and parsed not in self.choices:
             raise ValueError(self.accepted)
         if self.kind in (NUMBER, DURATION, SIZE) and not self.low <= cast("int", parsed) <= self.high:
-            allowed = f"from {self.text(self.low)} to {self.text(self.high)}"
-            raise ValueError(f"{allowed}; outside, {self.outside}" if self.outside else allowed)
+            raise ValueError(f"{self._range}; outside, {self.outside}" if self.outside else self._range)
         return parsed
+
+    @property
+    def _range(self) -> str:
+        low, high = self.text(self.low), self.text(self.high)
+        return f"from {low} to {high}" if low != high else f"{low} alone"
 
 
 _FLAG_WORDS: Final = {
@@ -197,7 +201,9 @@ class Config:
     gossip_port: int = _option(
         NUMBER, DEFAULT_GOSSIP_PORT, "port for links between nodes; 0 takes any free one", high=65535
     )
-    console_port: int = _option(NUMBER, 0, "port for the web console; 0 turns it off", high=65535)
+    console_port: int = _option(
+        NUMBER, 0, "port for the web console; 0 turns it off", outside="nothing would answer: it is not built yet"
+    )
     advertise: str = _option(
         TEXT, "", "address that other nodes reach this one at, host or host:port; empty means bind and gossip_port"
     )
@@ -215,9 +221,7 @@ class Config:
         "how many of the join list have to wait before one begins a group, more than half; 0 waits for a member",
         high=1024,
     )
-    new_group: bool = _option(
-        FLAG, False, "begin a group on an address other than loopback, or where the join list names no other node"
-    )
+    new_group: bool = _option(FLAG, False, "begin a group where others reach this node, or `join` names nobody else")
 
     log_format: str = _option(TEXT, "human", "form of the log on standard error", choices=("human", "json"))
     log_level: str = _option(

@@ -51,7 +51,8 @@ def _range(option: Option) -> str:
     if option.choices:
         return ", ".join(f"`{choice}`" for choice in option.choices)
     if option.kind in (NUMBER, DURATION, SIZE):
-        return f"`{option.text(option.low)}` to `{option.text(option.high)}`"
+        low, high = option.text(option.low), option.text(option.high)
+        return f"`{low}` to `{high}`" if low != high else f"`{low}`"
     return option.kind
 
 

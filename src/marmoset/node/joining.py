@@ -1,8 +1,8 @@
 """Joining: the newcomer's side (floor 7, DESIGN.md 4.1).
 
 One address after another is tried; one that takes the link and does not say who it is, as a port for clients, is left
-after `GREETING_MS_MAX`. Every attempt is made under a fresh id, which is offered once: if anything goes wrong before the
-birth is logged, all that came is dropped and the next attempt begins from nothing.
+after `GREETING_MS_MAX`. Every attempt is made under a fresh id, which is offered once: if anything goes wrong before
+the birth is logged, all that came is dropped and the next attempt begins from nothing.
 
 A newcomer that loses its sponsor behind its `ready` cannot tell whether that arrived: a new id would leave the old one
 behind as a member that never was, and enough of those take the majority away. So it keeps its id, links with the
