@@ -13,7 +13,15 @@ import uvloop
 from marmoset.config import load
 from marmoset.node import Node
 from marmoset.runtime import Runtime, listen, port_of
-from marmoset.server import OUTPUT_HIGH, SLICE_BYTES_FIRST, SLICE_BYTES_MAX, TURN_S, ClientConnection, RedisServer
+from marmoset.server import (
+    OUTPUT_HIGH,
+    SLICE_BYTES_FIRST,
+    SLICE_BYTES_MAX,
+    TURN_S,
+    ClientConnection,
+    RedisServer,
+    redis_server,
+)
 
 LIMIT_S = 10.0
 
@@ -262,6 +270,39 @@ def test_more_clients_than_allowed_are_told() -> None:
                 each.close()
 
     run(test)
+
+
+def test_clients_that_are_refused_are_counted_in_info_and_logged_once_a_minute(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b"-ERR max number of clients reached\r\n"
+        writer.close()
+
+    async def test() -> None:
+        runtime = Runtime(load({"gossip_port": 0, "port": 0, "maxclients": 1}))
+        runtime.open()
+        listener = listen("127.0.0.1", 0, "clients")
+        server = redis_server(runtime)
+        await server.start(listener)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(listener))
+        writer.write(b"PING\r\n")
+        assert (await reader.readline()).startswith((b"+", b"-"))
+        for _ in range(2):
+            await refused(port_of(listener))
+        monkeypatch.setattr("marmoset.server.QUIET_S", 0.0)
+        await refused(port_of(listener))
+        writer.write(b"INFO stats\r\n")
+        assert b"rejected_connections:3\r\n" in await reader.readuntil(b"rejected_connections:3\r\n")
+        writer.close()
+        server.close()
+        listener.close()
+        await runtime.close()
+
+    run(test)
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("too many clients")]
+    assert told == ["too many clients maxclients=1 refused=1", "too many clients maxclients=1 refused=3"]
 
 
 def test_the_last_answer_is_sent_before_a_session_closes() -> None:

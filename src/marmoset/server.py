@@ -37,6 +37,8 @@ TURN_S: Final = 0.002
 OUTPUT_HIGH: Final = 1024 * 1024
 KEPT_BYTES_MAX: Final = 64 * 1024
 """Answers of one connection are not kept for the end of the turn beyond this."""
+QUIET_S: Final = 60.0
+"""How often the log says that there are too many clients, at the most."""
 _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 
 
@@ -71,13 +73,17 @@ class Conversation(Protocol):
 
 @final
 class RedisServer:
-    """All client connections of one node. `new_session` makes a session from a connection's number and address."""
+    """All client connections of one node. `new_session` makes a session from a connection's number and address; in
+    `counted` those are counted that are refused."""
 
-    def __init__(self, runtime: Runtime, new_session: Callable[[int, str], Conversation]) -> None:
+    def __init__(
+        self, runtime: Runtime, new_session: Callable[[int, str], Conversation], counted: Clients | None = None
+    ) -> None:
         self.runtime = runtime
         self.new_session = new_session
         self.clients: dict[int, ClientConnection] = {}
-        self.refused = 0
+        self._counted = counted or Clients()
+        self._told_s = float("-inf")  # when it was last said that there are too many
         self._client_last = 0
         self._answered: list[ClientConnection] = []  # they have answers that are not written
         self._answered_s = 0.0  # when the first of them had
@@ -120,6 +126,17 @@ class RedisServer:
         """Write them if the first has waited for long. O(connections that have some)."""
         if self._answered and now_s - self._answered_s > TURN_S:
             self.write_answers()
+
+    def refuse(self, transport: asyncio.Transport) -> None:
+        """Tell a connection above `maxclients` so, and close it; the log hears of it now and then. O(1)."""
+        self._counted.refused += 1
+        now_s = perf_counter()
+        if now_s - self._told_s >= QUIET_S:
+            self._told_s = now_s
+            fields = {"maxclients": self.runtime.config.maxclients, "refused": self._counted.refused}
+            log("warning", "too many clients", fields)
+        transport.write(_TOO_MANY)
+        transport.close()
 
     def next_id(self) -> int:
         """A number for a new connection, never used before."""
@@ -169,11 +186,7 @@ class ClientConnection:
         server = self._server
         self._transport = stream = cast("asyncio.Transport", transport)  # uvloop's do not inherit from it
         if len(server.clients) >= server.runtime.config.maxclients:
-            server.refused += 1
-            if server.refused == 1:
-                log("warning", "too many clients", {"maxclients": server.runtime.config.maxclients})
-            stream.write(_TOO_MANY)
-            stream.close()
+            server.refuse(stream)
             return
         stream.set_write_buffer_limits(high=OUTPUT_HIGH)
         self._number = server.next_id()
@@ -371,7 +384,7 @@ class ClientConnection:
 def redis_server(runtime: Runtime) -> RedisServer:
     """A server whose connections speak the Redis protocol to the runtime's node."""
     clients = Clients()
-    return RedisServer(runtime, lambda number, peer: Session(runtime.node, clients, number, peer))
+    return RedisServer(runtime, lambda number, peer: Session(runtime.node, clients, number, peer), clients)
 
 
 def _peer_text(transport: asyncio.Transport) -> str:

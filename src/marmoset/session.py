@@ -61,12 +61,14 @@ OWN_BATCH_BYTES: Final = OPEN_BYTES_MAX // 2
 class Clients:
     """All sessions of one server."""
 
-    __slots__ = ("_database", "_sessions", "commands", "total")
+    __slots__ = ("_database", "_sessions", "commands", "refused", "total")
 
     def __init__(self) -> None:
         self._database: Database | None = None
         self._sessions: dict[int, Session] = {}
         self.total = 0
+        self.refused = 0
+        """Connections above `maxclients`, which have no session."""
         self.commands = 0
         """Commands of sessions that have ended."""
 

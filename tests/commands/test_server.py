@@ -119,6 +119,7 @@ def test_info_has_the_lines_that_tools_look_for(session: Session) -> None:
         b"# Server",
         b"redis_version:7.0.15",
         b"connected_clients:1",
+        b"rejected_connections:0",
         b"role:master",
         b"db0:keys=1,expires=0,avg_ttl=0",
     ):

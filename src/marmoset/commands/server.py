@@ -43,6 +43,7 @@ def _sections(session: "Session") -> dict[str, Section]:
         "Persistence": {"loading": int(node.state in ("waiting", "joining"))},
         "Stats": {
             "total_connections_received": session.clients.total,
+            "rejected_connections": session.clients.refused,
             "total_commands_processed": session.clients.commands + session.commands,
             "evicted_keys": status["evicted_keys"],
         },
