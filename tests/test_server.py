@@ -239,6 +239,20 @@ def test_a_client_that_does_not_read_is_no_longer_read_from() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(("limit", "high"), [(64 * 1024, 64 * 1024), (16 * OUTPUT_HIGH, OUTPUT_HIGH)])
+def test_unread_answers_are_looked_at_from_the_limit_on_where_that_is_low(limit: int, high: int) -> None:
+    async def test() -> None:
+        async with serving(client_output_bytes_max=limit) as served:
+            _, writer = await served.connect()
+            await until(lambda: bool(served.server.clients))
+            transport = next(iter(served.server.clients.values()))._transport
+            assert transport is not None
+            assert transport.get_write_buffer_limits()[1] == high
+            writer.close()
+
+    run(test)
+
+
 def test_answers_above_the_limit_end_the_connection() -> None:
     async def test() -> None:
         async with serving(client_output_bytes_max="64kb") as served:

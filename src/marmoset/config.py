@@ -432,7 +432,7 @@ class Config:
     client_query_bytes_max: int = _option(
         SIZE,
         513 * MIB,
-        "bytes of one client's requests that may wait; past it the client is disconnected",
+        "bytes of a request that a client has begun; past it, and a read of 256kb, the client is disconnected",
         low=64 * KIB,
         high=4 * GIB,
         outside="ordinary values cannot be sent (less), or one client can take all memory (more)",

@@ -5,8 +5,8 @@ A connection is one `Session` and one transport: bytes in, bytes out. What this 
 - A long pipeline runs in slices, so that one client does not hold the loop for more than some milliseconds. How many
   bytes a slice has follows from how long the last one took, since ten bytes may be a PING or a whole list. While
   requests wait, nothing more is read from that client.
-- A client that does not read its answers is no longer read from once `OUTPUT_HIGH` bytes wait, and is disconnected
-  above `client_output_bytes_max`.
+- A client that does not read its answers is no longer read from once `OUTPUT_HIGH` bytes wait, or
+  `client_output_bytes_max` where that is less, and is disconnected above the latter.
 - Connections above `maxclients` are told so, in Redis's words, and closed.
 - Answers are written at the end of the turn, those of all connections behind one another, as Redis does it: a client
   that is woken by the first finds the others there, and waking it is a good part of what a short request costs. They
@@ -188,7 +188,7 @@ class ClientConnection:
         if len(server.clients) >= server.runtime.config.maxclients:
             server.refuse(stream)
             return
-        stream.set_write_buffer_limits(high=OUTPUT_HIGH)
+        stream.set_write_buffer_limits(high=min(OUTPUT_HIGH, server.runtime.config.client_output_bytes_max))
         self._number = server.next_id()
         self._peer = _peer_text(stream)
         server.clients[self._number] = self
