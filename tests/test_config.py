@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marmoset import units
-from marmoset.config import BY_NAME, DURATION, NUMBER, OPTIONS, SIZE, Config, check_together, load
+from marmoset.config import BY_NAME, DURATION, NUMBER, OPTIONS, ORDERED, SIZE, Config, check_together, load
 from marmoset.config_page import page
 from marmoset.errors import UsageError
 
@@ -197,3 +197,8 @@ def test_by_name_has_what_the_flags_need() -> None:
 
 def test_the_page_is_current() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == page()
+
+
+def test_the_page_names_every_rule_between_options() -> None:
+    for lesser, greater, why in ORDERED:
+        assert f"| `{lesser}` | `{greater}` | {why} |" in page()

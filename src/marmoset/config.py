@@ -549,7 +549,7 @@ def _suggestion(name: str) -> str:
 
 
 # Pairs of options of which the first must not be more than the second, and why.
-_ORDERED: Final = (
+ORDERED: Final = (
     ("unreachable_after", "presumed_dead_after", "a member must be unreachable before it can be presumed dead"),
     ("reconnect_min", "reconnect_max", "the pause between two tries grows from the first to the second"),
     ("batch_bytes_max", "log_budget", "the log must hold the largest batch"),
@@ -559,7 +559,7 @@ _ORDERED: Final = (
 
 def check_together(config: Config) -> None:
     """Raise `UsageError` unless the settings fit together."""
-    for lesser, greater, why in _ORDERED:
+    for lesser, greater, why in ORDERED:
         low, high = getattr(config, lesser), getattr(config, greater)
         if low > high:
             lesser_text, greater_text = BY_NAME[lesser].text(low), BY_NAME[greater].text(high)

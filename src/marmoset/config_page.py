@@ -3,7 +3,7 @@
 `python -m marmoset.config_page > docs/configuration.md` writes it; a test fails when the file is not current.
 """
 
-from marmoset.config import DURATION, FILE_VARIABLE, NUMBER, OPTIONS, SIZE, Option
+from marmoset.config import DURATION, FILE_VARIABLE, NUMBER, OPTIONS, ORDERED, SIZE, Option
 
 _HEAD = f"""# Configuration
 
@@ -26,6 +26,13 @@ The options that describe the group and its limits (`cluster`, `gossip_interval`
 `batch_bytes_max`, `presumed_dead_after`, `presumed_dead_quorum`, `replicas_max`) should be the same on all its nodes.
 """
 
+_RULES = """
+Where these do not hold the node does not start either, whatever set them: lower the first as well when the second is
+lowered below its default. `bootstrap_expect` is more than half of the `join` list and not more than all of it. `port` and
+`gossip_port` differ. `bind` to every address (`0.0.0.0`, `::`) needs `advertise`. A
+`join` list that is given and empty, or has the node itself alone, needs `new_group` or `bootstrap_expect`.
+"""
+
 
 def page() -> str:
     """The whole page."""
@@ -38,7 +45,9 @@ def page() -> str:
         lines.append(_row(option))
         if option is OPTIONS[-1] or OPTIONS[OPTIONS.index(option) + 1].section != section:
             lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+    lines += ["## Rules between options\n", "| option | not above | because |", "| --- | --- | --- |"]
+    lines += [f"| `{lesser}` | `{greater}` | {why} |" for lesser, greater, why in ORDERED]
+    return "\n".join([*lines, _RULES]).rstrip() + "\n"
 
 
 def _row(option: Option) -> str:
