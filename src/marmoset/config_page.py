@@ -28,9 +28,9 @@ The options that describe the group and its limits (`cluster`, `gossip_interval`
 
 _RULES = """
 Where these do not hold the node does not start either, whatever set them: lower the first as well when the second is
-lowered below its default. `bootstrap_expect` is more than half of the `join` list and not more than all of it. `port` and
-`gossip_port` differ. `bind` to every address (`0.0.0.0`, `::`) needs `advertise`. A
-`join` list that is given and empty, or has the node itself alone, needs `new_group` or `bootstrap_expect`.
+lowered below its default. `bootstrap_expect` is more than half of the `join` list and not more than all of it. `port`
+and `gossip_port` differ. `bind` to every address (`0.0.0.0`, `::`) needs `advertise`. A `join` list that is given and
+empty needs `new_group`; one that has the node itself alone needs that or `bootstrap_expect`.
 """
 
 
