@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
-from marmoset import build, cli, config, serve
+from marmoset import build, cli, config, serve, status
 from marmoset.config import FLAG, OPTIONS, Config
 from marmoset.version import VERSION
 
@@ -105,6 +105,12 @@ def test_wrong_usage(words: tuple[str, ...], code: int, said: str) -> None:
     assert said in done.stderr and "Traceback" not in done.stderr
 
 
+def _members(address: str) -> bytes:
+    """One member that is unreachable, with an address if there is one."""
+    words = ["name", "bea", "state", "unreachable", *(["address", address, "id", "60b5" * 4] if address else [])]
+    return f"*1\r\n*{len(words)}\r\n".encode() + b"".join(f"${len(w)}\r\n{w}\r\n".encode() for w in words)
+
+
 class Canned(socketserver.StreamRequestHandler):
     """Answers `MARMOSET STATUS` and `MARMOSET MEMBERS` with fixed text, anything else with an error."""
 
@@ -117,7 +123,7 @@ class Canned(socketserver.StreamRequestHandler):
             if words[1] == b"STATUS" and not getattr(self.server, "is_silent", False):
                 self.wfile.write(b"*4\r\n$4\r\nname\r\n$3\r\nada\r\n$4\r\nkeys\r\n:5\r\n")
             elif words[1] == b"MEMBERS":
-                self.wfile.write(b"*1\r\n*4\r\n$4\r\nname\r\n$3\r\nbea\r\n$5\r\nstate\r\n$11\r\nunreachable\r\n")
+                self.wfile.write(_members(getattr(self.server, "address", "")))
             else:
                 self.wfile.write(b"-ERR unknown command\r\n")
 
@@ -141,6 +147,23 @@ def test_status_shows_a_node_and_its_members(canned: socketserver.ThreadingTCPSe
         assert text in shown.output
     as_json = json.loads(runner.invoke(cli.app, ["status", address, "--json"]).output)
     assert as_json == {"status": {"name": "ada", "keys": 5}, "members": [{"name": "bea", "state": "unreachable"}]}
+
+
+def test_status_leaves_nothing_of_an_id_or_address_out(
+    canned: socketserver.ThreadingTCPServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    canned.address = "a-machine-with-a-long-name.example.org:7946"  # type: ignore[attr-defined]
+    port = f"127.0.0.1:{canned.server_address[1]}"
+    piped = run("status", port, COLUMNS="40").stdout
+    (row,) = (line for line in piped.splitlines() if "bea" in line)
+    assert "a-machine-with-a-long-name.example.org:7946" in row and "60b5" * 4 in row
+    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "xterm", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    status.show(port, as_json=False)
+    narrow = capsys.readouterr().out
+    assert "…" not in narrow
+    address_column = "".join(line.split("│")[3].strip() for line in narrow.splitlines() if line.count("│") == 5)
+    assert address_column == "a-machine-with-a-long-name.example.org:7946"
 
 
 def test_status_of_something_that_is_no_node(canned: socketserver.ThreadingTCPServer) -> None:

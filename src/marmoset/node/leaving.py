@@ -60,7 +60,8 @@ class Leaving:
             self._exit_well("left")
         elif now >= self._deadline_ms:
             names = ", ".join(replica.roster.members[r].name for r in missing)
-            self._exit(1, f"left without knowing whether {names} know it, within leave_timeout")
+            verb = "knows" if len(missing) == 1 else "know"
+            self._exit(1, f"left without knowing whether {names} {verb} it, within leave_timeout")
 
     def _exit_well(self, why: str) -> None:
         """Exit with 0, unless something ends with this node that only it has."""
