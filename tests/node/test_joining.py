@@ -61,6 +61,15 @@ def test_a_node_that_has_not_joined_answers_loading() -> None:
     assert alone.dialled.count("127.0.0.1:7009") >= 2
 
 
+def test_an_address_that_answered_is_not_said_to_give_no_answer() -> None:
+    alone = Alone(join=("127.0.0.1:7009",))
+    alone.node.handle_dial_failed("127.0.0.1:7009", "no key in common", answered=True)
+    alone.take()
+    (said,) = alone.events("join address cannot be used, still trying")
+    assert said["problem"] == "no key in common"
+    assert not alone.events("join address does not answer, still trying")
+
+
 def test_addresses_are_tried_one_after_another() -> None:
     addresses = ("127.0.0.1:7008", "127.0.0.1:7009")
     alone = Alone(join=(*addresses, "127.0.0.1:7001"))  # the last is its own
@@ -86,7 +95,7 @@ def test_an_address_that_takes_the_link_and_does_not_greet_is_soon_left_for_the_
     assert alone.dialled == [clients_port] and not alone.closed
     alone.run(1500)
     assert alone.dialled == [clients_port, other] and alone.closed
-    (said,) = alone.events("join address cannot be used")
+    (said,) = alone.events("join address cannot be used, still trying")
     assert said["address"] == clients_port and "gossip_port" in str(said["problem"])
 
 

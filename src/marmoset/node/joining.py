@@ -126,10 +126,11 @@ class Joining:
         node.arm("join", self._check_ms)
         return True
 
-    def handle_failed(self, address: str, why: str) -> None:
-        """Nobody answers at an address: say so, and go on to the next."""
+    def handle_failed(self, address: str, why: str, answered: bool) -> None:
+        """Nobody answers at an address, or nobody that we can link with: say so, and go on to the next."""
         if address == self._dialling:
-            self._node.notify("warning", "join address does not answer, still trying", address=address, problem=why)
+            what = "cannot be used" if answered else "does not answer"
+            self._node.notify("warning", f"join address {what}, still trying", address=address, problem=why)
             self._again()
 
     def handle_self(self, link: "Link") -> None:
@@ -226,7 +227,9 @@ class Joining:
             return
         if not self._link.peer and node.time.monotonic_ms() - self._link.opened_ms > GREETING_MS_MAX:
             problem = "connected, but it does not greet: is that its gossip_port?"
-            node.notify("warning", "join address cannot be used", address=self._link.address, problem=problem)
+            node.notify(
+                "warning", "join address cannot be used, still trying", address=self._link.address, problem=problem
+            )
             node.close(self._link)
             return
         patience_ms = max(node.config.join_timeout, ADMISSION_INTERVALS * node.config.gossip_interval)

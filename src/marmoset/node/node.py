@@ -227,10 +227,10 @@ class Node:
             opened.messages.limit = self._snapshot_message_bytes_max()
         self._open(opened)
 
-    def handle_dial_failed(self, address: str, why: str) -> None:
-        """A link that we asked for could not be opened."""
+    def handle_dial_failed(self, address: str, why: str, *, answered: bool = False) -> None:
+        """A link that we asked for could not be opened: nobody is there, or who is there has `answered` wrongly."""
         self.dialling.handle_failed(address, why)
-        self.joining.handle_failed(address, why)
+        self.joining.handle_failed(address, why, answered)
 
     def handle_closed(self, link: int) -> None:
         """A link is gone."""

@@ -29,6 +29,7 @@ from marmoset.node import Close, Dial, DropTimer, Exit, Node, Notify, Send, Send
 from marmoset.runtime.datagrams import Datagrams
 from marmoset.runtime.keyring import KeyringFile
 from marmoset.runtime.links import Link
+from marmoset.runtime.news import News
 from marmoset.runtime.sockets import BACKLOG, listen_twice, port_of
 from marmoset.units import parse_address
 
@@ -38,9 +39,6 @@ STALL_CHECK_S: Final = 1.0
 STALL_MIN_S: Final = 5.0
 FLUSH_S: Final = 1.0
 LEAVE_GRACE_S: Final = 2.0
-QUIET_S: Final = 60.0
-"""For how long the same trouble with the same peer is not told again."""
-TOLD_MAX: Final = 256
 _SLEEPLESS: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -76,7 +74,7 @@ class Runtime:
         self.node: Node
         self._loop = asyncio.get_running_loop()
         self._keyring: KeyringFile | None = None
-        self._told: dict[tuple[str, str], float] = {}
+        self._news = News(self._loop.time)
         self._links: dict[int, Link] = {}
         self._shaking: set[Link] = set()  # their channels are not open yet
         self._lingering: set[Link] = set()  # closed by the node, while what was written is still being sent
@@ -259,7 +257,8 @@ class Runtime:
                     self._lingering.add(link)
                     link.close()
             case Notify():
-                log(effect.level, effect.event, effect.fields)
+                if self._news.is_worth_telling(effect.event, effect.fields):
+                    log(effect.level, effect.event, effect.fields)
                 if effect.level in ("warning", "error"):
                     self.last_problem = described(effect.event, effect.fields)
                 if self.node.state == "serving":
@@ -369,21 +368,11 @@ class Runtime:
         with self.lock:
             self.node.counters["frames_bad" if is_bad else "handshakes_failed"] += 1
         peer = link.address or link.peer.rpartition(":")[0]
-        if self._is_news(peer, str(problem)):
+        if self._news.is_news(peer, str(problem)):
             log("warning", "link refused", {"peer": link.peer, "why": problem})
             self.last_problem = described("link refused", {"peer": link.peer, "why": problem})
         if link.address and not is_known:
-            self._tell(self.node.handle_dial_failed, link.address, str(problem))
-
-    def _is_news(self, peer: str, why: str) -> bool:
-        """Whether something was not told in the last minute: whoever dials does so again and again. O(1)."""
-        now = self._loop.time()
-        if now - self._told.get((peer, why), -QUIET_S) < QUIET_S:
-            return False
-        if len(self._told) >= TOLD_MAX:
-            self._told.clear()
-        self._told[peer, why] = now
-        return True
+            self._tell(self.node.handle_dial_failed, link.address, str(problem), answered=True)
 
     def _keys_in_use(self) -> list[bytes]:
         return [link.channel.key_id for link in self._links.values()]
