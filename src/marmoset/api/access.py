@@ -318,7 +318,7 @@ def encoded(value: object, encoding: str | None) -> bytes:
     if isinstance(value, str):
         return _encoded_text(value, encoding or UTF_8)
     if isinstance(value, bytes):
-        return value
+        return value if type(value) is bytes else b"".join((value,))  # the codec writes bytes, and nothing made of them
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"values are str, bytes or int, not {type(value).__name__}")
     return b"%d" % index(cast("SupportsIndex", value))
@@ -327,10 +327,13 @@ def encoded(value: object, encoding: str | None) -> bytes:
 def known(value: object, encoding: str | None) -> bytes | None:
     """The bytes of something that may be asked for; None for what no value can be. O(length)."""
     if isinstance(value, str):
-        return _encoded_text(value, encoding or UTF_8)
-    if isinstance(value, bytes):
-        return value
-    return encoded(value, encoding) if isinstance(value, int) and not isinstance(value, bool) else None
+        try:
+            return _encoded_text(value, encoding or UTF_8)
+        except UnicodeEncodeError:
+            return None
+    if isinstance(value, bytes) or (not isinstance(value, bool) and hasattr(value, "__index__")):
+        return encoded(value, encoding)
+    return None
 
 
 def checked_amount(amount: int) -> int:

@@ -162,15 +162,15 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
                 self.set(key).update(value)
 
     def update(self, *others: Mapping[str, Given] | Iterable[tuple[Given, Given]], **fields: Given) -> None:  # type: ignore[override]
-        """Assign all fields of the others, at once. O(n)."""
+        """Assign all fields of the others, at once, or none where `dict.update` raises, too. O(n)."""
         pairs: list[tuple[Given, Given]] = []
         for other in others:
-            pairs += other.items() if isinstance(other, Mapping) else other
+            pairs += [(name, value) for name, value in (other.items() if isinstance(other, Mapping) else other)]
         self._assign([*pairs, *fields.items()])
 
     def _assign(self, pairs: list[tuple[Given, Given]]) -> None:
         self._store.check()
-        flat: list[Scalar] = [self._store.encode(part) for pair in pairs for part in pair]
+        flat: list[Scalar] = [self._store.encode(part) for name, value in pairs for part in (name, value)]
         if flat:
             with self._store.lock:
                 self._value()
