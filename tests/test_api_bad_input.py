@@ -7,9 +7,11 @@ from typing import Any, cast
 import pytest
 
 import marmoset
-from marmoset.api import Database
+from marmoset.api import Database, OutOfMemoryError, WrongTypeError
+from marmoset.errors import UsageError
 
 QUICK: dict[str, Any] = {"gossip_interval": "20ms", "leave_timeout": "2s"}
+SMALL: dict[str, Any] = {"batch_bytes_max": "64kb", "frame_bytes_max": "16kb"}
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -78,3 +80,74 @@ def test_what_is_derived_from_bytes_arrives_as_bytes() -> None:
         assert (set(two.set("s")), dict(two.map("m")), list(two.sequence("l"))) == ({"x"}, {"k": "v"}, ["z"])
         del one.map("m")[cast("Any", Name(b"k"))]
         wait_until(lambda: "m" not in two)
+
+
+def test_operators_in_place_on_a_field_do_what_they_do_in_a_dict(db: Database[str]) -> None:
+    m = cast("Any", db.map("m"))
+    m["tags"], m["log"], m["in"] = {"a", "b"}, ["x"], {"f": "v"}
+    m["tags"] |= {"c"}
+    m["tags"] -= {"a"}
+    m["log"] += ["y"]
+    m["log"] += m["log"]
+    for name in ("tags", "log", "in"):
+        m[name] = m[name]
+    m["tags"] = db.map("m").set("tags")
+    expected = {"tags": {"b", "c"}, "log": ["x", "y", "x", "y"], "in": {"f": "v"}}
+    assert plain(m) == expected
+    m["in"]["deep"] = {"s"}
+    m["in"]["deep"] |= {"t"}
+    assert plain(m["in"]["deep"]) == {"s", "t"}
+
+
+def test_a_view_of_something_else_is_copied(db: Database[str]) -> None:
+    m = cast("Any", db.map("m"))
+    db.sequence("top").extend("pq")
+    m["log"], m["in"] = ["x"], {"f": "v", "s": {"1"}}
+    m["log2"], m["top"] = m["log"], db.sequence("top")
+    m["log"].append("later")
+    m["in"] = m["in"]["s"]  # what it is taken from is replaced
+    m["whole"] = m
+    whole = {"log": ["x", "later"], "in": {"1"}, "log2": ["x"], "top": ["p", "q"]}
+    assert plain(m) == {**whole, "whole": whole}
+
+
+def test_a_field_keeps_its_value_when_an_assignment_is_refused(db: Database[str]) -> None:
+    m = cast("Any", db.map("m"))
+    m["tags"], m["deep"], m["text"] = {"a"}, {"k": "v"}, "t"
+    before = plain(m)
+    endless: dict[str, object] = {}
+    endless["x"] = endless
+    refused: tuple[tuple[str, object, type[Exception]], ...] = (
+        ("tags", {1.5}, TypeError),
+        ("tags", ["a", None], TypeError),
+        ("deep", {"a": "1", "b": None}, TypeError),
+        ("deep", {"a": {"b": ["c", [1]]}}, TypeError),
+        ("deep", endless, UsageError),
+        ("text", 1.5, TypeError),
+        ("deep", m.map("tags"), WrongTypeError),
+    )
+    for name, value, error in refused:
+        with pytest.raises(error):
+            m[name] = value
+        assert plain(m) == before
+    m["tags"], m["deep"] = [], {}
+    assert plain(m) == {"text": "t"}
+    m["deep"] = {"1": "first", 1: {"second"}}
+    assert plain(m["deep"]) == {"1": {"second"}}
+
+
+def test_a_field_keeps_its_value_when_memory_or_a_batch_is_full() -> None:
+    with marmoset.open(name="small", **SMALL) as db:
+        m = cast("Any", db.map("m"))
+        m["tags"], m["log"] = {"a", "b"}, ["x"]
+        before = plain(m)
+        for value in (["x" * 70_000], {"x" * 40_000, "y" * 40_000}, {"f": ["x"] * 10_000}):
+            with pytest.raises(UsageError, match="nothing was written"):
+                m["log"] = value
+            assert plain(m) == before
+        db._runtime.node.memory_limit.is_full = True
+        with pytest.raises(OutOfMemoryError):
+            m["tags"] = {"c"}
+        assert plain(m) == before
+        m["tags"] = set()
+        assert plain(m) == {"log": ["x"]}

@@ -46,6 +46,10 @@ class ChildStore(Store[T]):
         """Raise `UsageError` if nothing can be done any more."""
         self._outer.check()
 
+    def place(self, key: bytes) -> tuple[object, ...]:
+        """Where the field is; see `Store.place`."""
+        return (*self._outer.place(self._key), self._field)
+
     def _parent(self) -> Value | None:
         return self._outer.value(self._key, KIND_MAP)
 
@@ -102,6 +106,20 @@ class ChildStore(Store[T]):
             return False
         self._outer.write(MapRemove(self._key, [self._field]), len(self._field))
         return True
+
+    def replace(self, operations: list[AnyOperation], size: int) -> None:
+        """Have the field hold what operations on an empty child make, `size` bytes in all, and nothing else of what is
+        observed; all of it or, where that is refused, nothing. Raises as `Store.write_all`."""
+        parent = self._parent()
+        inside: list[AnyOperation] = [self._inside(operation) for operation in operations]
+        size += request_bytes([self._field] * len(inside))
+        if parent is not None:
+            assert isinstance(parent, (dict, SplitMap, NestedMap))
+            if self._field in parent:
+                inside.insert(0, MapRemove(self._key, [self._field]))
+                size += request_bytes([self._field])
+        if inside:
+            self._outer.write_all(inside, size)
 
     @contextmanager
     def batch(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 from marmoset.api.access import checked_amount, whole_number
 from marmoset.api.base import MapBase
 from marmoset.api.children import ChildStore
+from marmoset.api.filling import COLLECTIONS, Filling
 from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
 from marmoset.api.store import Given, T
@@ -142,24 +143,25 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
         return _Values(self)
 
     def _assign_other(self, key: object, value: object) -> None:
-        if isinstance(value, (AbstractSet, Mapping, list, tuple)):
-            self._assign_collection(cast("Given", key), value)
+        if isinstance(value, COLLECTIONS):
+            self._assign_collection(key, value)
         else:
             self._store.assign_field(self._key, key, value)
 
-    def _assign_collection(self, key: Given, value: "Collection") -> None:
-        """Replace what a field holds, in one batch."""
-        store = self._child(key)
-        with self._store.batch(), self._store.lock:
-            store.reset(b"")
-            if isinstance(value, Mapping):
-                child = self.map(key)
-                for name, inner in value.items():
-                    child[name] = inner
-            elif isinstance(value, (list, tuple)):
-                self.sequence(key).extend(value)
-            else:
-                self.set(key).update(value)
+    def _assign_collection(self, key: object, value: object) -> None:
+        """Replace what a field holds, at once. A view of this very field is what comes back from `m["tags"] |= {"a"}`:
+        it has done it already."""
+        child = self._child(cast("Given", key))
+        if isinstance(value, (SetView, MapView, SequenceView)):
+            if value._store.place(value._key) == child.place(b""):
+                len(value)  # it has to be of that kind
+                return
+            value = _copy(value)
+        filling = Filling(self._store.encode)
+        filling.add(value, child.depth)
+        self._store.check()
+        with self._store.lock:
+            child.replace(filling.operations, filling.size)
 
     def update(self, *others: Mapping[str, Given] | Iterable[tuple[Given, Given]], **fields: Given) -> None:  # type: ignore[override]
         """Assign all fields of the others, at once, or none where `dict.update` raises, too. O(n)."""
@@ -233,11 +235,13 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
 
 
 def _copy(value: object) -> object:
-    """A value as it is now: of a view, a plain collection. O(n)."""
-    if isinstance(value, SetView):
-        return set_type(value)
-    if isinstance(value, SequenceView):
-        return [*value]
-    if isinstance(value, MapView):
+    """A value as it is in one moment: of a view, a plain collection. O(n)."""
+    if not isinstance(value, (SetView, SequenceView, MapView)):
+        return value
+    value._store.check()
+    with value._store.lock:
+        if isinstance(value, SetView):
+            return set_type(value)
+        if isinstance(value, SequenceView):
+            return [*value]
         return {field: _copy(inner) for field, inner in value.items()}
-    return value

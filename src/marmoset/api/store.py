@@ -121,6 +121,10 @@ class Store(Generic[T]):
         """What a caller gets: text, or bytes where the database was opened with `encoding=None`."""
         return cast("T", decoded(value, self.encoding))
 
+    def place(self, key: bytes) -> tuple[object, ...]:
+        """Where a key is: equal for what is one value, seen through whichever views."""
+        return (self._access, key)
+
     # Reads and writes; under the lock
 
     @property
