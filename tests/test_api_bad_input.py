@@ -151,3 +151,60 @@ def test_a_field_keeps_its_value_when_memory_or_a_batch_is_full() -> None:
         assert plain(m) == before
         m["tags"] = set()
         assert plain(m) == {"log": ["x"]}
+
+
+def test_a_place_in_a_sequence_is_a_whole_number_or_what_stands_for_one(db: Database[str]) -> None:
+    view = cast("Any", db.sequence("l"))
+    view.extend("abc")
+    for bad in (None, 1.0, "0"):
+        with pytest.raises(TypeError):
+            view.insert(bad, "x")
+        with pytest.raises(TypeError):
+            view[bad] = "x"
+        for use in (
+            view.__getitem__,
+            view.__delitem__,
+            view.pop,
+            cast("Any", db.sequence("absent")).pop,
+        ):
+            with pytest.raises(TypeError):
+                use(bad)
+    with pytest.raises(TypeError):
+        view.pop(slice(0, 1))
+    assert view == ["a", "b", "c"]
+    view.insert(Place(1), "x")
+    view[Place(0)] = "A"
+    assert (view[Place(0)], view[Place(-1)], view.pop(Place(1)), list(view)) == ("A", "c", "x", ["A", "b", "c"])
+    del view[Place(-1)]
+    view.insert(10**30, "end")
+    assert view == ["A", "b", "end"]
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_slice_with_a_step_and_reverse_are_done_whole_or_not_at_all(depth: int) -> None:
+    with marmoset.open(name="small", **SMALL) as db:
+        view = db.map("m").sequence("l") if depth else db.sequence("l")
+        for number in range(2000):
+            view.append(number)
+        before = list(view)
+        for refused in (
+            view.reverse,
+            lambda: view.__setitem__(slice(None, None, 2), ["z"] * 1000),
+            lambda: view.__setitem__(slice(None, None, -1), ["z"] * 2000),
+        ):
+            with pytest.raises(UsageError, match="nothing was written"):
+                refused()
+            assert view == before
+        with db.batch(), pytest.raises(UsageError, match="written so far stays"):
+            view.extend(["z" * 1000] * 50)
+            view.reverse()
+        del view[::2]
+        assert view == before[1::2] + ["z" * 1000] * 25
+        view[:] = before[:200]
+        view.reverse()
+        view[::3] = ["z"] * 67
+        expected = before[199::-1]
+        expected[::3] = ["z"] * 67
+        del view[::-2], expected[::-2]
+        del view[5:1:2], expected[5:1:2]
+        assert view == expected

@@ -9,6 +9,7 @@ type where there are some (`in`, reading and assigning an item). The views inher
 may be given, and have all the others.
 """
 
+from operator import index as whole
 from typing import Any, Generic, SupportsIndex, TypeVar, cast, overload
 
 from marmoset.api.access import checked_amount
@@ -103,7 +104,7 @@ class SequenceBase(View[T]):
     def __getitem__(self, index: Any) -> T | list[T]:
         if isinstance(index, slice):
             return self._slice(index)
-        return self._store.item(self._key, index)
+        return self._store.item(self._key, index if isinstance(index, int) else whole(index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Replace an element in its place, or a stretch of elements by others."""
@@ -116,11 +117,12 @@ class SequenceBase(View[T]):
         if isinstance(index, slice):
             self._remove_slice(index)
         else:
-            self._store.remove_at(self._key, index)
+            self._store.remove_at(self._key, index if isinstance(index, int) else whole(index))
 
     def insert(self, index: SupportsIndex, value: Any) -> None:
         """Insert before an index, as `list.insert` does. O(log n)."""
-        self._store.assign_slice(self._key, slice(index, index), (value,))
+        place = whole(index)
+        self._store.assign_slice(self._key, slice(place, place), (value,))
 
     def append(self, value: Any) -> None:
         """Insert at the end. O(log n)."""

@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterable, Iterator, MutableSequence
-from typing import TYPE_CHECKING, Final, SupportsIndex, cast, overload
+from operator import index as whole
+from typing import TYPE_CHECKING, Final, SupportsIndex, overload
 
 from marmoset.api.access import all_encoded
 from marmoset.api.base import SequenceBase
 from marmoset.api.store import Given, T
-from marmoset.codec.operations import SequenceAssign
+from marmoset.codec.operations import AnyOperation, SequenceAssign, SequenceRemove
+from marmoset.commands.database import PER_RANGE_BYTES
 from marmoset.crdts.sequence import Sequence
 
 END: Final = slice(sys.maxsize, None)
@@ -88,48 +90,58 @@ class SequenceView(SequenceBase[T], MutableSequence[T]):
                 return self._all()[index]
             return list(map(self._store.decode, found.slice(start, max(start, stop))))
 
-    def _assign(self, index: int | slice, value: object) -> None:
-        if isinstance(index, slice):
-            self._assign_each(index, value)
-            return
+    def _assign(self, index: SupportsIndex | slice, value: object) -> None:
         store = self._store
+        if isinstance(index, slice):
+            values = all_encoded(value, store.encoding)
+            store.check()
+            with store.lock:
+                places = range(*index.indices(len(self)))
+                if len(values) != len(places):
+                    raise ValueError(f"{len(values)} values for an extended slice of {len(places)}")
+                self._assign_each(places, values)
+            return
+        at = whole(index)
         store.check()
         with store.lock:
             found = self._value()
             if found is None:
                 raise IndexError("sequence assignment index out of range")
-            element, encoded = found.id_at(index), store.encode(value)
+            element, encoded = found.id_at(at), store.encode(value)
             store.write(SequenceAssign(self._key, element, encoded), len(encoded))
 
-    def _assign_each(self, index: slice, given: object) -> None:
-        """Assign to a slice with a step: as many values as it has places."""
-        values = all_encoded(given, self._store.encoding)
-        with self._store.batch():
-            places = range(*index.indices(len(self)))
-            if len(values) != len(places):
-                raise ValueError(f"{len(values)} values for an extended slice of {len(places)}")
-            for place, value in zip(places, values, strict=True):
-                self[place] = cast("Given", value)
+    def _assign_each(self, places: range, values: list[bytes]) -> None:
+        """Give the elements at some places their values, all of them or none; under the lock. O(values * log n)."""
+        found = self._value()
+        if found is not None:
+            element, key = found.id_at, self._key
+            pairs = zip(places, values, strict=True)
+            operations: list[AnyOperation] = [SequenceAssign(key, element(place), value) for place, value in pairs]
+            self._store.write_all(operations, sum(map(len, values)))
 
     def _remove_slice(self, index: slice) -> None:
-        with self._store.batch():
-            places = range(*index.indices(len(self)))
+        store = self._store
+        store.check()
+        with store.lock:
+            found = self._value()
+            places = range(*index.indices(0 if found is None else len(found)))
             if places.step == 1:
-                self._store.splice(self._key, slice(places.start, places.stop), [])
-            else:
-                for place in sorted(places, reverse=True):
-                    self._store.splice(self._key, slice(place, place + 1), [])
+                store.splice(self._key, slice(places.start, places.stop), [])
+            elif found is not None and places:
+                ranges = [found.ranges(place, place + 1)[0] for place in sorted(places)]
+                store.write_all([SequenceRemove(self._key, ranges)], PER_RANGE_BYTES * len(ranges))
 
     def extend(self, values: Iterable[Given]) -> None:
         """Insert all at the end, side by side whatever others do. O(n)."""
         self[END] = values
 
-    def pop(self, index: int = -1) -> T:
+    def pop(self, index: SupportsIndex = -1) -> T:
         """Remove and return an element; raises `IndexError` if it is not there. Two members may pop the same one."""
+        at = whole(index)
         self._store.check()
         with self._store.lock:
-            value = self[index]
-            del self[index]
+            value = self[at]
+            del self[at]
             return value
 
     def remove(self, value: Given) -> None:
@@ -139,10 +151,15 @@ class SequenceView(SequenceBase[T], MutableSequence[T]):
             del self[self.index(value)]
 
     def reverse(self) -> None:
-        """Give each element the value of its mirror image. O(n log n); others see it as n replaced elements."""
-        with self._store.batch():
-            for at, value in enumerate(reversed(self._all())):
-                self[at] = value
+        """Give each element the value of its mirror image, all at once or, where that is more than a batch takes, none.
+        O(n log n); others see it as n replaced elements."""
+        self._store.check()
+        with self._store.lock:
+            found = self._value()
+            values = [] if found is None else list(map(self._store.encode, found.slice(0, len(found))))
+            values.reverse()
+            if values:
+                self._assign_each(range(len(values)), values)
 
     def clear(self) -> None:
         """Remove all elements that are there. O(1) for the caller."""

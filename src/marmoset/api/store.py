@@ -157,7 +157,7 @@ class Store(Generic[T]):
         """Put values in the place of a slice, taken without its step, of the sequence at a key; raises as `write`."""
         found = self.sequence(key)
         start, stop, _ = place.indices(0 if found is None else len(found))
-        self._splice(key, found, start, stop, values)
+        self._splice(key, found, start, max(start, stop), values)
 
     def sequence(self, key: bytes) -> Sequence | None:
         """The sequence at a key, None if absent; raises as `value`. O(1)."""
