@@ -1,5 +1,10 @@
 """The Python face given what it cannot take, or what looks like a plain collection: nothing is done by halves."""
 
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -9,6 +14,7 @@ import pytest
 import marmoset
 from marmoset.api import Database, OutOfMemoryError, WrongTypeError
 from marmoset.errors import UsageError
+from marmoset.runtime import listen, port_of
 
 QUICK: dict[str, Any] = {"gossip_interval": "20ms", "leave_timeout": "2s"}
 SMALL: dict[str, Any] = {"batch_bytes_max": "64kb", "frame_bytes_max": "16kb"}
@@ -208,3 +214,119 @@ def test_a_slice_with_a_step_and_reverse_are_done_whole_or_not_at_all(depth: int
         del view[::-2], expected[::-2]
         del view[5:1:2], expected[5:1:2]
         assert view == expected
+
+
+def test_close_inside_of_a_batch_is_refused_and_does_not_hang() -> None:
+    db = marmoset.open(name="alone", **QUICK)
+    with db.batch():
+        db.counter("n").increment()
+        with pytest.raises(UsageError, match="inside of a batch"):
+            db.close()
+    assert db.counter("n").value == 1
+    db.close()
+
+
+def free_port() -> int:
+    with listen("127.0.0.1", 0, "a test") as listener:
+        return port_of(listener)
+
+
+def nodes(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == f"marmoset {name}"]
+
+
+def test_an_open_that_is_interrupted_leaves_nothing_behind() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            marmoset.open(name="ghost", join=[f"127.0.0.1:{free_port()}"], **QUICK)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert not nodes("ghost")
+
+
+def test_what_is_opened_for_a_task_that_was_cancelled_is_closed() -> None:
+    port = free_port()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3), marmoset.aopen(name="late", join=[f"127.0.0.1:{port}"], **QUICK):
+                pass
+        first = await marmoset.aopen(name="first", gossip_port=port, **QUICK)
+        while nodes("late"):
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(first.close)
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+AT_EXIT = """
+import sys, marmoset
+view = marmoset.open(name="dropped", join=[sys.argv[1]], gossip_interval="20ms", leave_timeout="2s").set("s")
+view.add("x")
+"""
+
+
+def test_a_node_whose_database_was_collected_leaves_when_the_program_ends() -> None:
+    with marmoset.open(name="stays", **QUICK) as db:
+        subprocess.run([sys.executable, "-c", AT_EXIT, db.address], check=True, timeout=60)
+        wait_until(lambda: "s" in db)
+        assert [row["name"] for row in db.members() if row["standing"] == "member"] == ["stays"]
+
+
+@pytest.mark.parametrize("encoding", ["bogus", "hex", "", 5, "utf-16", "utf-32", "utf-7", "cp037", "utf-8-sig", "idna"])
+def test_an_encoding_in_which_something_gets_lost_is_refused(encoding: Any) -> None:
+    with pytest.raises(UsageError, match="encoding: .* is not accepted"):
+        marmoset.open(name="n", encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "latin-1", "ascii", "cp1252"])
+def test_an_encoding_gives_back_all_bytes(encoding: str) -> None:
+    with marmoset.open(name="n", encoding=encoding, **QUICK) as db:
+        register, every = db.register("r"), bytes(range(256))
+        register.set(every)
+        register.set(register.value or "")
+        with db._store.lock:
+            assert db._store.register(b"r") == every
+        db.set("s").add(5)
+        assert db.set("s") == {"5"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("wait_s", value) for value in (float("inf"), float("nan"), 1e10, -1, "5", None)),
+        *(("join", value) for value in (5, [5], b"x", True)),
+        *(("config_file", value) for value in (5, True, ["x"])),
+    ],
+)
+def test_an_argument_of_open_that_is_not_accepted_is_named(option: str, value: object) -> None:
+    with pytest.raises(UsageError, match=option + ": .* is not accepted"):
+        marmoset.open(name="refused", **cast("Any", {option: value}))
+    assert not nodes("refused")
+
+
+def test_an_id_of_the_report_is_a_text(db: Database[str]) -> None:
+    for method in (db.replay, db.dismiss):
+        with pytest.raises(UsageError, match="no id of the report"):
+            cast("Any", method)(5)
+
+
+def test_what_no_key_and_no_value_can_be_is_nowhere(db: Database[str]) -> None:
+    elements, fields, values = db.set("s"), db.map("m"), db.sequence("l")
+    elements.add("7")
+    fields["7"] = "x"
+    values.append("7")
+    for nothing in (True, None, 1.5, "\ud800", ["7"]):
+        for container in (db, elements, fields, values):
+            assert nothing not in container
+    for seven in (7, "7", b"7", Place(7), Name(b"7")):
+        for container in (elements, fields, values):
+            assert seven in container
+    db.register("7").set("x")
+    assert Place(7) in db

@@ -32,6 +32,7 @@ class Background:
         """How the node ended; None while it runs."""
         self._clients = clients
         self._problem: BaseException | None = None
+        self._begun = threading.Event()
         self._opened = threading.Event()
         self._serving = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -45,9 +46,14 @@ class Background:
             MarmosetError: a port is in use, the settings are refused, or the node was not let in; it is ended.
             UsageError: it does not serve within `wait_s`; the message says what it was waiting for.
         """
-        self._thread.start()
-        self._opened.wait()
-        if self._problem is None and not self._serving.wait(wait_s):
+        try:
+            self._thread.start()
+            self._opened.wait()
+            is_in_time = self._problem is not None or self._serving.wait(wait_s)
+        except BaseException:  # Ctrl-C: nobody would have a handle on what joins the group later
+            self.stop()
+            raise
+        if not is_in_time:
             what = f"{self.config.name} is {self.runtime.node.state} after {wait_s:g} s"
             reason = f": {self.runtime.last_problem}" if self.runtime.last_problem else ""
             self.stop()
@@ -61,7 +67,10 @@ class Background:
     def stop(self) -> None:
         """Leave the group and end the thread; more than once does no harm."""
         if self._thread.is_alive():
-            with contextlib.suppress(RuntimeError):  # the loop may close in this very moment
+            self._begun.wait()
+            with contextlib.suppress(
+                RuntimeError, AttributeError
+            ):  # the loop may close in this very moment, or never have begun
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
@@ -74,12 +83,14 @@ class Background:
                 log("error", "the background loop has failed", {"why": error}, error)
             self._problem = error
         finally:
+            self._begun.set()
             self._opened.set()
             self._serving.set()
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._begun.set()
         listener = listen(self.config.bind, self.config.port, "clients") if self._clients else None
         config = replace(self.config, port=port_of(listener)) if listener else self.config
         self.runtime = Runtime(config)

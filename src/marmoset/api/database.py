@@ -8,15 +8,17 @@ causal order. Nobody waits for another node.
 import asyncio
 import atexit
 import os
+import threading
 import weakref
 from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Final, Generic, Self, overload
+from typing import Final, Generic, Self, overload
 
 from marmoset import build
 from marmoset import config as options
 from marmoset.api.background import Background
+from marmoset.api.encodings import checked_encoding
 from marmoset.api.maps import MapView
 from marmoset.api.registers import CounterView, RegisterView
 from marmoset.api.sequences import SequenceView
@@ -44,7 +46,7 @@ class Database(Generic[T]):
         self._background = background
         self._runtime = background.runtime
         self._store: Store[T] = Store(background.runtime, encoding)
-        _open_databases.add(self)
+        _running.add(background)
 
     # Views
 
@@ -78,11 +80,9 @@ class Database(Generic[T]):
 
     def __contains__(self, key: object) -> bool:
         self._store.check()
-        if not isinstance(key, (str, bytes, int)):
-            return False
-        encoded = self._store.encode(key)
+        known = self._store.known(key)
         with self._store.lock:
-            return encoded in self._store.keyspace
+            return known is not None and known in self._store.keyspace
 
     def __len__(self) -> int:
         self._store.check()
@@ -152,7 +152,7 @@ class Database(Generic[T]):
             OutOfMemoryError: the keys take more than `maxmemory`; nothing was changed.
         """
         with self._store.writing():
-            return self._runtime.node.rehabilitating.replay(list(ids))
+            return self._runtime.node.rehabilitating.replay(_checked_ids(ids))
 
     def dismiss(self, *ids: str) -> int:
         """Take operations out of the report, all where none is named; how many were there.
@@ -162,17 +162,21 @@ class Database(Generic[T]):
         """
         self._store.check()
         with self._store.lock:
-            return self._runtime.node.rehabilitating.dismiss(list(ids))
+            return self._runtime.node.rehabilitating.dismiss(_checked_ids(ids))
 
     def close(self) -> None:
         """Leave the group and end the node; more than once does no harm.
 
         Waits until the others are known to have everything, `leave_timeout` at most; a warning in the log says if that
         was not reached. The data of this replica is gone from this process.
+
+        Raises:
+            UsageError: this is inside of a batch, which the others cannot have before it ends; nothing was changed.
         """
         if not self._store.closed:
+            self._store.refuse_in_batch()
             self._store.close("this database is closed")
-            _open_databases.discard(self)
+            _running.discard(self._background)
             self._background.stop()
 
     def __enter__(self) -> Self:
@@ -187,13 +191,22 @@ class Database(Generic[T]):
         return f"<marmoset.Database {self.name} at {self.address}{', closed' if self._store.closed else ''}>"
 
 
-_open_databases: Final["weakref.WeakSet[Database[Any]]"] = weakref.WeakSet()
+def _checked_ids(ids: tuple[object, ...]) -> list[str]:
+    """Ids of the report, as they are given; raises `UsageError` for what is none."""
+    for each in ids:
+        if not isinstance(each, str):
+            raise UsageError(f"{each!r} is no id of the report, which are texts; nothing was changed")
+    return [str(each) for each in ids]
+
+
+_running: Final["weakref.WeakSet[Background]"] = weakref.WeakSet()
+"""What is to leave when the program ends. Each is held by its thread, whoever still has its `Database`."""
 
 
 @atexit.register
-def _close_all() -> None:
-    for database in list(_open_databases):
-        database.close()
+def _stop_all() -> None:
+    for background in list(_running):
+        background.stop()
 
 
 @overload
@@ -235,23 +248,30 @@ def open(
         join: addresses of members, `host:gossip_port`; left out, a group begins. A list without any is refused.
         port: a port for Redis clients beside the Python face, 0 for any free one; None opens none.
         encoding: how keys and values are returned as `str`; bytes that are not text in it come as surrogates, and go
-            back as the same bytes. None returns `bytes`.
+            back as the same bytes. It has to contain ASCII and to give back any bytes, as UTF-8 and Latin-1 do, and
+            UTF-16 does not. None returns `bytes`.
         config_file: a TOML file with options. Of the environment only `MARMOSET_BUILD` is looked at.
-        wait_s: how long to wait until the node serves.
-        settings: any other option of docs/configuration.md, as in `gossip_interval="100ms"`. `gossip_port` is any
-            free port unless given.
+        wait_s: how long to wait until the node serves, in seconds.
+        settings: any other option of docs/configuration.md, as in `gossip_interval="100ms"`. Without a `config_file`,
+            `gossip_port` is any free port unless given; with one, it is what the file says, or 7946.
 
     Raises:
         UsageError: an option is not accepted, or no member has let the node in within `wait_s`.
         MarmosetError: a port is in use.
     """
+    if encoding is not None:
+        encoding = checked_encoding(encoding)
+    if not isinstance(wait_s, (int, float)) or not 0 <= wait_s <= threading.TIMEOUT_MAX:
+        raise UsageError(f"wait_s: {wait_s!r} is not accepted; it takes seconds, from 0 to {threading.TIMEOUT_MAX:.0f}")
+    if config_file is not None and not isinstance(config_file, (str, os.PathLike)):
+        raise UsageError(f"config_file: {config_file!r} is not accepted; it takes the path of a TOML file")
     given: dict[str, object] = dict(settings)
     if config_file is None:
         given.setdefault("gossip_port", 0)
     if name is not None:
         given["name"] = name
     if join is not None:
-        given["join"] = join if isinstance(join, str) else list(join)
+        given["join"] = list(join) if isinstance(join, Iterable) and not isinstance(join, str) else join
     given["port"] = port or 0
     build.check(os.environ)
     background = Background(options.load(given, None, config_file), clients=port is not None)
@@ -259,6 +279,33 @@ def open(
     if encoding is None:
         return Database[bytes](background, None)
     return Database[str](background, encoding)
+
+
+class _Handover:
+    """A database on its way from the thread that opens it to a task, which may be cancelled meanwhile."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._database: Database[str] | None = None
+        self._is_given_up = False
+
+    def open(self, settings: dict[str, object]) -> Database[str]:
+        """In the thread: open it, and close it if nobody waits for it any more."""
+        database: Database[str] = open(**settings)  # type: ignore[call-overload]
+        with self._lock:
+            self._database = database
+            is_given_up = self._is_given_up
+        if is_given_up:
+            database.close()
+        return database
+
+    def give_up(self) -> None:
+        """In the task: nobody is going to take it. Does not wait."""
+        with self._lock:
+            self._is_given_up = True
+            late = self._database
+        if late is not None:  # else the thread sees it
+            threading.Thread(target=late.close, name="marmoset closing").start()
 
 
 class _Opening:
@@ -269,9 +316,13 @@ class _Opening:
         self._database: Database[str] | None = None
 
     async def _open(self) -> Database[str]:
-        database: Database[str] = await asyncio.to_thread(open, **self._settings)  # type: ignore[arg-type]
-        self._database = database
-        return database
+        handover = _Handover()
+        try:
+            self._database = await asyncio.to_thread(handover.open, self._settings)
+        except asyncio.CancelledError:
+            handover.give_up()
+            raise
+        return self._database
 
     def __await__(self) -> Generator[object, None, Database[str]]:
         return self._open().__await__()

@@ -107,6 +107,15 @@ class Store(Generic[T]):
         if self._closed or self._forks != _FORKS.count:
             raise UsageError(self.closed)
 
+    def refuse_in_batch(self) -> None:
+        """Raise `UsageError` inside of a batch of this thread: whoever else needs the lock waits for its end."""
+        if self.lock.acquire(blocking=False):  # in a batch of another thread it cannot be had
+            try:
+                if self._access.in_batch:
+                    raise UsageError("this is not possible inside of a batch; nothing was changed")
+            finally:
+                self.lock.release()
+
     # The border: what is given as text, and what is returned as it; without the lock
 
     def encode(self, value: object) -> bytes:
