@@ -13,6 +13,7 @@ import pytest
 
 import marmoset
 from marmoset.api import Database, OutOfMemoryError, WrongTypeError
+from marmoset.api.takers import Taker
 from marmoset.errors import UsageError
 from marmoset.runtime import listen, port_of
 
@@ -330,3 +331,104 @@ def test_what_no_key_and_no_value_can_be_is_nowhere(db: Database[str]) -> None:
             assert seven in container
     db.register("7").set("x")
     assert Place(7) in db
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_operators_of_a_set_take_numbers_and_bytes_for_the_elements_that_they_are(
+    db: Database[str], depth: int
+) -> None:
+    view = cast("Any", db.map("m").set("s") if depth else db.set("s"))
+
+    def now(*elements: object) -> Any:
+        view.clear()
+        view.update(elements)
+        return view
+
+    assert now(1, 2, "a") & {1, b"a", 7, None} == {"1", "a"} == {1, b"a"} & view
+    assert view - {1, None} == {"2", "a"}
+    assert view | {1, b"b"} == {"1", "2", "a", "b"} == [1, b"b"] | view
+    assert view ^ {1, b"b"} == {"2", "a", "b"} == {1, b"b"} ^ view
+    assert {1, b"b"} - view == {"b"}
+    view &= {1, b"a", 7, None}
+    assert view == {"1", "a"}
+    view -= [1, None]
+    assert view == {"a"}
+    view ^= ["a", 5, "5", 6]
+    assert view == {"5", "6"}
+    view |= [b"7"]
+    view &= view
+    assert view == {"5", "6", "7"}
+    with pytest.raises(TypeError):
+        view ^= [1.5, "5"]
+    with pytest.raises(TypeError):
+        view &= 5
+    assert view == {"5", "6", "7"}
+    view -= view
+    assert view == set() and now("x", "y") == {"x", "y"}
+    view ^= view
+    assert not view
+
+
+def test_a_default_that_is_an_empty_collection_is_the_view_of_it(db: Database[str]) -> None:
+    m = cast("Any", db.map("m"))
+    m.setdefault("l", []).append("x")
+    m.setdefault("s", set()).add("y")
+    m.setdefault("d", {})["f"] = "z"
+    m.setdefault("l", []).append("x2")
+    assert plain(m.setdefault("full", ["1"])) == ["1"]
+    assert m.setdefault("n") == "" and m.setdefault("n", "v") == ""
+    assert plain(m) == {"l": ["x", "x2"], "s": {"y"}, "d": {"f": "z"}, "full": ["1"], "n": ""}
+
+
+def test_popitem_gives_a_copy_of_a_collection(db: Database[str]) -> None:
+    m = cast("Any", db.map("m"))
+    m["t"] = {"a"}
+    m["u"] = {"in": ["b"]}
+    m["v"] = "text"
+    assert dict(m.popitem() for _ in range(3)) == {"t": {"a"}, "u": {"in": ["b"]}, "v": "text"}
+    with pytest.raises(KeyError):
+        m.popitem()
+
+
+def test_each_field_is_popped_by_one_thread(db: Database[str]) -> None:
+    m, popped, failed = db.map("m"), list[str](), list[Exception]()
+    m.update({str(number): number for number in range(2000)})
+
+    def pop_all() -> None:
+        try:
+            while True:
+                popped.append(db.map("m").popitem()[0])
+        except KeyError as error:
+            if len(m):
+                failed.append(error)
+
+    threads = [threading.Thread(target=pop_all) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed and len(popped) == len(set(popped)) == 2000
+
+
+def test_pop_does_not_walk_over_what_was_popped(db: Database[str]) -> None:
+    """By the walks that it takes, and not by the clock."""
+
+    class Counted(set[bytes]):
+        walks = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            Counted.walks += 1
+            return super().__iter__()
+
+    taker, elements = Taker(), Counted(b"%d" % number for number in range(5000))
+    Counted.walks, taken = 0, []
+    while (element := taker.some(elements)) is not None:
+        elements.remove(element)
+        taken.append(element)
+    assert len(set(taken)) == 5000 and Counted.walks <= 15
+    view = db.set("s")
+    view.update(range(100))
+    first = view.pop()
+    view.discard("5")
+    view.add("late")
+    assert sorted([first, *(view.pop() for _ in range(len(view)))]) == sorted({*map(str, range(100)), "late"} - {"5"})

@@ -35,8 +35,8 @@ class Filling:
         self._encode = encode
 
     def add(self, value: object, depth: int, path: tuple[bytes, ...] = ()) -> None:
-        """Put a collection, which is not empty afterwards if it is not now, at the end of a path in the child. The
-        child lies `depth` maps deep. O(n).
+        """Put a collection at the end of a path in the child, which lies `depth` maps deep. An empty one is nothing:
+        there are no empty collections in fields. O(n).
 
         Raises:
             TypeError: it holds what is neither text, bytes, int nor a collection that may stand there.

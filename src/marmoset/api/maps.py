@@ -1,6 +1,6 @@
 """A map as a `MutableMapping` (floor 10)."""
 
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
+from collections.abc import Collection, ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -11,6 +11,7 @@ from marmoset.api.filling import COLLECTIONS, Filling
 from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
 from marmoset.api.store import Given, T
+from marmoset.api.takers import Taker
 from marmoset.codec.operations import KIND_MAP, MapAssign, MapIncrement, MapRemove, Scalar
 from marmoset.commands.database import request_bytes
 from marmoset.crdts.nested import NestedMap
@@ -23,7 +24,7 @@ _D = TypeVar("_D")
 set_type = set
 """Python's own, where a method of a view has its name."""
 
-Collection = AbstractSet[Given] | Mapping[Given, "Given | Collection"] | list[Given] | tuple[Given, ...]
+Elements = AbstractSet[Given] | Mapping[Given, "Given | Elements"] | list[Given] | tuple[Given, ...]
 """What may be assigned to a field beside text and numbers."""
 _NO_FIELDS: Final[dict[bytes, Scalar]] = {}
 
@@ -58,6 +59,8 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
     and so does reading the field. Two nodes that begin the same child at the same time have the same child. Assigning
     a Python set, mapping or list replaces what the field holds by its elements.
     """
+
+    _taker: Taker | None = None
 
     def _value(self) -> "PlainMap | NestedMap":
         found = self._store.value(self._key, KIND_MAP)
@@ -104,7 +107,7 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
     if TYPE_CHECKING:
 
         def __getitem__(self, key: Given) -> T: ...
-        def __setitem__(self, key: Given, value: "Given | Collection") -> None: ...
+        def __setitem__(self, key: Given, value: "Given | Elements") -> None: ...
         def __delitem__(self, key: Given) -> None: ...
 
     def _collection_in(self, key: object) -> object:
@@ -225,12 +228,29 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
             del self[key]
             return value
 
-    def setdefault(self, key: Given, default: Given | None = None) -> T:
-        """The value of a field, assigned now if it is not there. Two members may both find it absent."""
+    def popitem(self) -> tuple[T, T]:
+        """Remove some field and return it with its value, as `pop` does; raises `KeyError` if there is none. Two
+        members may pop the same one."""
+        self._store.check()
+        with self._store.lock:
+            if self._taker is None:
+                self._taker = Taker()
+            field = self._taker.some(cast("Collection[bytes]", self._value()))
+            if field is None:
+                raise KeyError("popitem from an empty map")
+            name: T = self._store.decode(field)
+            return name, self.pop(name)
+
+    def setdefault(self, key: Given, default: "Given | Elements | None" = None) -> T:
+        """The value of a field, assigned now if it is not there. Two members may both find it absent. For an empty
+        collection nothing is written, and the view of it is returned."""
         self._store.check()
         with self._store.lock:
             if key not in self:
                 self[key] = "" if default is None else default
+            if isinstance(default, COLLECTIONS) and key not in self:
+                kind = self.map if isinstance(default, Mapping) else self.set
+                return cast("T", kind(key) if isinstance(default, (Mapping, AbstractSet)) else self.sequence(key))
             return self[key]
 
 
