@@ -76,12 +76,12 @@ def test_where_logs_stay_full_nothing_goes_wrong_for_a_while_until_all_is_writte
 ) -> None:
     monkeypatch.setattr(simulation, "IDLE_MS_MAX", 1000)
     monkeypatch.setattr(simulation, "RESPITE_MS", 500)
-    knobs = draw(112, "partitions", 5, 200)
+    knobs = draw(145, "partitions", 5, 200)
     assert not knobs.maxmemory, "what is full depends on sizes, which differ from build to build"
-    outcome = Simulation(112, replace(knobs, log_budget=1500)).run()
+    outcome = Simulation(145, replace(knobs, log_budget=1500)).run()
     assert (outcome.code, outcome.problem) == (HOLDS, "") and outcome.counts["operations"] >= 200
     assert outcome.counts["respites"]
-    assert "respites" not in Simulation(112, replace(knobs, log_budget=1 << 28)).run().counts  # the logs it was
+    assert "respites" not in Simulation(145, replace(knobs, log_budget=1 << 28)).run().counts  # the logs it was
 
 
 def test_two_nodes_hold_and_so_do_twelve() -> None:
