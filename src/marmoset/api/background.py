@@ -68,9 +68,7 @@ class Background:
         """Leave the group and end the thread; more than once does no harm."""
         if self._thread.is_alive():
             self._begun.wait()
-            with contextlib.suppress(
-                RuntimeError, AttributeError
-            ):  # the loop may close in this very moment, or never have begun
+            with contextlib.suppress(RuntimeError, AttributeError):  # the loop closes just now, or has never begun
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
