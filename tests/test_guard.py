@@ -64,15 +64,29 @@ def test_elsewhere_the_tolerance_is_wider() -> None:
 
 
 def test_the_pins_have_every_operation_that_is_guarded() -> None:
-    pins = guard.read_pins(guard.PINS)
     counted = {name for name, _ in guarded.run(64)}
     assert counted >= {"SET", "GET", "INCR", "SADD", "SISMEMBER", "HSET", "LPUSH", "ZADD"}
-    assert set(pins.instructions) == counted
-    assert pins.environment and all(each > 0 for each in pins.instructions.values())
+    pinned = guard.read_pins(guard.PINS)
+    assert pinned
+    for pins in pinned:
+        assert set(pins.instructions) == counted, pins.environment
+        assert pins.environment and all(each > 0 for each in pins.instructions.values())
 
 
 def test_what_is_pinned_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "pins.json"
-    assert guard.read_pins(path) == Pins("", {})
+    assert guard.read_pins(path) == []
     guard.write_pins(path, Pins("here", {"SET": 1000, PLAIN: 10}))
-    assert guard.read_pins(path) == Pins("here", {"SET": 1000, PLAIN: 10})
+    assert guard.read_pins(path) == [Pins("here", {"SET": 1000, PLAIN: 10})]
+
+
+def test_each_environment_has_its_own_pins(tmp_path: Path) -> None:
+    path = tmp_path / "pins.json"
+    for environment, instructions in (("here", 1000), ("there", 1200), ("here", 900)):
+        guard.write_pins(path, Pins(environment, {"SET": instructions, PLAIN: 10}))
+    here, there = Pins("here", {"SET": 900, PLAIN: 10}), Pins("there", {"SET": 1200, PLAIN: 10})
+    pinned = guard.read_pins(path)
+    assert pinned == [here, there]
+    assert guard.pins_for("there", pinned) == there
+    assert guard.pins_for("elsewhere", pinned) == here
+    assert guard.pins_for("elsewhere", []) == Pins("", {})
