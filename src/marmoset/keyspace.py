@@ -49,6 +49,7 @@ from marmoset.hashing import SHARDS, shard_of
 from marmoset.ids import Dot
 
 YOUNGEST: Final = 0
+FLUSH: Final = Flush()
 
 
 @final
@@ -510,23 +511,32 @@ class Keyspace:
     # -- fold
 
     def fold(self, operation: AnyOperation, dot: Dot) -> None:
-        """Forget an operation on keys that is causally stable; nothing visible changes. O(what it touched)."""
+        """Forget an operation on a key that is causally stable; nothing visible changes. O(what it touched)."""
+        assert isinstance(operation, KeyOperation), "a FLUSHALL has `fold_flush`"
         if self._flushed:
-            flushed = self._flushed.pop(dot, ())
-            if isinstance(operation, Flush):
-                for key in flushed:
-                    self.shards[shard_of(key)].fold(key, operation, dot)
-        if isinstance(operation, Flush):
-            for slots in self.shards:
-                if slots.flushed:
-                    slots.drop_table(dot)
-            return
-        assert isinstance(operation, KeyOperation)
+            self._flushed.pop(dot, None)  # that of `restore`: it was none
         key = operation.key
         if isinstance(operation, Expire):
             self.deadlines.fold(shard_of(key), key, dot)
             return
         self.shards[shard_of(key)].fold(key, operation, dot)
+
+    def fold_flush(self, dot: Dot, budget: int) -> int:
+        """Forget a FLUSHALL that is causally stable, at so many keys at most; at how many it was. If fewer, it is done:
+        what was laid aside with whole tables is gone, too. O(keys), and O(shards) the last time."""
+        folded, keys = 0, self._flushed.get(dot)
+        if keys is not None:
+            while keys and folded < budget:
+                key = keys.pop()
+                self.shards[shard_of(key)].fold(key, FLUSH, dot)
+                folded += 1
+            if keys:
+                return folded
+            del self._flushed[dot]
+        for slots in self.shards:
+            if slots.flushed:
+                slots.drop_table(dot)
+        return folded
 
     # -- snapshots
 

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import AnyOperation, Reset, SetAdd
+from marmoset.codec.operations import AnyOperation, Flush, Reset, SequenceInsert, SetAdd
 from marmoset.ids import Dot
 from marmoset.replication.folding import Folding
 from marmoset.replication.oplog import LogEntry, OpLog
@@ -108,6 +108,37 @@ def test_a_batch_of_which_some_is_folded_stands_there_until_all_is() -> None:
         a._check()
     assert len(entries) == 7 and entries == sorted(set(entries), reverse=True), "not one operation in each slice"
     assert all(each in (left[0], left[0][1:]) for each in left)
+    assert a.keyspace.is_at_rest
+
+
+def test_a_slice_ends_within_a_flushall() -> None:
+    a = first_of_all()
+    b = join(a, 2)
+    keys = [b"%d" % i for i in range(6)]
+    for key in keys[:3]:
+        a.submit(SequenceInsert(key, None, None, [b"stable"]))
+    a.commit()
+    rest(a, b)
+    for key in keys:
+        b.submit(SetAdd(key, [b"beside"]))  # which the FLUSHALL has not observed
+    for key in keys[3:]:
+        a.submit(SequenceInsert(key, None, None, [b"unstable"]))
+    flush = a.submit(Flush())
+    meet(a, b)
+    meet(a, b)
+    assert a.advance(1000)
+    left: list[int] = []
+    more = True
+    while more:
+        shown = [a.keyspace.get(key) for key in keys]
+        assert shown == [{b"beside"}] * 6
+        left.append(len(a.keyspace._flushed.get(flush, ())))
+        assert not left[-1] or len(a.folding), "the batch is gone before all of it is folded"
+        more = a.fold_slice(1)
+        a._check()
+    assert set(left) == set(range(7)) and left == sorted(left, reverse=True), (
+        "more than a key in a slice, or fewer keys"
+    )
     assert a.keyspace.is_at_rest
 
 

@@ -2,8 +2,9 @@
 
 They are folded in the order in which they were applied here, whichever origin they have: what was observed comes before
 what observed it. So a slice of the log is a range of indexes, from the oldest batch that is stable on. A slice of
-folding ends between any two operations: a batch of which some are folded stands here, whole, until all are. Folding an
-operation again does nothing, so whoever gets such a batch with a snapshot may fold it from the beginning.
+folding ends between any two operations, and within a FLUSHALL between any two keys: a batch of which some are folded
+stands here, whole, until all are. Folding an operation again does nothing, so whoever gets such a batch with a snapshot
+may fold it from the beginning.
 Costs: `take` O(budget x log budget + origins), `fold` O(budget).
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from marmoset.clocks import VersionVector
-from marmoset.codec.operations import AnyOperation, RosterOperation, width_of
+from marmoset.codec.operations import AnyOperation, Flush, RosterOperation, width_of
 from marmoset.ids import Dot
 from marmoset.keyspace import Keyspace
 from marmoset.replication.oplog import LogEntry, OpLog, in_apply_order
@@ -62,7 +63,13 @@ class Folding:
                 operation = operations[at]
                 if not isinstance(operation, RosterOperation):
                     dot = (entry.origin, seq)
-                    if not entry.is_plain:
+                    if entry.is_plain:
+                        pass
+                    elif isinstance(operation, Flush):
+                        budget -= keyspace.fold_flush(dot, budget)
+                        if budget <= 0:
+                            break  # some of its keys may be left: they are for the next slice
+                    else:
                         keyspace.fold(operation, dot)
                     if folded is not None:
                         folded(operation, dot)
