@@ -4,7 +4,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-compiled compiled guard check format clean sim sim-membership sim-mutants fuzz
-.PHONY: bench bench-builds bench-catchup bench-embedded bench-growth bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-stalls bench-start bench-traces
+.PHONY: bench bench-all bench-builds bench-catchup bench-embedded bench-growth bench-latency bench-memory bench-merge bench-replication bench-snapshot bench-stalls bench-start bench-traces
 SHELL := /bin/sh
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -45,9 +45,21 @@ format: $(READY) ## rewrite the sources in the one format
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-# The compiled build is what is measured where `make compiled` has made it; else the interpreted one.
-BENCH_READY := $(if $(wildcard $(COMPILED_READY)),$(COMPILED_READY),$(READY))
-BENCH := $(if $(wildcard $(COMPILED_READY)),$(COMPILED),$(BIN))
+# The compiled build is what is measured where it can be made: that takes some minutes, once for each change of the
+# sources. MARMOSET_BUILD=interpreted measures the other one.
+CAN_COMPILE = $(shell cc -fsyntax-only -I "$$("$(PYTHON)" -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
+	-include Python.h -x c /dev/null 2>/dev/null && echo yes)
+ifneq ($(filter bench%,$(MAKECMDGOALS)),)
+IS_COMPILED := $(if $(filter interpreted,$(MARMOSET_BUILD)),,$(or $(wildcard $(COMPILED_READY)),$(CAN_COMPILE)))
+endif
+BENCH_READY := $(if $(IS_COMPILED),$(COMPILED_READY),$(READY))
+BENCH := $(if $(IS_COMPILED),$(COMPILED),$(BIN))
+
+BENCHES := replication latency embedded memory start catchup builds merge snapshot stalls growth
+
+bench-all: $(BENCH_READY) ## every measurement that needs no data, one after the other; takes an hour or two and 8 GB
+	@failed=0; $(MAKE) bench || failed=1; $(MAKE) bench ARGS="--nodes 3" || failed=1; \
+	for each in $(BENCHES); do $(MAKE) bench-$$each || failed=1; done; exit $$failed
 
 bench: $(BENCH_READY) ## redis-benchmark against one node, or one of --nodes 3, beside a real Redis where there is one
 	$(BENCH)/python -m bench.redis_benchmark $(ARGS)

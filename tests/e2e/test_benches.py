@@ -10,20 +10,21 @@ from typing import Any
 
 import pytest
 
+from bench.redis_benchmark import Measured, floors
 from tests.e2e.cluster import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 120
 
 
-def run(name: str, results: Path, *words: str) -> tuple[Any, str]:
-    """What a measurement has written, and all that it has said."""
+def run(name: str, results: Path, *words: str, suffix: str = "") -> tuple[Any, str]:
+    """What a measurement has written, under its name and a suffix, and all that it has said."""
     command = [sys.executable, "-m", f"bench.{name}", "--results", str(results), *words]
     ended = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    written = json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
+    written = json.loads((results / f"{name}{suffix}.json").read_text(encoding="utf-8"))
     about = written["about"]
     assert about["marmoset"] and about["build"] and about["python"] and about["machine"] and about["cores"]
     assert about["options"]["results"] == str(results)
@@ -44,9 +45,23 @@ def test_redis_benchmark_measures_every_test_beside_redis(tmp_path: Path) -> Non
 @pytest.mark.redis_tools
 def test_redis_benchmark_measures_one_of_three(tmp_path: Path) -> None:
     words = ("--requests", "50", "--rounds", "1", "--pipeline", "16", "--tests", "sadd", "--nodes", "3")
-    measured, said = run("redis_benchmark", tmp_path, *words)
+    measured, said = run("redis_benchmark", tmp_path, *words, suffix="_3_nodes")
     assert {row["test"] for row in measured} == {"SADD"}
-    assert "one of 3 nodes" in said
+    assert "one of 3 nodes" in said and "target" not in said
+
+
+def test_only_the_compiled_build_has_a_part_of_redis_s_rate_to_reach() -> None:
+    measured = [
+        Measured(test, pipeline, server, rate, 0.1)
+        for test in ("SET", "LPOP")
+        for pipeline in (1, 16, 200)
+        for server, rate in (("compiled", 800.0), ("interpreted", 500.0), ("redis", 1000.0))
+    ]
+    assert [(each.what, each.value, each.is_met) for each in floors(measured)] == [
+        ("SET -P 1", 0.8, False),
+        ("SET -P 16", 0.8, True),
+    ]
+    assert floors([each for each in measured if each.server != "redis"]) == []
 
 
 @pytest.mark.redis_tools
