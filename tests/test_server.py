@@ -354,9 +354,11 @@ class Transport:
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
+        self.written_s = 0.0
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
+        self.written_s = time.perf_counter()
 
     def close(self) -> None:
         self.written.append(b"(closed)")
@@ -432,9 +434,9 @@ def test_answers_do_not_wait_for_many_short_requests_that_take_long() -> None:
             clients = [connected(served) for _ in range(10)]
             for client, _ in clients:
                 client.data_received(b"slow\na\n")
-            assert [transport.written for _, transport in clients[:4]] == [[b"a\n"]] * 4
             await next_turn()
             assert [transport.written for _, transport in clients] == [[b"a\n"]] * 10
+            assert clients[-1][1].written_s - clients[0][1].written_s > TURN_S, "all at the end"
 
     run(test)
 
@@ -456,6 +458,60 @@ def test_a_client_that_cannot_be_written_to_keeps_nobody_from_their_answers() ->
             other.data_received(b"b\n")
             await next_turn()
             assert broken.written == [b"(aborted)"] and to_other.written == [b"b\n"]
+
+    run(test)
+
+
+def test_short_requests_run_in_one_go_at_the_end_of_the_turn_and_before_what_comes_behind_them() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            (one, to_one), (other, to_other) = connected(served), connected(served)
+            for client in (one, other):
+                client.data_received(b"a\n")
+            assert [session.pieces for session in served.sessions] == [[], []]
+            one.data_received(b"b\n")
+            assert served.sessions[0].pieces == [2], "the first was to run before the second waits"
+            other.data_received(b"b" * SLICE_BYTES_FIRST + b"\n")
+            assert served.sessions[1].pieces == [2, SLICE_BYTES_FIRST, 1]
+            await next_turn()
+            assert served.sessions[0].pieces == [2, 2] and b"".join(to_one.written) == b"a\nb\n"
+            assert b"".join(to_other.written) == b"a\n" + b"b" * SLICE_BYTES_FIRST + b"\n"
+
+    run(test)
+
+
+def test_a_fault_in_a_short_request_ends_its_client_alone() -> None:
+    class Fragile(Transport):
+        def abort(self) -> None:
+            self.written.append(b"(aborted)")
+
+    def fail(data: bytes) -> bytes:
+        raise MemoryError("a test")
+
+    async def test() -> None:
+        async with serving() as served:
+            (one, _), (other, to_other) = connected(served), connected(served)
+            fragile = Fragile()
+            one.connection_made(cast("asyncio.BaseTransport", fragile))
+            served.sessions[-1].receive = fail  # type: ignore[method-assign]
+            one.data_received(b"a\n")
+            other.data_received(b"b\n")
+            await next_turn()
+            assert fragile.written == [b"(aborted)"] and to_other.written == [b"b\n"]
+
+    run(test)
+
+
+def test_short_requests_wait_behind_an_answer_that_is_held_back() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            client, transport = connected(served)
+            client.data_received(b"later\n")
+            await next_turn()
+            client.data_received(b"a\n")
+            await next_turn()
+            assert not transport.written and served.sessions[-1].pieces == [6]
+            await until(lambda: b"".join(transport.written) == b"slowed\na\n")
 
     run(test)
 
@@ -484,13 +540,14 @@ def test_many_bytes_are_not_kept() -> None:
         async with serving() as served:
             client, transport = connected(served)
             client.data_received(b"first\n")
-            client.data_received(b"big\n")
-            assert transport.written == [b"first\n" + b"x" * 100_000]
+            client.data_received(b"big\n" + b"\n" * SLICE_BYTES_FIRST)
+            assert transport.written[0].startswith(b"first\n" + b"x" * 100_000), "kept for the end of the turn"
             await next_turn()
+            del transport.written[:]
             client.data_received(b"next\n")
-            assert len(transport.written) == 1
+            assert not transport.written
             await next_turn()
-            assert transport.written[1:] == [b"next\n"]
+            assert transport.written == [b"next\n"]
 
     run(test)
 
@@ -504,10 +561,12 @@ def test_a_client_that_sends_no_more_and_one_that_is_closed_have_their_answers_f
                 assert not end(client) and transport.written[0] == b"a\n"
             client, transport = connected(served)
             client.data_received(b"a\nquit\n")
+            await next_turn()
             assert transport.written == [b"a\nbye\n", b"(closed)"]
             client, transport = connected(served)
             client.data_received(b"a\n")
             client.connection_lost(None)
+            assert served.sessions[-1].pieces == [2], "what came before the end did not run"
             await next_turn()
             assert not transport.written
             client, transport = connected(served)

@@ -8,9 +8,10 @@ A connection is one `Session` and one transport: bytes in, bytes out. What this 
 - A client that does not read its answers is no longer read from once `OUTPUT_HIGH` bytes wait, or
   `client_output_bytes_max` where that is less, and is disconnected above the latter.
 - Connections above `maxclients` are told so, in Redis's words, and closed.
-- Answers are written at the end of the turn, those of all connections behind one another, as Redis does it: a client
-  that is woken by the first finds the others there, and waking it is a good part of what a short request costs. They
-  are written earlier where many bytes wait, or the turn takes long.
+- What fits in one slice runs at the end of the turn, that of all connections behind one another, and then the answers
+  are written: reading, running and writing alternate once a turn, not once a request, so that each finds its code in
+  the caches of the processor, and a client that is woken by its answer finds the others there. It is done earlier
+  where many bytes wait, or the turn takes long.
 - While a slow member catches up, the answers to writes are held back for a moment: see `marmoset.node.budget`.
 - A client whose reply is deferred or held back is read from no further than `SLICE_BYTES_MAX`, and what it has sent
   runs behind that reply.
@@ -85,9 +86,13 @@ class RedisServer:
         self._counted = counted or Clients()
         self._told_s = float("-inf")  # when it was last said that there are too many
         self._client_last = 0
+        self._arrived: list[ClientConnection] = []  # they have short requests that have not run
         self._answered: list[ClientConnection] = []  # they have answers that are not written
-        self._answered_s = 0.0  # when the first of them had
+        self._begun_s = 0.0  # since when the first of them waits
+        self.now_s: Callable[[], float] = perf_counter
+        """What time it is. An attribute: a name of the module would be looked up for each request."""
         self._server: asyncio.Server | None = None
+        runtime.before_turn_end = self.run_arrived
         runtime.on_turn_end = self.write_answers
 
     async def start(self, listener: socket.socket) -> None:
@@ -105,10 +110,30 @@ class RedisServer:
         for client in list(self.clients.values()):
             client.close()
 
+    def run_later(self, client: "ClientConnection") -> None:
+        """A connection has short requests to be run at the end of the turn. O(1)."""
+        if not self._arrived:
+            if not self._answered:
+                self._begun_s = self.now_s()
+            self.runtime.want_turn()
+        self._arrived.append(client)
+
+    def run_arrived(self) -> None:
+        """Run all short requests that are there. Called under the runtime's lock. O(connections that have some)."""
+        if self._arrived:
+            clients, self._arrived = self._arrived, []
+            began = self.now_s()
+            for client in clients:
+                try:
+                    began = client.run_arrived(began)
+                except Exception as error:  # of one client, as below
+                    log("error", "internal error", {"event": "run_arrived", "why": repr(error)}, error)
+                    client.abort()
+
     def write_later(self, client: "ClientConnection") -> None:
         """A connection has answers to be written at the end of the turn, which is wanted already. O(1)."""
-        if not self._answered:
-            self._answered_s = perf_counter()
+        if not self._answered and not self._arrived:
+            self._begun_s = self.now_s()
         self._answered.append(client)
 
     def write_answers(self) -> None:
@@ -122,15 +147,19 @@ class RedisServer:
                     log("error", "internal error", {"event": "write_answers", "why": repr(error)}, error)
                     client.abort()
 
-    def write_if_late(self, now_s: float) -> None:
-        """Write them if the first has waited for long. O(connections that have some)."""
-        if self._answered and now_s - self._answered_s > TURN_S:
+    def hurry_if_late(self, now_s: float) -> float:
+        """Run and write what is there if the first of it has waited for long; what time it is. O(what is there)."""
+        if now_s - self._begun_s > TURN_S and (self._answered or self._arrived):
+            with self.runtime.lock:
+                self.run_arrived()
             self.write_answers()
+            return self.now_s()
+        return now_s
 
     def refuse(self, transport: asyncio.Transport) -> None:
         """Tell a connection above `maxclients` so, and close it; the log hears of it now and then. O(1)."""
         self._counted.refused += 1
-        now_s = perf_counter()
+        now_s = self.now_s()
         if now_s - self._told_s >= QUIET_S:
             self._told_s = now_s
             fields = {"maxclients": self.runtime.config.maxclients, "refused": self._counted.refused}
@@ -151,6 +180,7 @@ class ClientConnection:
     __slots__ = (
         "_answers",
         "_answers_bytes",
+        "_arrived",
         "_at",
         "_blocked",
         "_held",
@@ -171,6 +201,7 @@ class ClientConnection:
         self._peer = ""
         self._session: Conversation | None = None
         self._transport: asyncio.Transport | None = None
+        self._arrived = b""  # short requests that run at the end of the turn
         self._waiting = b""  # requests of a long pipeline that have not run, from `_at`
         self._at = 0
         self._slice = SLICE_BYTES_FIRST
@@ -200,13 +231,16 @@ class ClientConnection:
         """Bytes have come."""
         if self._session is None:
             return
+        if self._arrived:
+            self._run_arrived()
         if self._waiting:  # what the transport had read before it was paused
             self._waiting = self._waiting[self._at :] + data
             self._at = 0
             if len(self._waiting) > SLICE_BYTES_MAX:
                 self._hold_reading()
-        elif len(data) < SLICE_BYTES_MIN and not self._paused and not self._is_waiting:
-            self._run(data)
+        elif len(data) <= self._slice:
+            self._arrived = data
+            self._server.run_later(self)
         else:
             self._waiting = data
             self._at = 0
@@ -215,6 +249,7 @@ class ClientConnection:
 
     def eof_received(self) -> bool:
         """The client sends no more: the connection closes behind what is written."""
+        self._run_arrived()
         self.write_answers()
         return False
 
@@ -234,7 +269,8 @@ class ClientConnection:
             self._resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, whoever ended it."""
+        """The connection is gone, whoever ended it. What came before runs."""
+        self._run_arrived()
         session = self._session
         if session is not None:
             self._session = None
@@ -245,11 +281,43 @@ class ClientConnection:
                 session.close()
 
     def close(self) -> None:
-        """Close after the answers that are there; requests that wait are dropped."""
+        """Close after the answers that are there; requests of a long pipeline that wait are dropped."""
+        self._run_arrived()
         self._waiting = b""
         if self._transport is not None:
             self.write_answers()
             self._transport.close()
+
+    def run_arrived(self, began: float) -> float:
+        """Run the short requests that have come in this turn, from a time on; what time it is then. Called under the
+        runtime's lock."""
+        data, self._arrived = self._arrived, b""
+        session = self._session
+        if not data or session is None:
+            return began
+        if self._paused or self._is_waiting:
+            self._waiting = data
+            self._at = 0
+            return began
+        self._answer(session.receive(data))
+        return self._sliced(began, len(data))
+
+    def _run_arrived(self) -> None:
+        """The same before that, where something else comes behind them."""
+        if self._arrived:
+            runtime = self._server.runtime
+            with runtime.lock:
+                self.run_arrived(self._server.now_s())
+                runtime.want_turn()
+
+    def _sliced(self, began: float, size: int) -> float:
+        """A slice of so many bytes has run, from a time on: how many the next one may have. What time it is."""
+        took_s = self._server.now_s() - began
+        if took_s > SLICE_LONG_S:
+            self._slice = max(SLICE_BYTES_MIN, self._slice // 4)
+        elif took_s < SLICE_SHORT_S and size == self._slice:
+            self._slice = min(SLICE_BYTES_MAX, self._slice * 2)
+        return self._server.hurry_if_late(began + took_s)
 
     def _run(self, data: bytes) -> None:
         """Run the requests in `data`, whole ones and the end of one that had begun, and have their answers written."""
@@ -304,7 +372,6 @@ class ClientConnection:
         self._answers_bytes += len(answers)
         if self._answers_bytes > KEPT_BYTES_MAX:
             self.write_answers()
-        self._server.write_if_late(perf_counter())
 
     def write_answers(self) -> None:
         """Write the answers that are there; a client that leaves too many unread is dropped. O(answers)."""
@@ -347,7 +414,7 @@ class ClientConnection:
         """Run waiting requests slice by slice until none is left, answers pile up, one is deferred, or the time is used
         up."""
         self._pumping = False
-        began = perf_counter()
+        began = self._server.now_s()
         until = began + TURN_S
         while self._waiting and not self._paused and not self._is_waiting:
             end = self._at + self._slice
@@ -356,12 +423,7 @@ class ClientConnection:
             if end >= len(self._waiting):
                 self._waiting = b""
             self._run(piece)
-            ended = perf_counter()
-            if ended - began > SLICE_LONG_S:
-                self._slice = max(SLICE_BYTES_MIN, self._slice // 4)
-            elif ended - began < SLICE_SHORT_S and len(piece) == self._slice:
-                self._slice = min(SLICE_BYTES_MAX, self._slice * 2)
-            began = ended
+            began = ended = self._sliced(began, len(piece))
             if self._waiting and ended > until:
                 self._hold_reading()
                 self._pumping = True

@@ -2,7 +2,6 @@
 
 import time
 from itertools import pairwise
-from typing import cast
 
 import hiredis
 import pytest
@@ -248,7 +247,7 @@ def test_a_long_pipeline_is_parsed_at_once_wherever_it_is_cut() -> None:
     requests = [[b"SET", b"k%d" % number, b"v"] for number in range(3000)]
     stream = b"".join(pack(*request) for request in requests)
     parser, reader, found = RequestParser(HELD_MAX, walks_first=True), CountingReader(), list[list[bytes]]()
-    parser._reader = cast("hiredis.Reader", reader)
+    parser._feed, parser._gets = reader.feed, reader.gets
     for at in range(0, len(stream), 20_000):
         parser.feed(stream[at : at + 20_000], found)
     assert found == requests

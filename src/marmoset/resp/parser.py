@@ -64,10 +64,11 @@ class RequestParser:
 
     __slots__ = (
         "_arguments_left",
+        "_feed",
+        "_gets",
         "_inline_begun",
         "_line",
         "_partial",
-        "_reader",
         "_skip",
         "_walks_first",
         "held_bytes",
@@ -78,7 +79,7 @@ class RequestParser:
         """Both ways take the same requests; `walks_first` says which is the faster one here."""
         self.held_bytes_max = held_bytes_max
         self._walks_first = walks_first
-        self._reader = hiredis.Reader()
+        self._begin()
         self._partial = False  # hiredis has the beginning of a request that is not complete
         self._arguments_left = -1  # of the partial request; -1 while its first header is awaited
         self._skip = 0  # bytes until the next header of the partial request
@@ -86,6 +87,12 @@ class RequestParser:
         self.held_bytes = 0
         """Of a request that is not complete."""
         self._inline_begun = b""  # the beginning of an inline request
+
+    def _begin(self) -> None:
+        """A new reader of hiredis. Its methods are what is kept: each would be looked up for every request."""
+        reader = hiredis.Reader()
+        self._feed: Callable[[bytes], object] = reader.feed
+        self._gets: Callable[[], object] = reader.gets
 
     def feed(self, data: bytes, requests: list[list[bytes]]) -> None:
         """Append the requests that `data` completes. O(length).
@@ -111,18 +118,18 @@ class RequestParser:
 
     def _all(self, data: bytes, requests: list[list[bytes]]) -> int:
         """Whole requests from the beginning, by hiredis; how far they go."""
-        reader = self._reader
-        reader.feed(data)
+        gets = self._gets
+        self._feed(data)
         parsed: list[list[bytes]] = []
         try:
-            while (request := reader.gets()) is not False:
-                parsed.append(request)
+            while (request := gets()) is not False:
+                parsed.append(cast("list[bytes]", request))
             written = _write(tuple(parsed[0])) if len(parsed) == 1 else b"".join(map(_write, map(tuple, parsed)))
         except (hiredis.ProtocolError, TypeError):  # TypeError: something that is no list of bytes
-            self._reader = hiredis.Reader()
+            self._begin()
             return 0
         if written != data:
-            self._reader = hiredis.Reader()
+            self._begin()
             if not data.startswith(written):
                 return 0
         requests += parsed if b"*0\r\n" not in written else filter(None, parsed)
@@ -174,7 +181,7 @@ class RequestParser:
         self.held_bytes += len(data)
         if self.held_bytes > self.held_bytes_max:
             raise ProtocolError(TOO_LARGE_REQUEST)
-        self._reader.feed(data)
+        self._feed(data)
 
     def _take(self, data: bytes, requests: list[list[bytes]]) -> None:
         """The last bytes of a request of which every header was followed. An empty one does nothing, as in Redis."""
@@ -185,9 +192,9 @@ class RequestParser:
     def _parsed(self, data: bytes) -> object:
         """What hiredis makes of an array of which these are the last bytes, and every header was followed: a list, or
         None where there is none."""
-        self._reader.feed(data)
+        self._feed(data)
         try:
-            parsed = self._reader.gets()
+            parsed = self._gets()
         except hiredis.ProtocolError:
             parsed = False
         if parsed is False:  # they disagree: the reader had something from a stream that was forged

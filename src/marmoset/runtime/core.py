@@ -5,7 +5,8 @@ Everything that touches the node (a message, a timer, a command of a client, a c
 the server too, where nobody else wants it: taking it costs 50 ns, and there is one path to test.
 
 A *turn*: the first command after a quiet moment calls `want_turn`, and at the next round of the loop `node.end_turn()`
-closes the batch of everything that was written since. Then the server writes the answers (`on_turn_end`).
+closes the batch of everything that was written since, after the server has run what is to run in it
+(`before_turn_end`). Then the server writes the answers (`on_turn_end`).
 """
 
 import asyncio
@@ -87,6 +88,8 @@ class Runtime:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._settling = False
         self._turn_wanted = False
+        self.before_turn_end: Callable[[], None] | None = None
+        """Called on the loop, under the lock, before the batch of a turn is closed: commands may run there."""
         self.on_turn_end: Callable[[], None] | None = None
         """Called at the end of each turn, on the loop."""
         self._closed = False
@@ -178,7 +181,7 @@ class Runtime:
     # Turns and effects
 
     def want_turn(self) -> None:
-        """Close the open batch at the next round of the loop. Called on the loop, under the lock."""
+        """Close the open batch at the next round of the loop. Called on the loop."""
         if not self._turn_wanted:
             self._turn_wanted = True
             self._loop.call_soon(self._end_turn)
@@ -200,6 +203,8 @@ class Runtime:
     def _end_turn(self) -> None:
         try:
             with self.lock:
+                if self.before_turn_end is not None and not self._closed:
+                    self.before_turn_end()
                 self._turn_wanted = False
                 if not self._closed:
                     self.node.end_turn()
