@@ -124,11 +124,7 @@ class RedisServer:
             clients, self._arrived = self._arrived, []
             began = self.now_s()
             for client in clients:
-                try:
-                    began = client.run_arrived(began)
-                except Exception as error:  # of one client, as below
-                    log("error", "internal error", {"event": "run_arrived", "why": repr(error)}, error)
-                    client.abort()
+                began = client.run_arrived(began)
 
     def write_later(self, client: "ClientConnection") -> None:
         """A connection has answers to be written at the end of the turn, which is wanted already. O(1)."""
@@ -143,9 +139,8 @@ class RedisServer:
             for client in clients:
                 try:
                     client.write_answers()
-                except Exception as error:  # of one client: the others have theirs all the same
-                    log("error", "internal error", {"event": "write_answers", "why": repr(error)}, error)
-                    client.abort()
+                except Exception as error:
+                    client.fail("write_answers", error)
 
     def hurry_if_late(self, now_s: float) -> float:
         """Run and write what is there if the first of it has waited for long; what time it is. O(what is there)."""
@@ -299,8 +294,17 @@ class ClientConnection:
             self._waiting = data
             self._at = 0
             return began
-        self._answer(session.receive(data))
+        try:
+            self._answer(session.receive(data))
+        except Exception as error:
+            self.fail("run_arrived", error)
         return self._sliced(began, len(data))
+
+    def fail(self, event: str, error: Exception) -> None:
+        """An error of our own, not one of a command: it is logged loudly and ends this connection, not what goes on for
+        the others."""
+        log("error", "internal error", {"event": event, "client": self._peer, "why": repr(error)}, error)
+        self.abort()
 
     def _run_arrived(self) -> None:
         """The same before that, where something else comes behind them."""
@@ -325,8 +329,8 @@ class ClientConnection:
         assert session is not None
         runtime.take_lock()  # `with` looks both ends of the lock up: for short requests that shows
         try:
+            runtime.want_turn()  # before: what fails may have written
             answers = session.receive(data)
-            runtime.want_turn()
         finally:
             runtime.give_lock()
         self._answer(answers)
@@ -339,10 +343,13 @@ class ClientConnection:
         session, runtime = self._session, self._server.runtime
         if session is None or self._held is not None:  # `_release` comes back to it
             return
-        with runtime.lock:
-            answers = session.resume()
-            runtime.want_turn()
-        self._answer(answers)
+        try:
+            with runtime.lock:
+                runtime.want_turn()
+                answers = session.resume()
+            self._answer(answers)
+        except Exception as error:
+            self.fail("resume", error)
         if not self._pumping and not self._paused:
             self._pump()
 
@@ -387,8 +394,9 @@ class ClientConnection:
                 transport.abort()
 
     def abort(self) -> None:
-        """End the connection at once; what is not written is dropped."""
-        self._waiting, self._answers = b"", []
+        """End the connection at once; what has not run, or is not written, is dropped."""
+        self._arrived, self._waiting = b"", b""
+        self._answers, self._answers_bytes = [], 0
         if self._transport is not None:
             self._transport.abort()
 
@@ -413,6 +421,12 @@ class ClientConnection:
     def _pump(self) -> None:
         """Run waiting requests slice by slice until none is left, answers pile up, one is deferred, or the time is used
         up."""
+        try:
+            self._run_waiting()
+        except Exception as error:
+            self.fail("pump", error)
+
+    def _run_waiting(self) -> None:
         self._pumping = False
         began = self._server.now_s()
         until = began + TURN_S
