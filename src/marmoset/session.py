@@ -21,7 +21,7 @@ from typing import Final, cast, final
 
 from marmoset.commands import COMMANDS
 from marmoset.commands.database import PER_VALUE_BYTES, Database, request_bytes
-from marmoset.commands.table import Command
+from marmoset.commands.table import Command, Several
 from marmoset.ids import Dot
 from marmoset.keyspace import Watch
 from marmoset.node import Node
@@ -52,6 +52,9 @@ SMALL_BYTES: Final = 16 * 1024
 _HTTP_WORDS: Final = frozenset((b"post", b"host:"))
 """Redis closes on these, too: one of them begins a line early in every HTTP request that can carry commands."""
 _NOTHING: Final = Raw(b"")
+
+SEVERAL_MAX: Final = 64
+"""Requests that say the same are run as one up to so many."""
 
 OWN_BATCH_BYTES: Final = OPEN_BYTES_MAX // 2
 """What writes more than this does not join the open batch, but begins one."""
@@ -190,8 +193,10 @@ class Session:
     def _run_all(self, requests: list[list[bytes]], size: int, out: list[bytes]) -> None:
         """Run requests up to one whose reply is deferred, and append their replies."""
         writer, seq = self._writer, self._last_seq
-        for at, args in enumerate(requests):
-            reply = self.run(args, size)
+        at, end, singly = 0, len(requests), 0
+        while at < end:
+            reply = self.run(requests[at], size)
+            at += 1
             kind = type(reply)
             if kind is RAW:
                 out.append(cast("bytes", reply))
@@ -201,19 +206,59 @@ class Session:
                 append_bulk(cast("bytes", reply), out)
             elif kind is Deferred:
                 self._deferred = deferred = cast("Deferred", reply)
-                self._behind = requests[at + 1 :]
+                self._behind = requests[at:]
                 deferred.when_ready(self.on_ready)
                 break
             else:
                 encode(reply, self.protocol, out)
             if self.closing:
                 break
+            if at < end and at >= singly and size >= 0:
+                command = self._last_found
+                if command is not None and command.several is not None:
+                    stop = min(end, at + self._several_max(command))
+                    alike = _end_of_alike(requests, at, stop, self._last_name, command.several.words)
+                    if self._run_several(command, command.several, requests[at:alike], size, out):
+                        at = alike
+                    else:
+                        singly = alike
         else:
             if self._fault is not None:
                 out.append(error(f"ERR {self._fault}"))
                 self.closing = True
         has_written = self._last_seq != seq or self._writer != writer
         self.delay_ms = self.database.node.budget.delay_ms if has_written else 0
+
+    def _several_max(self, command: Command) -> int:
+        """How many requests may be run as one: writes no more than the open batch has room for, so that it ends where
+        it would have ended. O(1)."""
+        if not command.is_write:
+            return SEVERAL_MAX
+        replica = self.database.replica
+        return min(SEVERAL_MAX, replica.batch_operations_max - replica.open_batch.count)
+
+    def _run_several(
+        self, command: Command, several: Several, requests: list[list[bytes]], size: int, out: list[bytes]
+    ) -> bool:
+        """Run requests that say the same as one and append their replies; whether that was done."""
+        if len(requests) < 2 or self.queue is not None or self._refusal(command) is not None:
+            return False
+        try:
+            replies = several.handler(self, requests)
+        except CommandError:
+            return False
+        except Exception as fault:  # our own bug; some of them may have been done
+            replies = [self._internal(command, fault)] * len(requests)
+        if not replies:
+            return False
+        self.commands += len(replies)
+        self.last_command = command
+        if command.is_write:
+            self.database.written_bytes = size * len(replies)
+            self._end_write(self.database)
+        for reply in replies:
+            encode(reply, self.protocol, out)
+        return True
 
     @property
     def is_ordinary(self) -> bool:
@@ -272,19 +317,15 @@ class Session:
         arity = command.arity
         if len(args) != arity if arity >= 0 else len(args) < -arity:
             return self._refuse(errors.wrong_arity(command.full_name), command)
-        database = self.database
-        is_write = command.is_write
-        if (is_write or database.node.state != _SERVING) and not command.is_served_always:
-            refusal = database.node.refusal(is_write)
-            if refusal is not None:
-                return self._refuse(refusal, command)
-        if is_write and self._memory_limit.is_full and command.may_grow:
-            return self._refuse(errors.OUT_OF_MEMORY, command)
+        refusal = self._refusal(command)
+        if refusal is not None:
+            return self._refuse(refusal, command)
         self.last_command = command
         if self.queue is not None and command.is_queued:
             return self._enqueue(command, args)
-        if not is_write:
+        if not command.is_write:
             return self._call(command, args)
+        database = self.database
         if size < 0:
             size = request_bytes(args)
             limit = database.config.batch_bytes_max
@@ -296,6 +337,16 @@ class Session:
         reply = self._call(command, args)
         self._end_write(database)
         return reply
+
+    def _refusal(self, command: Command) -> str | None:
+        """Why a command may not run now, whatever its arguments are. O(1)."""
+        is_write = command.is_write
+        node = self.database.node
+        if (is_write or node.state != _SERVING) and not command.is_served_always:
+            refusal = node.refusal(is_write)
+            if refusal is not None:
+                return refusal
+        return errors.OUT_OF_MEMORY if is_write and self._memory_limit.is_full and command.may_grow else None
 
     @property
     def last_write(self) -> Dot | None:
@@ -315,8 +366,11 @@ class Session:
         except CommandError as problem:
             return ErrorReply(problem.text)
         except Exception as fault:  # our own bug: the connection and the node go on
-            self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(fault))
-            return ErrorReply(errors.internal(command.full_name))
+            return self._internal(command, fault)
+
+    def _internal(self, command: Command, fault: Exception) -> ErrorReply:
+        self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(fault))
+        return ErrorReply(errors.internal(command.full_name))
 
     def _refuse(self, text: str, command: Command | None = None) -> ErrorReply:
         """Before a command has begun: in a transaction, EXEC will not run it."""
@@ -439,6 +493,21 @@ class Session:
             f"cmd={command} user=default resp={self.protocol} tot-cmds={self.commands} "
             f"lib-name={self.library.decode('latin-1')} lib-ver={self.library_version.decode('latin-1')}"
         ).encode("latin-1")
+
+
+def _end_of_alike(requests: list[list[bytes]], at: int, stop: int, name: bytes, words: int) -> int:
+    """Where those of the requests from `at` to before `stop` end that say the same: one name, one key, so many words.
+    O(result)."""
+    if len(requests[at]) != words:
+        return at
+    key = requests[at][1]
+    end = at
+    while end < stop:
+        args = requests[end]
+        if len(args) != words or args[0] != name or args[1] != key:
+            break
+        end += 1
+    return end
 
 
 def _encoded(reply: Reply, protocol: int) -> Raw:

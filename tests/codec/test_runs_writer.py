@@ -9,6 +9,7 @@ from marmoset.codec.operations import (
     Increment,
     MapAssign,
     Reset,
+    Scalar,
     ScoreAssign,
     SequenceInsert,
     SetAdd,
@@ -95,7 +96,7 @@ def goes_on(writer: BatchWriter, operation: AnyOperation, what: str) -> bool:
         assert isinstance(name, bytes)
         return writer.extend(MAP_RUN if isinstance(operation, MapAssign) else SCORE_RUN, operation.key, name, value)
     if isinstance(operation, SequenceInsert) and what in ("front", "back"):
-        return writer.extend_pushes(operation.key, operation.values[0], what == "front")
+        return writer.extend_pushes(operation.key, operation.values, what == "front")
     return False
 
 
@@ -115,6 +116,22 @@ def test_what_goes_on_is_written_as_what_is_added(steps: list[Step]) -> None:
     if operations:
         raw, is_exact = encode_batch(writer)
         assert is_exact and decode_operations(raw, ORIGIN, FIRST) == operations
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=8))
+def test_pushes_go_on_several_at_once(pushes: list[tuple[int, bool]]) -> None:
+    lists, writer = Lists(), BatchWriter(ORIGIN, FIRST)
+    operations: list[AnyOperation] = []
+    for count, is_front in pushes:
+        what = "front" if is_front else "back"
+        made = [operation_of(what, b"l", at, lists, writer.next_seq + at) for at in range(count)]
+        operations += made
+        values: list[Scalar] = list(range(count))
+        if not writer.extend_pushes(b"l", values, is_front):
+            for each in made:
+                writer.add(each)
+        added = write_batch(operations, ORIGIN, FIRST)
+        assert (writer.rows, writer.count, writer.next_seq) == (added.rows, added.count, added.next_seq)
 
 
 def test_a_push_at_another_place_does_not_go_on() -> None:

@@ -41,7 +41,7 @@ class Pair:
             dot = (ME, self.next_seq + at)
             insert(self.single, None, dot, LocalContext(), one, other, [values[at]])
             onto_end = at and (left if is_front else right) is None
-            if not onto_end or not self.noted_singly.goes_on(*dot, is_front):
+            if not onto_end or not self.noted_singly.goes_on(*dot, 1, is_front):
                 self.noted_singly.add(dot, 1, one, other, self.is_unstable)
         if count == 1:
             insert(self.whole, None, pushes.dot, LocalContext(), left, right, values)
@@ -130,16 +130,25 @@ def test_what_is_stable_is_forgotten_once_there_is_much() -> None:
 def test_pushes_onto_an_end_are_one_piece_from_the_third_on() -> None:
     for is_front in (False, True):
         noted = Insertions()
-        assert not noted.goes_on(ME, 1, is_front)
+        assert not noted.goes_on(ME, 1, 1, is_front)
         noted.add((ME, 1), 1, None, None, bool)
-        assert not noted.goes_on(ME, 2, is_front)  # it is not known which end that is
+        assert not noted.goes_on(ME, 2, 1, is_front)  # it is not known which end that is
         noted.add((ME, 2), 1, None if is_front else (ME, 1), (ME, 1) if is_front else None, bool)
-        assert not noted.goes_on(ME, 3, not is_front) and not noted.goes_on(ME, 4, is_front)
-        assert not noted.goes_on(ME + 1, 3, is_front)
+        assert not noted.goes_on(ME, 3, 1, not is_front) and not noted.goes_on(ME, 4, 1, is_front)
+        assert not noted.goes_on(ME + 1, 3, 1, is_front)
         for seq in range(3, PIECE_MAX + 1):
-            assert noted.goes_on(ME, seq, is_front)
-        assert not noted.goes_on(ME, PIECE_MAX + 1, is_front)
+            assert noted.goes_on(ME, seq, 1, is_front)
+        assert not noted.goes_on(ME, PIECE_MAX + 1, 1, is_front)
         assert len(noted.made) == 1 and noted.made[0].last() == (ME, PIECE_MAX)
+
+
+def test_pushes_are_written_down_several_at_once() -> None:
+    noted = Insertions()
+    noted.add((ME, 1), 1, None, None, bool)
+    noted.add((ME, 2), 1, None, (ME, 1), bool)
+    assert noted.goes_on(ME, 3, 5, True) and not noted.goes_on(ME, 8, PIECE_MAX - 6, True)
+    assert noted.goes_on(ME, 8, PIECE_MAX - 7, True) and not noted.goes_on(ME, PIECE_MAX + 1, 1, True)
+    assert len(noted.made) == 1 and noted.made[0].last() == (ME, PIECE_MAX)
 
 
 def test_a_push_beside_what_is_not_the_end_is_not_taken_for_one_onto_it() -> None:
@@ -147,4 +156,4 @@ def test_a_push_beside_what_is_not_the_end_is_not_taken_for_one_onto_it() -> Non
     beside = (ME + 1, 5)
     noted.add((ME, 1), 1, beside, None, bool)
     noted.add((ME, 2), 1, beside, (ME, 1), bool)
-    assert not noted.goes_on(ME, 3, True)
+    assert not noted.goes_on(ME, 3, 1, True)

@@ -9,9 +9,11 @@ from marmoset.crdts import sequence as sequences
 from marmoset.crdts.footprint import footprint
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.sequence_runs import Chunk
+from marmoset.ids import Dot
 
 STEPS = st.one_of(
     st.tuples(st.just("push"), st.sampled_from([1, 1, 2, 30, 300]), st.just(0)),
+    st.tuples(st.just("push several"), st.sampled_from([1, 2, 30, 300]), st.booleans()),
     st.tuples(st.sampled_from(["insert", "remove", "slice"]), st.integers(0, 2000), st.sampled_from([1, 1, 2, 30, 90])),
     st.tuples(st.sampled_from(["assign", "get"]), st.integers(0, 2000), st.just(0)),
     st.tuples(st.sampled_from(["pop", "iterate", "state", "footprint", "check"]), st.just(0), st.just(0)),
@@ -38,6 +40,23 @@ class Pushed:
         self.plain.insert(0, value)
         self.seq += 1
 
+    def push_several(self, count: int, is_front: bool) -> None:
+        values: list[Scalar] = [b"%d" % (self.seq + at) for at in range(count)]
+        given = values[:]
+        self.sequence.push_each_at_end((1, self.seq), given, is_front)
+        if is_front:
+            self.plain[0:0] = values[::-1]
+        else:
+            self.plain += values
+        ids = [self.sequence.id_at(at) for at in range(count)] if is_front else self.last_ids(count)
+        assert ids == [(1, self.seq + at) for at in (reversed(range(count)) if is_front else range(count))]
+        self.seq += count
+        self.push()
+        assert given == values, "the list that was given is another's"
+
+    def last_ids(self, count: int) -> list[Dot]:
+        return [self.sequence.id_at(at) for at in range(len(self.plain) - count, len(self.plain))]
+
     def remove(self, start: int, stop: int) -> None:
         sequences.remove(self.sequence, None, (1, self.seq), self.sequence.ranges(start, stop))
         del self.plain[start:stop]
@@ -49,6 +68,8 @@ class Pushed:
         if what == "push":
             for _ in range(number):
                 self.push()
+        elif what == "push several":
+            self.push_several(number, bool(count))
         elif what == "insert":
             self.insert(at, [b"i%d" % n for n in range(count)])
         elif what == "remove":

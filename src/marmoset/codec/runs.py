@@ -247,16 +247,16 @@ class BatchWriter:
         self.next_seq += 1
         return True
 
-    def extend_pushes(self, key: bytes, value: Scalar, is_front: bool) -> bool:
-        """Write an insertion in front of the whole sequence, or behind it, if that goes on with such ones: it stands
-        beside the one before then. Whether it was written. O(1)."""
+    def extend_pushes(self, key: bytes, values: list[Scalar], is_front: bool) -> bool:
+        """Write insertions of one value each in front of the whole sequence, or behind it, where they go on with such:
+        each stands beside the one before then. Whether they were written. O(values)."""
         if self._tag != PUSH_RUN or self._alone is not None or is_front != self._is_front or key != self._key:
             return False
         if (self._left if is_front else self._right) is not None:
             return False
-        self._values.append(value)
-        self.count += 1
-        self.next_seq += 1
+        self._values.extend(values)
+        self.count += len(values)
+        self.next_seq += len(values)
         return True
 
     def operations(self) -> list[AnyOperation]:

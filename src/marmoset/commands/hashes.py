@@ -6,8 +6,11 @@ from marmoset.codec.operations import MapAssign, MapIncrement, MapRemove, Scalar
 from marmoset.commands.database import text
 from marmoset.commands.parsing import INT_MAX, INT_MIN, count_within, decimal, integer, integer_or_none
 from marmoset.commands.scanning import scan_cursor, scan_options
-from marmoset.commands.table import ONE_KEY, command, table
+from marmoset.commands.table import ONE_KEY, Several, command, table
+from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.register import DIGITS_MAX, add, number_text, parse_decimal
+from marmoset.crdts.split import PlainMap
+from marmoset.replication.plain_writes import assign_each_field_plainly
 from marmoset.resp.errors import (
     HASH_NOT_A_FLOAT,
     HASH_NOT_AN_INTEGER,
@@ -44,6 +47,11 @@ def hset(session: "Session", args: list[bytes]) -> Reply:
     return _assign(session, "hset", args)
 
 
+def _hset_several(session: "Session", requests: list[list[bytes]]) -> list[Reply]:
+    fields, values = [args[2] for args in requests], [args[3] for args in requests]
+    return cast("list[Reply]", assign_each_field_plainly(session.database.replica, requests[0][1], fields, values))
+
+
 def hmset(session: "Session", args: list[bytes]) -> Reply:
     """HMSET key field value [field value ...]."""
     _assign(session, "hmset", args)
@@ -67,17 +75,23 @@ def _field(session: "Session", key: bytes, name: bytes) -> Scalar | None:
 
 def hget(session: "Session", args: list[bytes]) -> Reply:
     """HGET key field."""
-    found = _field(session, args[1], args[2])
+    return _shown(session.database.map_at(args[1]), args[2])
+
+
+def _hget_several(session: "Session", requests: list[list[bytes]]) -> list[Reply]:
+    value = session.database.map_at(requests[0][1])
+    return [_shown(value, args[2]) for args in requests]
+
+
+def _shown(value: PlainMap | NestedMap | None, name: bytes) -> bytes | None:
+    found = None if value is None else value.get(name)
     return None if found is None else text(found)
 
 
 def hmget(session: "Session", args: list[bytes]) -> Reply:
     """HMGET key field [field ...]."""
     value = session.database.map_at(args[1])
-    if value is None:
-        return [None] * (len(args) - 2)
-    found = [value.get(name) for name in args[2:]]
-    return [None if each is None else text(each) for each in found]
+    return [_shown(value, name) for name in args[2:]]
 
 
 def hgetall(session: "Session", args: list[bytes]) -> Reply:
@@ -203,7 +217,7 @@ def hscan(session: "Session", args: list[bytes]) -> Reply:
 TABLE = table("hash",
     command("hset key field value [field value ...]", hset, -4, "write denyoom fast", ONE_KEY,
             "O(N) in the number of pairs", "Creates or modifies the value of a field in a hash.",
-            "As SET, field by field."),
+            "As SET, field by field.", several=Several(_hset_several, 4)),
     command("hmset key field value [field value ...]", hmset, -4, "write denyoom fast", ONE_KEY,
             "O(N) in the number of pairs", "Sets the values of multiple fields.",
             "As SET, field by field."),
@@ -211,7 +225,7 @@ TABLE = table("hash",
             "O(1)", "Sets the value of a field in a hash only when the field doesn't exist.",
             "Two nodes may both find the field absent: then both answer 1, and the later value wins."),
     command("hget key field", hget, 3, "readonly fast", ONE_KEY,
-            "O(1)", "Returns the value of a field in a hash."),
+            "O(1)", "Returns the value of a field in a hash.", several=Several(_hget_several, 3)),
     command("hmget key field [field ...]", hmget, -3, "readonly fast", ONE_KEY,
             "O(N) in the number of fields", "Returns the values of some fields in a hash."),
     command("hgetall key", hgetall, 2, "readonly", ONE_KEY,

@@ -1,12 +1,13 @@
 """Commands on lists (floor 8): sequences in FugueMax order."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from marmoset.codec.operations import SequenceAssign, SequenceRemove
+from marmoset.codec.operations import Scalar, SequenceAssign, SequenceRemove
 from marmoset.commands.database import END, PER_RANGE_BYTES, PER_VALUE_BYTES, text
 from marmoset.commands.parsing import bounds, count, count_within, integer
-from marmoset.commands.table import ONE_KEY, TWO_KEYS, command, table
+from marmoset.commands.table import ONE_KEY, TWO_KEYS, Several, command, table
 from marmoset.crdts.sequence import Sequence
+from marmoset.replication.plain_writes import push_each_plainly
 from marmoset.resp.errors import (
     COUNT_NEGATIVE,
     INDEX_OUT_OF_RANGE,
@@ -40,6 +41,19 @@ def rpush(session: "Session", args: list[bytes]) -> Reply:
     if len(args) == 3:
         return session.database.insert(args[1], END, [args[2]])
     return session.database.insert(args[1], END, args[2:])
+
+
+def _push_several(session: "Session", requests: list[list[bytes]], *, is_front: bool) -> list[Reply]:
+    values: list[Scalar] = [args[2] for args in requests]
+    return cast("list[Reply]", push_each_plainly(session.database.replica, requests[0][1], values, is_front))
+
+
+def _lpush_several(session: "Session", requests: list[list[bytes]]) -> list[Reply]:
+    return _push_several(session, requests, is_front=True)
+
+
+def _rpush_several(session: "Session", requests: list[list[bytes]]) -> list[Reply]:
+    return _push_several(session, requests, is_front=False)
 
 
 def lpushx(session: "Session", args: list[bytes]) -> Reply:
@@ -246,11 +260,13 @@ TABLE = table("list",
     command("lpush key element [element ...]", lpush, -3, "write denyoom fast", ONE_KEY,
             "O(log n) for each call and O(1) for each element",
             "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
-            "What is pushed at the same time at one end stands one run behind the other, never interleaved."),
+            "What is pushed at the same time at one end stands one run behind the other, never interleaved.",
+            several=Several(_lpush_several, 3)),
     command("rpush key element [element ...]", rpush, -3, "write denyoom fast", ONE_KEY,
             "O(log n) for each call and O(1) for each element",
             "Appends one or more elements to a list. Creates the key if it doesn't exist.",
-            "What is pushed at the same time at one end stands one run behind the other, never interleaved."),
+            "What is pushed at the same time at one end stands one run behind the other, never interleaved.",
+            several=Several(_rpush_several, 3)),
     command("lpushx key element [element ...]", lpushx, -3, "write denyoom fast", ONE_KEY,
             "O(log n) for each call and O(1) for each element",
             "Prepends elements to a list, only when the list exists.",

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from marmoset.commands.database import request_bytes
 from marmoset.commands.parsing import count, count_within, integer
 from marmoset.commands.scanning import scan_cursor, scan_options
-from marmoset.commands.table import ALL_KEYS, KEYLESS, ONE_KEY, TWO_KEYS, command, table
+from marmoset.commands.table import ALL_KEYS, KEYLESS, ONE_KEY, TWO_KEYS, Several, command, table
 from marmoset.crdts.split import PlainSet
+from marmoset.replication.plain_writes import add_each_plainly
 from marmoset.resp.errors import LENGTH_RANGE, LIMIT_NEGATIVE, NUMKEYS, NUMKEYS_TOO_MANY, SYNTAX, CommandError
 from marmoset.resp.replies import ONE, ZERO, Reply, SetReply
 
@@ -21,6 +22,11 @@ def sadd(session: "Session", args: list[bytes]) -> Reply:
     if len(args) == 3:
         return session.database.add_one(args[1], args[2])
     return session.database.add(args[1], args[2:])
+
+
+def _sadd_several(session: "Session", requests: list[list[bytes]]) -> list[Reply]:
+    elements = [args[2] for args in requests]
+    return cast("list[Reply]", add_each_plainly(session.database.replica, requests[0][1], elements))
 
 
 def srem(session: "Session", args: list[bytes]) -> Reply:
@@ -38,6 +44,11 @@ def sismember(session: "Session", args: list[bytes]) -> Reply:
     """SISMEMBER key member."""
     value = session.database.set_at(args[1])
     return ONE if value is not None and args[2] in value else ZERO
+
+
+def _sismember_several(session: "Session", requests: list[list[bytes]]) -> list[Reply]:
+    value = session.database.set_at(requests[0][1])
+    return [ONE if value is not None and args[2] in value else ZERO for args in requests]
 
 
 def smismember(session: "Session", args: list[bytes]) -> Reply:
@@ -209,7 +220,8 @@ def sscan(session: "Session", args: list[bytes]) -> Reply:
 TABLE = table("set",
     command("sadd key member [member ...]", sadd, -3, "write denyoom fast", ONE_KEY,
             "O(N) in the number of members", "Adds one or more members to a set. Creates the key if it doesn't exist.",
-            "Survives a concurrent removal of the same member."),
+            "Survives a concurrent removal of the same member.",
+            several=Several(_sadd_several, 3)),
     command("srem key member [member ...]", srem, -3, "write fast", ONE_KEY,
             "O(N) in the number of members",
             "Removes one or more members from a set. Deletes the key if the last member was removed.",
@@ -217,7 +229,8 @@ TABLE = table("set",
     command("smembers key", smembers, 2, "readonly", ONE_KEY,
             "O(N) in the size of the set", "Returns all members of a set."),
     command("sismember key member", sismember, 3, "readonly fast", ONE_KEY,
-            "O(1)", "Determines whether a member belongs to a set."),
+            "O(1)", "Determines whether a member belongs to a set.",
+            several=Several(_sismember_several, 3)),
     command("smismember key member [member ...]", smismember, -3, "readonly fast", ONE_KEY,
             "O(N) in the number of members", "Determines whether multiple members belong to a set."),
     command("scard key", scard, 2, "readonly fast", ONE_KEY,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from marmoset.session import Session
 
 Handler = Callable[["Session", list[bytes]], Reply]
+SeveralHandler = Callable[["Session", list[list[bytes]]], list[Reply]]
 KeyPositions = tuple[int, int, int]
 
 KEYLESS: Final[KeyPositions] = (0, 0, 0)
@@ -25,6 +26,18 @@ TWO_KEYS: Final[KeyPositions] = (1, 2, 1)
 ALL_KEYS: Final[KeyPositions] = (1, -1, 1)
 KEY_VALUES: Final[KeyPositions] = (1, -1, 2)
 """Which words of a request are keys: first, last (negative: from the end), step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """How a command handles requests for one key that stand one behind another in a pipeline, as one. It does what its
+    handler does for each of them, in their order; it is worth its lines where looking the key up is much of that."""
+
+    handler: SeveralHandler
+    """The replies to all of them; empty, or `CommandError` is raised, where nothing was done, as where an operation has
+    to be made of each: then they are handled one by one."""
+    words: int
+    """How many words each of them has, the name included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class Command:
     since: str = "1.0.0"
     arguments: str = ""
     subcommands: dict[str, "Command"] = field(default_factory=dict)
+    several: Several | None = None
     full_name: str = ""
     """As error texts and CLIENT LIST name it: `client|list`."""
     is_write: bool = field(init=False)
@@ -95,10 +109,13 @@ def command(
     complexity: str,
     summary: str,
     concurrency: str = "",
+    several: Several | None = None,
 ) -> Command:
     """A row; `syntax` is its name and arguments. The group is filled in by what gathers the rows."""
     name, _, arguments = syntax.partition(" ")
-    return Command(name, handler, arity, flags, keys, "", summary, complexity, concurrency, arguments=arguments)
+    return Command(
+        name, handler, arity, flags, keys, "", summary, complexity, concurrency, arguments=arguments, several=several
+    )
 
 
 def table(group: str, *rows: Command) -> tuple[Command, ...]:

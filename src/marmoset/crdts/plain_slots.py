@@ -269,6 +269,33 @@ class PlainSlots:
             return 1
         return NOT_DONE
 
+    def add_each_plain(self, name: bytes, elements: list[bytes]) -> list[int]:
+        """Add elements, one by one, to a set that is there and keeps its form even if all are new: how many there are
+        more by each; empty where nothing was done. O(elements)."""
+        old = self.values.get(name)
+        if isinstance(old, SplitSet):
+            return old.add_each(elements)
+        more: list[int] = []
+        if isinstance(old, set) and len(old) + len(elements) <= self.split_above:
+            for element in elements:
+                before = len(old)
+                old.add(element)
+                more.append(len(old) - before)
+        return more
+
+    def assign_each_plain(self, name: bytes, fields: list[bytes], values: list[bytes]) -> list[int]:
+        """The same for fields of a map that does not nest."""
+        old = self.values.get(name)
+        if isinstance(old, SplitMap):
+            return old.assign_each(fields, values)
+        more: list[int] = []
+        if isinstance(old, dict) and len(old) + len(fields) <= self.split_above:
+            for at, field in enumerate(fields):
+                before = len(old)
+                old[field] = values[at]
+                more.append(len(old) - before)
+        return more
+
     def assign_score_plain(self, name: bytes, member: bytes, score: Scalar) -> int:
         """Give a member of a sorted set that is there a score; how many members there are more now, or `NOT_DONE`.
         O(log n)."""
@@ -306,11 +333,11 @@ class PlainSlots:
         """Write down an insertion that has observed everything unstable, into the sequence that a name shows. O(1)."""
         self._note(name, sequence, sequence).add(dot, count, left, right, self.notes.is_unstable)
 
-    def note_push(self, name: bytes, replica: ReplicaId, seq: int, is_front: bool) -> bool:
-        """The same for one value that was pushed onto an end of the whole sequence right behind the push of the one
-        with the id before, if that is written down; whether it was. O(1)."""
+    def note_pushes(self, name: bytes, replica: ReplicaId, seq: int, count: int, is_front: bool) -> bool:
+        """The same for values that were pushed, one by one, onto an end of the whole sequence right behind the push of
+        the one with the id before, if that is written down; whether it was. O(1)."""
         made = self.insertions.get(name)
-        return made is not None and made.goes_on(replica, seq, is_front)
+        return made is not None and made.goes_on(replica, seq, count, is_front)
 
     def _note(self, name: bytes, old: Sequence | None, sequence: Sequence) -> Insertions:
         """Show a sequence into which something was inserted; where that is written down."""

@@ -65,16 +65,15 @@ class Piece:
         self.count += 1
         return True
 
-    def takes_push(self, replica: ReplicaId, seq: int, is_front: bool) -> bool:
-        """Take a push onto an end of the whole sequence, if the last here was the same and has the id before. O(1)."""
+    def takes_pushes(self, replica: ReplicaId, seq: int, count: int, is_front: bool) -> bool:
+        """Take pushes onto an end of the whole sequence, if the last here was the same and has the id before. O(1)."""
         first_replica, first = self.dot
-        count = self.count
         form = FRONT if is_front else BACK
         if self.form != form or (self.left if is_front else self.right) is not None:
             return False
-        if count >= PIECE_MAX or first_replica != replica or first + count != seq:
+        if self.count + count > PIECE_MAX or first_replica != replica or first + self.count != seq:
             return False
-        self.count = count + 1
+        self.count += count
         return True
 
     def insertions(self) -> list[tuple[Dot, int, Dot | None, Dot | None]]:
@@ -107,10 +106,10 @@ class Insertions:
             return
         self._put(Piece(dot, count, left, right, WHOLE), is_unstable)
 
-    def goes_on(self, replica: ReplicaId, seq: int, is_front: bool) -> bool:
-        """Write down a push onto an end of the whole sequence, of one value, if the push with the id before it was the
-        last that was; whether that was done. O(1)."""
-        return bool(self.made) and self.made[-1].takes_push(replica, seq, is_front)
+    def goes_on(self, replica: ReplicaId, seq: int, count: int, is_front: bool) -> bool:
+        """Write down pushes onto an end of the whole sequence, of one value each, if the push with the id before theirs
+        was the last that was; whether that was done. O(1)."""
+        return bool(self.made) and self.made[-1].takes_pushes(replica, seq, count, is_front)
 
     def add_pushes(self, pushes: Pushes, is_unstable: Callable[[Dot], bool]) -> None:
         """Write down pushes. O(1) amortised for `PIECE_MAX` of them."""

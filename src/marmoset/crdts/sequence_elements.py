@@ -122,7 +122,7 @@ class SequenceElements(SequenceTree):
         if count > 1:
             chunk.open()[at:at] = values
         elif not at and chunk.size() >= MOVED_SINGLY_MAX:
-            chunk.put_first(values[0])
+            chunk.put_first(values)
         else:
             kept = chunk.open()
             if at + MOVED_SINGLY_MAX > len(kept):
@@ -158,6 +158,14 @@ class SequenceElements(SequenceTree):
         chunk = self.blocks[0].chunks[0] if is_front else self.blocks[-1].chunks[-1]
         self.insert_at(chunk, 0 if is_front else len(chunk.runs), dot[0], dot[1], values, RESTING)
 
+    def push_each_at_end(self, dot: Dot, values: list[Scalar], is_front: bool) -> None:
+        """The same for values that are an insertion each, so that those in front stand each in front of the one before;
+        at most `VALUES_MAX // 2`. O(log n + values)."""
+        if is_front:
+            self.push_at(self.blocks[0].chunks[0], 0, dot[0], dot[1], values)
+        else:
+            self.insert_at_end(dot, values, is_front)
+
     def splice(self, dot: Dot, start: int, stop: int, values: list[Scalar]) -> None:
         """Put values in the place of the elements from `start` to before `stop`, which are there: what a removal and an
         insertion with this dot do where all elements are stable and none is removed. O(log n + runs that go + values).
@@ -192,7 +200,10 @@ class SequenceElements(SequenceTree):
         at = chunk.size_before(k)
         if k:
             chunk.changes_from(k - 1)
-        chunk.open()[at:at] = values[::-1]
+        if not at and chunk.size() >= MOVED_SINGLY_MAX:
+            chunk.put_first(values)
+        else:
+            chunk.open()[at:at] = values[::-1]
         if k < len(runs) and runs[k].follows(replica, seq, RESTING):
             taken = min(count, BUCKET_SEQS - (seq & (BUCKET_SEQS - 1)))
             runs[k].falling = True

@@ -207,14 +207,15 @@ class Chunk:
             self.ahead = None
         return self.values
 
-    def put_first(self, value: Scalar) -> None:
-        """Put a value in front of all others. O(1), or O(values) where they were packed."""
+    def put_first(self, values: list[Scalar]) -> None:
+        """Put values in front of all others, each in front of the one before. O(result), or O(values) where they were
+        packed."""
         if self.packed is not None:
             self.open()
         if self.ahead is None:
-            self.ahead = [value]
+            self.ahead = values[:]
         else:
-            self.ahead.append(value)
+            self.ahead.extend(values)
 
     def pack(self) -> None:
         """Keep the values packed, if that pays and they can be. O(values)."""

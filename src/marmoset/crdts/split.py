@@ -73,6 +73,15 @@ class SplitSet:
             if self._size > self._part_entries * len(self.parts) and not self.readings:
                 self._grow()
 
+    def add_each(self, elements: list[bytes]) -> list[int]:
+        """Put elements in, one by one: how many there are more by each. O(elements)."""
+        more: list[int] = []
+        for element in elements:
+            before = self._size
+            self.add(element)
+            more.append(self._size - before)
+        return more
+
     def discard(self, element: bytes) -> None:
         """Take an element out if it is there. O(1)."""
         part = self._part(element)
@@ -147,6 +156,15 @@ class SplitMap:
 
     def __setitem__(self, field: bytes, value: Scalar) -> None:
         self.assign_in(self._part(field), field, value)
+
+    def assign_each(self, fields: list[bytes], values: list[bytes]) -> list[int]:
+        """Assign fields, there or not, one by one: how many there are more by each. O(fields)."""
+        more: list[int] = []
+        for at, field in enumerate(fields):
+            before = self._size
+            self.assign_in(self._part(field), field, values[at])
+            more.append(self._size - before)
+        return more
 
     def assign_in(self, part: dict[bytes, Scalar], field: bytes, value: Scalar) -> None:
         """Assign a field, there or not, in the part that is `part_with` it; that may not be its part any more then.

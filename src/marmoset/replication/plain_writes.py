@@ -90,11 +90,11 @@ def push_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: b
         return len(sequence)
     left: Dot | None = None
     right: Dot | None = None
-    goes_on = len(values) == 1 and replica.open_batch.extend_pushes(key, values[0], is_front)
+    goes_on = len(values) == 1 and replica.open_batch.extend_pushes(key, values, is_front)
     if not goes_on:
         left, right = sequence.neighbours(0 if is_front else len(sequence))
     sequence.insert_at_end((me, seq), values, is_front)
-    if goes_on and replica.listener is None and slots.note_push(key, me, seq, is_front):
+    if goes_on and replica.listener is None and slots.note_pushes(key, me, seq, 1, is_front):
         return len(sequence)  # as nearly all do: no more is made than that takes
     if goes_on:
         left, right = (None, (me, seq - 1)) if is_front else ((me, seq - 1), None)
@@ -103,6 +103,59 @@ def push_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: b
     if not goes_on or replica.listener is not None:
         _tell(replica, SequenceInsert(key, left, right, values))
     return len(sequence)
+
+
+def add_each_plainly(replica: Replica, key: bytes, elements: list[bytes]) -> list[int]:
+    """Add elements to a set, each in an operation of its own: how many there are more by each; empty where nothing was
+    done, as where somebody listens. O(elements)."""
+    slots = None if replica.listener is not None else _slots(replica, key)
+    more: list[int] = [] if slots is None else slots.add_each_plain(key, elements)
+    if more:
+        is_to_be_told = _is_to_be_told(replica, 0)
+        for element in elements:
+            replica.next_seq += 1
+            if is_to_be_told and not replica.open_batch.extend(SET_RUN, key, element, b""):
+                _tell(replica, SetAdd(key, [element]))
+    return more
+
+
+def assign_each_field_plainly(replica: Replica, key: bytes, fields: list[bytes], values: list[bytes]) -> list[int]:
+    """Assign fields of a map, each in an operation of its own: how many there are more by each; empty where nothing was
+    done, as where somebody listens. O(fields)."""
+    slots = None if replica.listener is not None else _slots(replica, key)
+    more: list[int] = [] if slots is None else slots.assign_each_plain(key, fields, values)
+    if more:
+        is_to_be_told = _is_to_be_told(replica, 0)
+        for at, field in enumerate(fields):
+            replica.next_seq += 1
+            if is_to_be_told and not replica.open_batch.extend(MAP_RUN, key, field, values[at]):
+                _tell(replica, MapAssign(key, [field, values[at]]))
+    return more
+
+
+def push_each_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: bool) -> list[int]:
+    """Insert values at an end of the list that a key holds, each in an operation of its own, a few hundred at most: its
+    length after each; empty where nothing was done, as where somebody listens. O(log n + values), O(log n) for each
+    where they do not go on with what the batch has."""
+    slots = None if replica.listener is not None else _slots(replica, key)
+    sequence = None if slots is None else slots.sequence_at(key)
+    if slots is None or sequence is None:
+        return []
+    length, me = len(sequence), replica.me
+    if _is_to_be_told(replica, 0):
+        while values and not replica.open_batch.extend_pushes(key, values, is_front):
+            pushed = push_plainly(replica, key, values[:1], is_front)  # mostly two, with which the others go on
+            assert pushed != NOT_DONE
+            values = values[1:]
+    seq = replica.next_seq
+    replica.next_seq += len(values)
+    if values:
+        sequence.push_each_at_end((me, seq), values, is_front)
+    if replica.keyspace.tracking and not slots.note_pushes(key, me, seq, len(values), is_front):
+        for at in range(seq, seq + len(values)):
+            left, right = (None, (me, at - 1)) if is_front else ((me, at - 1), None)
+            slots.note_insertion(key, sequence, (me, at), 1, left, right)
+    return list(range(length + 1, len(sequence) + 1))
 
 
 def splice_plainly(replica: Replica, key: bytes, start: int, stop: int, values: list[Scalar]) -> bool:
