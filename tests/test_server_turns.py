@@ -169,6 +169,19 @@ def test_a_fault_in_a_request_ends_its_client_alone(how: str) -> None:
     run(test)
 
 
+def test_nothing_of_a_client_runs_behind_a_fault() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            client, transport = connected(served)
+            client.data_received(b"a\n")
+            client.fail("write_answers", MemoryError("a test"))
+            client.connection_lost(None)
+            await next_turn()
+            assert transport.written == [b"(aborted)"] and not served.sessions[0].pieces and served.sessions[0].closed
+
+    run(test)
+
+
 @pytest.mark.parametrize("how", ["pipeline", "resume"])
 def test_what_was_written_before_a_fault_has_its_turn(how: str) -> None:
     async def test() -> None:
