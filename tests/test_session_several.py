@@ -195,6 +195,16 @@ def test_what_stands_behind_one_may_say_less() -> None:
     assert Alone().several(requests) == Alone().singly(requests)
 
 
+@pytest.mark.parametrize(("name", "kind"), [("SADD", SplitSet), ("HSET", SplitMap)])
+def test_a_collection_that_grows_is_kept_in_parts_all_the_same(name: str, kind: type) -> None:
+    one, other = Alone(), Alone()
+    for start in range(0, 4 * SPLIT_ABOVE, 7):
+        requests = [request_of(name, KEYS[name], b"%d" % (at % 50), b"v") for at in range(start, start + 9)]
+        assert one.several(requests) == other.singly(requests)
+        assert outcome(one.node, one.session) == outcome(other.node, other.session)
+    assert isinstance(one.node.replica.keyspace.get(KEYS[name]), kind)
+
+
 def test_where_it_cannot_be_done_it_is_not_tried_again_for_each() -> None:
     sizes: list[int] = []
     command, alone = COMMANDS["sadd"], Alone()
