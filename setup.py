@@ -49,7 +49,6 @@ face passes; in src/marmoset."""
 
 LEFT_INTERPRETED: Final = (
     "crdts/exports.py",  # structures of msgspec, whose metaclass mypyc does not know
-    "resp/raw.py",  # inherits from bytes
 )
 
 

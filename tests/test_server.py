@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from marmoset.config import load
+from marmoset.resp.conversation import Conversation
 from marmoset.runtime import Runtime, listen, port_of
 from marmoset.server import (
     OUTPUT_HIGH,
@@ -23,22 +24,15 @@ from marmoset.server import (
 LIMIT_S = 10.0
 
 
-class Session:
+class Session(Conversation):
     """Answers each line: `big` with 100 kB, `slow` after 1 ms of work, `quit` with a good-bye, `break` with a fault,
     else with itself."""
 
     def __init__(self) -> None:
-        self.closing = False
+        super().__init__()
         self.closed = False
-        self.delay_ms = 0
-        self.on_ready: Callable[[], None] = lambda: None
-        self.is_blocked = False
         self.pieces: list[int] = []
         self._rest = b""
-
-    @property
-    def is_ordinary(self) -> bool:
-        return not (self.delay_ms or self.is_blocked or self.closing)
 
     def receive(self, data: bytes) -> bytes:
         self.pieces.append(len(data))

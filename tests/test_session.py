@@ -71,7 +71,7 @@ def test_a_fault_of_the_protocol_answers_what_was_whole_and_closes(client: Clien
 
 def test_nothing_runs_behind_quit(client: Client) -> None:
     assert client.session.receive(request("QUIT") + request("SET", "k", "v")) == b"+OK\r\n"
-    assert client.session.closing and not client.session.is_ordinary
+    assert client.session.closing
     assert client.another(2)("GET", "k") is None
 
 
@@ -110,14 +110,14 @@ def test_http_closes_inside_a_transaction(client: Client) -> None:
 def test_answers_to_writes_are_held_back_while_the_budget_says_so(client: Client) -> None:
     session, budget = client.session, client.node.budget
     client("SET", "k", "v")
-    assert session.is_ordinary and not session.delay_ms
+    assert not session.delay_ms
     budget.delay_ms = 7
     client("GET", "k")
-    assert session.is_ordinary and not session.delay_ms, "it has not written"
+    assert not session.delay_ms, "it has not written"
     client("SET", "k", "v")
-    assert not session.is_ordinary and session.delay_ms == 7
+    assert session.delay_ms == 7
     client("GET", "k")
-    assert session.is_ordinary and not session.delay_ms
+    assert not session.delay_ms
     assert session.receive(request("SET", "k", "w") + request("GET", "k")) and session.delay_ms == 7
 
 

@@ -23,9 +23,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 from time import perf_counter
-from typing import Final, Protocol, cast, final
+from typing import Final, cast, final
 
 from marmoset.logs import log
+from marmoset.resp.conversation import Conversation
+from marmoset.resp.parser import JoinedParser
 from marmoset.runtime import BACKLOG, Runtime
 from marmoset.session import Clients, Session
 
@@ -35,41 +37,14 @@ SLICE_BYTES_MAX: Final = 64 * 1024
 SLICE_LONG_S: Final = 0.002
 SLICE_SHORT_S: Final = 0.0005
 TURN_S: Final = 0.002
+JOINED_BYTES_MAX: Final = 1024
+"""What is no longer than this is parsed together with that of others."""
 OUTPUT_HIGH: Final = 1024 * 1024
 KEPT_BYTES_MAX: Final = 64 * 1024
 """Answers of one connection are not kept for the end of the turn beyond this."""
 QUIET_S: Final = 60.0
 """How often the log says that there are too many clients, at the most."""
 _TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
-
-
-class Conversation(Protocol):
-    """What a connection needs of a session: bytes in, bytes out. Called under the runtime's lock."""
-
-    closing: bool
-    """The connection is to be closed after the answers."""
-    delay_ms: int
-    """For how long the answers of the last `receive` or `resume` are to be held back."""
-    on_ready: Callable[[], None]
-    """Called when `resume` has something to give."""
-
-    @property
-    def is_ordinary(self) -> bool:
-        """Whether the answers of the last `receive` or `resume` go out at once and more is received: it is neither
-        closing nor blocked, and nothing is held back."""
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether an answer is deferred: nothing may be received until `resume` has given it."""
-
-    def receive(self, data: bytes) -> bytes:
-        """Run the requests that `data` completes; their answers."""
-
-    def resume(self) -> bytes:
-        """The answer that was deferred, if it is there, and those to what came behind it."""
-
-    def close(self) -> None:
-        """The connection is gone."""
 
 
 @final
@@ -89,6 +64,7 @@ class RedisServer:
         self._arrived: list[ClientConnection] = []  # they have short requests that have not run
         self._answered: list[ClientConnection] = []  # they have answers that are not written
         self._begun_s = 0.0  # since when the first of them waits
+        self.joined = JoinedParser()
         self.now_s: Callable[[], float] = perf_counter
         """What time it is. An attribute: a name of the module would be looked up for each request."""
         self._server: asyncio.Server | None = None
@@ -122,9 +98,10 @@ class RedisServer:
         """Run all short requests that are there. Called under the runtime's lock. O(connections that have some)."""
         if self._arrived:
             clients, self._arrived = self._arrived, []
+            parsed = self.joined.parse([client.short_requests for client in clients])
             began = self.now_s()
-            for client in clients:
-                began = client.run_arrived(began)
+            for at, requests in enumerate(parsed):
+                began = clients[at].run_arrived(began, requests)
 
     def write_later(self, client: "ClientConnection") -> None:
         """A connection has answers to be written at the end of the turn, which is wanted already. O(1)."""
@@ -174,10 +151,8 @@ class ClientConnection:
 
     __slots__ = (
         "_answers",
-        "_answers_bytes",
         "_arrived",
         "_at",
-        "_blocked",
         "_held",
         "_number",
         "_paused",
@@ -200,9 +175,7 @@ class ClientConnection:
         self._waiting = b""  # requests of a long pipeline that have not run, from `_at`
         self._at = 0
         self._slice = SLICE_BYTES_FIRST
-        self._answers: list[bytes] = []  # to be written at the end of the turn
-        self._answers_bytes = 0
-        self._blocked = False  # an answer is deferred
+        self._answers = b""  # to be written at the end of the turn
         self._held: bytes | None = None  # answers to writes that are slowed down, and nothing runs until they are given
         self._paused = False  # answers wait unread
         self._pumping = False  # a call of `_pump` is due
@@ -269,8 +242,7 @@ class ClientConnection:
         session = self._session
         if session is not None:
             self._session = None
-            self._waiting = b""
-            self._answers = []
+            self._waiting = self._answers = b""
             del self._server.clients[self._number]
             with self._server.runtime.lock:
                 session.close()
@@ -283,9 +255,15 @@ class ClientConnection:
             self.write_answers()
             self._transport.close()
 
-    def run_arrived(self, began: float) -> float:
-        """Run the short requests that have come in this turn, from a time on; what time it is then. Called under the
-        runtime's lock."""
+    @property
+    def short_requests(self) -> bytes:
+        """What has come in this turn, if it may be parsed together with that of others. O(1)."""
+        data, session = self._arrived, self._session
+        return data if len(data) <= JOINED_BYTES_MAX and session is not None and session.is_between_requests else b""
+
+    def run_arrived(self, began: float, requests: list[list[bytes]]) -> float:
+        """Run the short requests that have come in this turn, from a time on; what time it is then. `requests` are
+        these, if they were parsed already. Called under the runtime's lock."""
         data, self._arrived = self._arrived, b""
         session = self._session
         if not data or session is None:
@@ -295,7 +273,7 @@ class ClientConnection:
             self._at = 0
             return began
         try:
-            self._answer(session.receive(data))
+            self._answer(session.receive_whole(requests, len(data)) if requests else session.receive(data))
         except Exception as error:
             self.fail("run_arrived", error)
         return self._sliced(began, len(data))
@@ -311,7 +289,7 @@ class ClientConnection:
         if self._arrived:
             runtime = self._server.runtime
             with runtime.lock:
-                self.run_arrived(self._server.now_s())
+                self.run_arrived(self._server.now_s(), [])
                 runtime.want_turn()
 
     def _sliced(self, began: float, size: int) -> float:
@@ -356,12 +334,10 @@ class ClientConnection:
     def _answer(self, answers: bytes) -> None:
         session = self._session
         assert session is not None
-        if session.is_ordinary:
-            self._blocked = False
+        if not session.delay_ms and not session.is_blocked and not session.closing:
             if answers:
                 self._keep(answers)
             return
-        self._blocked = session.is_blocked
         if answers:
             if session.delay_ms:
                 self._held = answers
@@ -373,11 +349,12 @@ class ClientConnection:
 
     def _keep(self, answers: bytes) -> None:
         """Have answers written at the end of the turn, behind those that are to be already."""
-        if not self._answers:
+        if self._answers:
+            self._answers += answers
+        else:
+            self._answers = answers
             self._server.write_later(self)
-        self._answers.append(answers)
-        self._answers_bytes += len(answers)
-        if self._answers_bytes > KEPT_BYTES_MAX:
+        if len(self._answers) > KEPT_BYTES_MAX:
             self.write_answers()
 
     def write_answers(self) -> None:
@@ -385,8 +362,8 @@ class ClientConnection:
         answers, transport = self._answers, self._transport
         if not answers or transport is None:
             return
-        self._answers, self._answers_bytes = [], 0
-        transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+        self._answers = b""
+        transport.write(answers)
         if self._paused:
             limit = self._server.runtime.config.client_output_bytes_max
             if transport.get_write_buffer_size() > limit:
@@ -395,8 +372,7 @@ class ClientConnection:
 
     def abort(self) -> None:
         """End the connection at once; what has not run, or is not written, is dropped."""
-        self._arrived, self._waiting = b"", b""
-        self._answers, self._answers_bytes = [], 0
+        self._arrived = self._waiting = self._answers = b""
         if self._transport is not None:
             self._transport.abort()
 
@@ -416,7 +392,8 @@ class ClientConnection:
     @property
     def _is_waiting(self) -> bool:
         """Whether nothing of this client may run for now. O(1)."""
-        return self._held is not None or self._session is None or self._blocked
+        session = self._session
+        return self._held is not None or session is None or session.is_blocked
 
     def _pump(self) -> None:
         """Run waiting requests slice by slice until none is left, answers pile up, one is deferred, or the time is used

@@ -16,7 +16,6 @@ Sizes. What a command writes is measured by what was sent for it; a command that
 whole. Requests that came in few bytes are not measured one by one: each is charged the mean.
 """
 
-from collections.abc import Callable
 from typing import Final, cast, final
 
 from marmoset.commands import COMMANDS
@@ -28,15 +27,15 @@ from marmoset.node import Node
 from marmoset.replication.expiry import observe_time
 from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.resp import errors
+from marmoset.resp.conversation import Conversation
 from marmoset.resp.errors import CommandError, ProtocolError
 from marmoset.resp.parser import RequestParser
-from marmoset.resp.raw import Raw
 from marmoset.resp.replies import (
     NULL_ARRAY,
     QUEUED,
-    RAW,
     Deferred,
     ErrorReply,
+    Raw,
     Reply,
     append_bulk,
     append_integer,
@@ -98,7 +97,7 @@ class Clients:
 
 
 @final
-class Session:
+class Session(Conversation):
     """The conversation with one client of one node."""
 
     __slots__ = (
@@ -117,36 +116,29 @@ class Session:
         "_watched",
         "_writer",
         "clients",
-        "closing",
         "commands",
         "commands_table",
         "database",
-        "delay_ms",
         "in_transaction",
         "last_command",
         "library",
         "library_version",
         "name",
         "number",
-        "on_ready",
         "peer",
         "protocol",
         "queue",
     )
 
     def __init__(self, node: Node, clients: Clients, number: int, peer: str) -> None:
+        super().__init__()
         self.database = clients.database(node)
         self._memory_limit = node.memory_limit
         self.clients = clients
         self.number = number
         self.peer = peer
-        self.closing = False
         self.commands = 0
         self.commands_table = COMMANDS
-        self.on_ready: Callable[[], None] = _nothing
-        """Called when a deferred reply is there, for the shell to call `resume`; not from within `receive`."""
-        self.delay_ms = 0
-        """For how long the replies that were given last are to be held back, since they wrote."""
         self._writer = 0  # whose seq the next one is: apart, since a pair would be made at every write
         self._last_seq = 0
         self.in_transaction = False
@@ -174,20 +166,27 @@ class Session:
 
     def receive(self, data: bytes) -> bytes:
         """Run the requests that `data` completes; their replies. Not while the session is blocked. O(requests)."""
-        assert self._deferred is None
         requests: list[list[bytes]] = []
-        fault: str | None = None
+        self._fault = None
         size = len(data) + self._parser.held_bytes
         try:
             self._parser.feed(data, requests)
         except ProtocolError as problem:
-            fault = problem.text
-        size = size // len(requests) + PER_VALUE_BYTES if requests and size <= SMALL_BYTES else -1
+            self._fault = problem.text
+        return self._receive(requests, size)
+
+    def receive_whole(self, requests: list[list[bytes]], size: int) -> bytes:
+        """The same for requests that were parsed already, from so many bytes; where it `is_between_requests` only."""
+        self._fault = None
+        return self._receive(requests, size)
+
+    def _receive(self, requests: list[list[bytes]], size: int) -> bytes:
+        assert not self.is_blocked
+        charged = size // len(requests) + PER_VALUE_BYTES if requests and size <= SMALL_BYTES else -1
         if self.database.keyspace.deadlines.count:
             observe_time(self.database.replica)
         out: list[bytes] = []
-        self._fault = fault
-        self._run_all(requests, size, out)
+        self._run_all(requests, charged, out)
         return out[0] if len(out) == 1 else b"".join(out)
 
     def _run_all(self, requests: list[list[bytes]], size: int, out: list[bytes]) -> None:
@@ -198,14 +197,15 @@ class Session:
             reply = self.run(requests[at], size)
             at += 1
             kind = type(reply)
-            if kind is RAW:
-                out.append(cast("bytes", reply))
+            if kind is Raw:
+                out.append(cast("Raw", reply).data)
             elif kind is int:
                 append_integer(cast("int", reply), out)
             elif kind is bytes:
                 append_bulk(cast("bytes", reply), out)
             elif kind is Deferred:
                 self._deferred = deferred = cast("Deferred", reply)
+                self.is_blocked = True
                 self._behind = requests[at:]
                 deferred.when_ready(self.on_ready)
                 break
@@ -261,15 +261,9 @@ class Session:
         return True
 
     @property
-    def is_ordinary(self) -> bool:
-        """Whether the replies that were given last go out at once and more is received: none was deferred, nor are they
-        held back, nor does the connection close. O(1)."""
-        return not self.delay_ms and not self.closing and self._deferred is None
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether a reply is deferred: nothing may be received before `resume` has given it. O(1)."""
-        return self._deferred is not None
+    def is_between_requests(self) -> bool:
+        """Whether the bytes that come next begin a request. O(1)."""
+        return self._parser.is_between_requests
 
     def resume(self) -> bytes:
         """The reply that was deferred, if it is there now, and those to what came behind it. O(requests)."""
@@ -277,6 +271,7 @@ class Session:
         if deferred is None or not deferred.is_ready:
             return b""
         behind, self._deferred, self._behind = self._behind, None, []
+        self.is_blocked = False
         out: list[bytes] = []
         encode(deferred.reply, self.protocol, out)
         if self.database.keyspace.deadlines.count:
@@ -287,6 +282,7 @@ class Session:
     def close(self) -> None:
         """The connection is gone."""
         deferred, self._deferred = self._deferred, None
+        self.is_blocked = False
         if deferred is not None and not deferred.is_ready and deferred.abandon is not None:
             deferred.abandon()
         self.drop_queue()
@@ -515,10 +511,6 @@ def _encoded(reply: Reply, protocol: int) -> Raw:
     out: list[bytes] = []
     encode(reply, protocol, out)
     return Raw(b"".join(out))
-
-
-def _nothing() -> None:
-    """For a session whose shell does not want to know."""
 
 
 _LOOKUP: Final[dict[bytes, Command]] = {

@@ -19,12 +19,12 @@ def test_with_nobody_else_it_waits_for_the_time_that_was_given() -> None:
     (alone,) = group.members
     told = ready(alone)
     assert alone.session.receive(request("SET", "k", "v") + request("WAIT", 1, 500) + request("GET", "k")) == b"+OK\r\n"
-    assert alone.session.is_blocked and not alone.session.is_ordinary
+    assert alone.session.is_blocked
     group.run(450)
     assert alone.session.is_blocked and not told and alone.session.resume() == b""
     group.run(100)
     assert told == [True] and alone.session.resume() == b":0\r\n$1\r\nv\r\n"
-    assert not alone.session.is_blocked and alone.session.is_ordinary and alone("GET", "k") == (b"$", b"v")
+    assert not alone.session.is_blocked and alone("GET", "k") == (b"$", b"v")
 
 
 def test_it_answers_as_soon_as_enough_have_it_long_before_the_next_gossip() -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marmoset.resp.errors import ProtocolError
-from marmoset.resp.parser import ARGUMENTS_MAX, BULK_BYTES_MAX, INLINE_BYTES_MAX, RequestParser, split_inline
+from marmoset.resp.parser import (
+    ARGUMENTS_MAX,
+    BULK_BYTES_MAX,
+    INLINE_BYTES_MAX,
+    JoinedParser,
+    RequestParser,
+    split_inline,
+)
 
 HELD_MAX = 1 << 20
 
@@ -247,8 +254,77 @@ def test_a_long_pipeline_is_parsed_at_once_wherever_it_is_cut() -> None:
     requests = [[b"SET", b"k%d" % number, b"v"] for number in range(3000)]
     stream = b"".join(pack(*request) for request in requests)
     parser, reader, found = RequestParser(HELD_MAX, walks_first=True), CountingReader(), list[list[bytes]]()
-    parser._feed, parser._gets = reader.feed, reader.gets
+    parser._reader.feed, parser._reader.gets = reader.feed, reader.gets
     for at in range(0, len(stream), 20_000):
         parser.feed(stream[at : at + 20_000], found)
     assert found == requests
     assert reader.asked <= 2 * (len(stream) // 20_000 + 1), "one by one"
+
+
+WORDS = st.binary(max_size=12) | st.sampled_from([b"", b"*3\r\n", b"$1\r\n", b"\r\n", b"x" * 300])
+WHOLE = st.lists(st.lists(WORDS, min_size=1, max_size=5), min_size=1, max_size=4)
+NOT_WHOLE = st.sampled_from(
+    [
+        b"",
+        PING[:-1],
+        PING + b"*",
+        PING + b"PING\r\n",
+        b"PING\r\n",
+        b"*0\r\n",
+        PING + b"*0\r\n",
+        b"*1\r\n$04\r\nPING\r\n",
+        b"*1\r\n$-1\r\n",
+        b"*1\r\n*1\r\n$1\r\na\r\n",
+        b"*01\r\n$4\r\nPING\r\n",
+        b"*1\r\n$4\r\nPINGx",
+        b":1\r\n",
+    ]
+)
+
+
+@given(st.lists(WHOLE | NOT_WHOLE, max_size=6))
+def test_what_many_clients_sent_is_parsed_together_where_it_is_whole(sent: list[list[list[bytes]] | bytes]) -> None:
+    parts = [part if isinstance(part, bytes) else b"".join(pack(*words) for words in part) for part in sent]
+    expected = [[] if isinstance(part, bytes) else part for part in sent]
+    joined = JoinedParser(is_of_use=True)
+    assert joined.parse(parts) == expected
+    assert joined.parse([PING]) == [[[b"PING"]]], "nothing was left of them"
+    assert JoinedParser(is_of_use=False).parse(parts) == [[] for _ in parts]
+
+
+def test_very_many_short_requests_are_parsed_together() -> None:
+    assert JoinedParser(is_of_use=True).parse([PING * 200, b"PI", PING * 3000]) == [
+        [[b"PING"]] * 200,
+        [],
+        [[b"PING"]] * 3000,
+    ]
+
+
+def test_a_reader_that_disagrees_with_the_headers_gives_nothing_and_is_not_used_again() -> None:
+    joined = JoinedParser(is_of_use=True)
+    joined._reader.feed(b"*1\r\n$5\r\nab")
+    assert joined.parse([PING, PING]) == [[], []]
+    assert joined.parse([PING, PING]) == [[[b"PING"]]] * 2
+
+
+@pytest.mark.parametrize("walks_first", [False, True])
+@pytest.mark.parametrize(
+    ("data", "is_between"),
+    [
+        (b"", True),
+        (PING, True),
+        (b"PING\r\n", True),
+        (PING[:-1], False),
+        (b"*", False),
+        (b"PI", False),
+        (PING + b"P", False),
+    ],
+)
+def test_it_says_whether_it_is_between_requests(walks_first: bool, data: bytes, is_between: bool) -> None:
+    parser = RequestParser(HELD_MAX, walks_first=walks_first)
+    assert parser.is_between_requests
+    parser.feed(data, [])
+    assert parser.is_between_requests is is_between
+    if data == PING[:-1]:
+        parser.feed(b"\n", [])
+        assert parser.is_between_requests

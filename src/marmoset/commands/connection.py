@@ -15,8 +15,7 @@ from marmoset.resp.errors import (
     CommandError,
     wrong_arity,
 )
-from marmoset.resp.raw import Raw
-from marmoset.resp.replies import OK, PONG, Reply, Verbatim
+from marmoset.resp.replies import OK, PONG, Raw, Reply, Verbatim
 from marmoset.version import VERSION
 
 if TYPE_CHECKING:

@@ -59,16 +59,52 @@ _number: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
 
 
 @final
+class _Reader:
+    """A reader of hiredis. Its methods are what is kept: each would be looked up for every request."""
+
+    __slots__ = ("feed", "gets")
+
+    def __init__(self) -> None:
+        reader = hiredis.Reader()
+        self.feed: Callable[[bytes], object] = reader.feed
+        self.gets: Callable[[], object] = reader.gets
+
+    def array(self, data: bytes) -> object:
+        """What hiredis makes of an array of which these are the last bytes, and every header was followed: a list, or
+        None where there is none.
+
+        Raises:
+            ProtocolError: they disagree, since the reader had something from a stream that was forged.
+        """
+        self.feed(data)
+        try:
+            parsed = self.gets()
+        except hiredis.ProtocolError:
+            parsed = False
+        if parsed is False:
+            raise ProtocolError(INVALID_MULTIBULK_LENGTH)
+        return parsed
+
+    def arrays(self, data: bytes, count: int) -> list[list[bytes]]:
+        """So many arrays, of which every header was followed, shown to hiredis as one array of them: each call of it
+        costs about as much as what it does. Raises as `array` does."""
+        header = _ARRAY_HEADERS[count] if count < len(_ARRAY_HEADERS) else b"*%d\r\n" % count
+        found = self.array(header + data)
+        if not isinstance(found, list) or len(found) != count:
+            raise ProtocolError(INVALID_MULTIBULK_LENGTH)
+        return cast("list[list[bytes]]", found)
+
+
+@final
 class RequestParser:
     """One client's stream of requests."""
 
     __slots__ = (
         "_arguments_left",
-        "_feed",
-        "_gets",
         "_inline_begun",
         "_line",
         "_partial",
+        "_reader",
         "_skip",
         "_walks_first",
         "held_bytes",
@@ -79,7 +115,7 @@ class RequestParser:
         """Both ways take the same requests; `walks_first` says which is the faster one here."""
         self.held_bytes_max = held_bytes_max
         self._walks_first = walks_first
-        self._begin()
+        self._reader = _Reader()
         self._partial = False  # hiredis has the beginning of a request that is not complete
         self._arguments_left = -1  # of the partial request; -1 while its first header is awaited
         self._skip = 0  # bytes until the next header of the partial request
@@ -88,11 +124,10 @@ class RequestParser:
         """Of a request that is not complete."""
         self._inline_begun = b""  # the beginning of an inline request
 
-    def _begin(self) -> None:
-        """A new reader of hiredis. Its methods are what is kept: each would be looked up for every request."""
-        reader = hiredis.Reader()
-        self._feed: Callable[[bytes], object] = reader.feed
-        self._gets: Callable[[], object] = reader.gets
+    @property
+    def is_between_requests(self) -> bool:
+        """Whether the bytes that come next begin a request. O(1)."""
+        return not self._partial and not self._inline_begun
 
     def feed(self, data: bytes, requests: list[list[bytes]]) -> None:
         """Append the requests that `data` completes. O(length).
@@ -118,36 +153,32 @@ class RequestParser:
 
     def _all(self, data: bytes, requests: list[list[bytes]]) -> int:
         """Whole requests from the beginning, by hiredis; how far they go."""
-        gets = self._gets
-        self._feed(data)
+        gets = self._reader.gets
+        self._reader.feed(data)
         parsed: list[list[bytes]] = []
         try:
             while (request := gets()) is not False:
                 parsed.append(cast("list[bytes]", request))
             written = _write(tuple(parsed[0])) if len(parsed) == 1 else b"".join(map(_write, map(tuple, parsed)))
         except (hiredis.ProtocolError, TypeError):  # TypeError: something that is no list of bytes
-            self._begin()
+            self._reader = _Reader()
             return 0
         if written != data:
-            self._begin()
+            self._reader = _Reader()
             if not data.startswith(written):
                 return 0
         requests += parsed if b"*0\r\n" not in written else filter(None, parsed)
         return len(written)
 
     def _ordinary(self, data: bytes, requests: list[list[bytes]]) -> int:
-        """Whole requests from the beginning, of which every header was followed; how far they go.
-
-        hiredis is shown several as one array of them: each call of it costs about as much as what it does.
-        """
+        """Whole requests from the beginning, of which every header was followed; how far they go."""
         end, count = ordinary(data)
         if count:
             whole = data if end == len(data) else data[:end]
             if count == 1:
                 self._take(whole, requests)
             else:
-                header = _ARRAY_HEADERS[count] if count < len(_ARRAY_HEADERS) else b"*%d\r\n" % count
-                requests += cast("list[list[bytes]]", self._parsed(header + whole))
+                requests += self._reader.arrays(whole, count)
         return end
 
     def _one(self, data: bytes, at: int, requests: list[list[bytes]]) -> int:
@@ -181,25 +212,13 @@ class RequestParser:
         self.held_bytes += len(data)
         if self.held_bytes > self.held_bytes_max:
             raise ProtocolError(TOO_LARGE_REQUEST)
-        self._feed(data)
+        self._reader.feed(data)
 
     def _take(self, data: bytes, requests: list[list[bytes]]) -> None:
         """The last bytes of a request of which every header was followed. An empty one does nothing, as in Redis."""
-        request = self._parsed(data)
+        request = self._reader.array(data)
         if request:
             requests.append(cast("list[bytes]", request))
-
-    def _parsed(self, data: bytes) -> object:
-        """What hiredis makes of an array of which these are the last bytes, and every header was followed: a list, or
-        None where there is none."""
-        self._feed(data)
-        try:
-            parsed = self._gets()
-        except hiredis.ProtocolError:
-            parsed = False
-        if parsed is False:  # they disagree: the reader had something from a stream that was forged
-            raise ProtocolError(INVALID_MULTIBULK_LENGTH)
-        return parsed
 
     def _walk(self, data: bytes, at: int) -> int:
         """Follow the headers of a request through `data`; where it ends, or -1 if it does not end there."""
@@ -249,6 +268,45 @@ class RequestParser:
         if request:
             requests.append(request)
         return newline + 1
+
+
+@final
+class JoinedParser:
+    """Parses the short requests of many clients at once: they are shown to hiredis as one array."""
+
+    __slots__ = ("_is_of_use", "_reader")
+
+    def __init__(self, *, is_of_use: bool = _IS_COMPILED) -> None:
+        """Where headers are not followed first, each client's own parser is faster."""
+        self._is_of_use = is_of_use
+        self._reader = _Reader()
+
+    def parse(self, parts: list[bytes]) -> list[list[list[bytes]]]:
+        """For each of some bytes the requests that they are, if they are whole ordinary ones and nothing else; else
+        none, and it has to be shown to a parser of its own. O(length)."""
+        counts = [0] * len(parts)
+        whole = []
+        total = 0
+        if self._is_of_use:
+            for at, part in enumerate(parts):
+                end, count = ordinary(part)
+                if count and end == len(part):
+                    counts[at] = count
+                    total += count
+                    whole.append(part)
+        requests: list[list[bytes]] = []
+        if total:
+            try:
+                requests = self._reader.arrays(b"".join(whole), total)
+            except ProtocolError:
+                self._reader = _Reader()
+                counts = [0] * len(parts)
+        parsed = []
+        begin = 0
+        for count in counts:
+            parsed.append(requests[begin : begin + count])
+            begin += count
+        return parsed
 
 
 def ordinary(data: bytes) -> "tuple[i64, i64]":

@@ -8,7 +8,15 @@ sets, doubles and booleans: they become flat arrays, arrays, bulk strings and in
 from collections.abc import Callable, Sequence
 from typing import Final, cast, final
 
-from marmoset.resp.raw import Raw
+
+@final
+class Raw:
+    """A reply that is encoded already, the same in both protocols."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 @final
@@ -97,7 +105,6 @@ _BELOW_THOUSAND: Final = [b"%03d\r\n" % number for number in range(1000)]
 BULK_HEADERS: Final = [b"$%d\r\n" % length for length in range(1024)]
 """What stands before short bulk strings."""
 LINE_END: Final = b"\r\n"
-RAW: Final[type[Raw]] = Raw  # compiled code looks up a class that is not compiled whenever it is used
 EMPTY_ARRAY: Final = Raw(b"*0\r\n")
 NULL_ARRAY: Final = NullArray()
 
@@ -108,8 +115,8 @@ _NULL_ARRAY: Final = (b"", b"", b"*-1\r\n", b"_\r\n")
 def encode(reply: Reply, protocol: int, out: list[bytes]) -> None:
     """Append the bytes of a reply. O(length)."""
     kind = type(reply)
-    if kind is RAW:
-        out.append(cast("bytes", reply))
+    if kind is Raw:
+        out.append(cast("Raw", reply).data)
     elif kind is int:
         append_integer(cast("int", reply), out)
     elif kind is bytes:
