@@ -119,6 +119,35 @@ def test_a_client_that_another_one_ends_in_the_same_turn_runs_at_most_once(how: 
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("begun", "rest", "answer"),
+    [(request("SET", "k", PING)[: -len(PING) - 2], b"\r\n", b"+OK\r\n"), (b"PING ", b"", b"$2\r\n*1\r\n")],
+)
+def test_what_goes_on_with_a_request_is_no_request_of_its_own(begun: bytes, rest: bytes, answer: bytes) -> None:
+    async def test() -> None:
+        async with serving(is_of_use=True) as server:
+            client, transport = connected(server)
+            for data in (begun, PING, rest):
+                client.data_received(data)
+                await next_turn()
+            assert b"".join(transport.written).startswith(answer)
+
+    run(test)
+
+
+def test_answers_of_a_connection_that_is_ended_at_once_are_dropped() -> None:
+    async def test() -> None:
+        async with serving(is_of_use=True) as server:
+            client, transport = connected(server)
+            client.data_received(PING)
+            client.data_received(PING)  # has the first one run
+            client.abort()
+            await next_turn()
+            assert transport.written == [b"(aborted)"]
+
+    run(test)
+
+
 words = st.sampled_from([b"", b"v", b"12", b"\r\n", b"*1\r\n", b"x" * 200, b"y" * 1500])
 keys = st.sampled_from([b"a", b"b"])
 requests = st.one_of(

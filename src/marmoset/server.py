@@ -334,7 +334,7 @@ class ClientConnection:
     def _answer(self, answers: bytes) -> None:
         session = self._session
         assert session is not None
-        if not session.delay_ms and not session.is_blocked and not session.closing:
+        if not session.delay_ms and not session.closing:
             if answers:
                 self._keep(answers)
             return

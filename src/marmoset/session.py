@@ -167,7 +167,6 @@ class Session(Conversation):
     def receive(self, data: bytes) -> bytes:
         """Run the requests that `data` completes; their replies. Not while the session is blocked. O(requests)."""
         requests: list[list[bytes]] = []
-        self._fault = None
         size = len(data) + self._parser.held_bytes
         try:
             self._parser.feed(data, requests)
@@ -177,7 +176,6 @@ class Session(Conversation):
 
     def receive_whole(self, requests: list[list[bytes]], size: int) -> bytes:
         """The same for requests that were parsed already, from so many bytes; where it `is_between_requests` only."""
-        self._fault = None
         return self._receive(requests, size)
 
     def _receive(self, requests: list[list[bytes]], size: int) -> bytes:

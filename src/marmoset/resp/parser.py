@@ -290,7 +290,7 @@ class JoinedParser:
         if self._is_of_use:
             for at, part in enumerate(parts):
                 end, count = ordinary(part)
-                if count and end == len(part):
+                if end == len(part):
                     counts[at] = count
                     total += count
                     whole.append(part)
@@ -300,7 +300,6 @@ class JoinedParser:
                 requests = self._reader.arrays(b"".join(whole), total)
             except ProtocolError:
                 self._reader = _Reader()
-                counts = [0] * len(parts)
         parsed = []
         begin = 0
         for count in counts:
