@@ -37,7 +37,7 @@ SLICE_BYTES_MAX: Final = 64 * 1024
 SLICE_LONG_S: Final = 0.002
 SLICE_SHORT_S: Final = 0.0005
 TURN_S: Final = 0.002
-JOINED_BYTES_MAX: Final = 1024
+JOINED_BYTES_MAX: Final = 128
 """What is no longer than this is parsed together with that of others."""
 OUTPUT_HIGH: Final = 1024 * 1024
 KEPT_BYTES_MAX: Final = 64 * 1024
