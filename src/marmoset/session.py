@@ -3,7 +3,8 @@
 A session holds what belongs to one connection: its parser, protocol version and name, its open transaction and watched
 keys, and what its last write was. It runs whole requests in one pass from received bytes to reply bytes. A fault of
 the protocol answers and closes; HTTP closes without an answer; an error of a command answers and goes on; an unexpected
-exception is our own bug: it is answered, told to the node's log, and the connection lives.
+exception is our own bug: it is answered, told to the node's log, and the connection lives. So does the node, unless a
+write was broken off in the middle (`Replica.is_changing`): what it has is not what it tells the others then.
 
 Life of a transaction: `queue` is None outside of one, a list of requests inside. What is refused before it runs
 (unknown, wrong number of arguments, too large) makes EXEC refuse the whole.
@@ -359,12 +360,14 @@ class Session(Conversation):
             return command.handler(self, args)
         except CommandError as problem:
             return ErrorReply(problem.text)
-        except Exception as fault:  # our own bug: the connection and the node go on
+        except Exception as fault:  # our own bug
             return self._internal(command, fault)
 
     def _internal(self, command: Command, fault: Exception) -> ErrorReply:
+        """The connection and the node go on; the node only to the end of the turn, where that broke a write off."""
         self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(fault))
-        return ErrorReply(errors.internal(command.full_name))
+        is_broken_off = self.database.replica.is_changing
+        return ErrorReply((errors.broken_off if is_broken_off else errors.internal)(command.full_name))
 
     def _refuse(self, text: str, command: Command | None = None) -> ErrorReply:
         """Before a command has begun: in a transaction, EXEC will not run it."""

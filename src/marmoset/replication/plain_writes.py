@@ -6,6 +6,9 @@ other kinds beside it. That is so in a chain (`replication.chain`), where the op
 group of one, where nobody has to be told and everything is stable at once, so that no operation is made, unless
 somebody listens (`Replica.listener`). Where it is not so, or somebody may come back to a group of one who has to be
 told, nothing is done, and who called submits the operation.
+
+From the first change to the last `Replica.is_changing` is set, and stays so where an exception breaks the write off:
+then the value and what the others are told of it do not go together any more.
 """
 
 from marmoset.codec.operations import (
@@ -21,6 +24,7 @@ from marmoset.codec.operations import (
 )
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN
 from marmoset.crdts.plain_slots import NOT_DONE, assign_register
+from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.types import Value
 from marmoset.ids import Dot
@@ -30,12 +34,16 @@ from marmoset.replication.replica import Replica
 def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
     """Assign a string; whether that was done. O(1)."""
     table = _table(replica, key)
-    if table is None or not assign_register(table, key, value):
+    if table is None:
         return False
-    replica.keyspace.end_deadline(key)
-    if _is_to_be_told(replica) and not _goes_on(replica, ASSIGN_RUN, key, b"", value):
-        _tell(replica, Assign(key, value))
-    return True
+    was_changing, replica.is_changing = replica.is_changing, True
+    is_done = assign_register(table, key, value)
+    if is_done:
+        replica.keyspace.end_deadline(key)
+        if _is_to_be_told(replica) and not _goes_on(replica, ASSIGN_RUN, key, b"", value):
+            _tell(replica, Assign(key, value))
+    replica.is_changing = was_changing
+    return is_done
 
 
 def increment_plainly(replica: Replica, key: bytes, amount: int, total: int) -> bool:
@@ -44,27 +52,37 @@ def increment_plainly(replica: Replica, key: bytes, amount: int, total: int) -> 
     table = _table(replica, key)
     if table is None:
         return False
+    was_changing, replica.is_changing = replica.is_changing, True
     table[key] = total
     if _is_to_be_told(replica) and not _goes_on(replica, INCREMENT_RUN, key, b"", amount):
         _tell(replica, Increment(key, amount))
+    replica.is_changing = was_changing
     return True
 
 
 def add_plainly(replica: Replica, key: bytes, element: bytes) -> int:
     """Add an element to a set; how many there are more now, or `NOT_DONE`. O(1)."""
     slots = _slots(replica, key)
-    more = NOT_DONE if slots is None else slots.add_plain(key, element)
+    if slots is None:
+        return NOT_DONE
+    was_changing, replica.is_changing = replica.is_changing, True
+    more = slots.add_plain(key, element)
     if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, SET_RUN, key, element, b""):
         _tell(replica, SetAdd(key, [element]))
+    replica.is_changing = was_changing
     return more
 
 
 def assign_field_plainly(replica: Replica, key: bytes, field: bytes, value: Scalar) -> int:
     """Assign a field of a map; how many there are more now, or `NOT_DONE`. O(1)."""
     slots = _slots(replica, key)
-    more = NOT_DONE if slots is None else slots.assign_field_plain(key, field, value)
+    if slots is None:
+        return NOT_DONE
+    was_changing, replica.is_changing = replica.is_changing, True
+    more = slots.assign_field_plain(key, field, value)
     if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, MAP_RUN, key, field, value):
         _tell(replica, MapAssign(key, [field, value]))
+    replica.is_changing = was_changing
     return more
 
 
@@ -72,9 +90,13 @@ def assign_score_plainly(replica: Replica, key: bytes, member: bytes, score: Sca
     """Give a member of a sorted set that is there a score; how many members there are more now, or `NOT_DONE`.
     O(log n)."""
     slots = _slots(replica, key)
-    more = NOT_DONE if slots is None else slots.assign_score_plain(key, member, score)
+    if slots is None:
+        return NOT_DONE
+    was_changing, replica.is_changing = replica.is_changing, True
+    more = slots.assign_score_plain(key, member, score)
     if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, SCORE_RUN, key, member, score):
         _tell(replica, ScoreAssign(key, [member, score]))
+    replica.is_changing = was_changing
     return more
 
 
@@ -84,6 +106,13 @@ def push_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: b
     sequence = None if slots is None else slots.sequence_at(key)
     if slots is None or sequence is None:
         return NOT_DONE
+    was_changing, replica.is_changing = replica.is_changing, True
+    length = _push(replica, slots, sequence, key, values, is_front)
+    replica.is_changing = was_changing
+    return length
+
+
+def _push(replica: Replica, slots: Slots, sequence: Sequence, key: bytes, values: list[Scalar], is_front: bool) -> int:
     me, seq = replica.me, replica.next_seq
     if not _is_to_be_told(replica, len(values)):
         sequence.insert_at_end((me, seq), values, is_front)
@@ -109,13 +138,17 @@ def add_each_plainly(replica: Replica, key: bytes, elements: list[bytes]) -> lis
     """Add elements to a set, each in an operation of its own: how many there are more by each; empty where nothing was
     done, as where somebody listens. O(elements)."""
     slots = None if replica.listener is not None else _slots(replica, key)
-    more: list[int] = [] if slots is None else slots.add_each_plain(key, elements)
+    if slots is None:
+        return []
+    was_changing, replica.is_changing = replica.is_changing, True
+    more = slots.add_each_plain(key, elements)
     if more:
         is_to_be_told = _is_to_be_told(replica, 0)
         for element in elements:
             replica.next_seq += 1
             if is_to_be_told and not replica.open_batch.extend(SET_RUN, key, element, b""):
                 _tell(replica, SetAdd(key, [element]))
+    replica.is_changing = was_changing
     return more
 
 
@@ -123,13 +156,17 @@ def assign_each_field_plainly(replica: Replica, key: bytes, fields: list[bytes],
     """Assign fields of a map, each in an operation of its own: how many there are more by each; empty where nothing was
     done, as where somebody listens. O(fields)."""
     slots = None if replica.listener is not None else _slots(replica, key)
-    more: list[int] = [] if slots is None else slots.assign_each_plain(key, fields, values)
+    if slots is None:
+        return []
+    was_changing, replica.is_changing = replica.is_changing, True
+    more = slots.assign_each_plain(key, fields, values)
     if more:
         is_to_be_told = _is_to_be_told(replica, 0)
         for at, field in enumerate(fields):
             replica.next_seq += 1
             if is_to_be_told and not replica.open_batch.extend(MAP_RUN, key, field, values[at]):
                 _tell(replica, MapAssign(key, [field, values[at]]))
+    replica.is_changing = was_changing
     return more
 
 
@@ -141,6 +178,7 @@ def push_each_plainly(replica: Replica, key: bytes, values: list[Scalar], is_fro
     sequence = None if slots is None else slots.sequence_at(key)
     if slots is None or sequence is None:
         return []
+    was_changing, replica.is_changing = replica.is_changing, True
     length, me = len(sequence), replica.me
     if _is_to_be_told(replica, 0):
         while values and not replica.open_batch.extend_pushes(key, values, is_front):
@@ -155,6 +193,7 @@ def push_each_plainly(replica: Replica, key: bytes, values: list[Scalar], is_fro
         for at in range(seq, seq + len(values)):
             left, right = (None, (me, at - 1)) if is_front else ((me, at - 1), None)
             slots.note_insertion(key, sequence, (me, at), 1, left, right)
+    replica.is_changing = was_changing
     return list(range(length + 1, len(sequence) + 1))
 
 

@@ -129,8 +129,7 @@ class Replica:
         """Why nobody may be served from here any more; empty as long as all is well."""
         self.is_changing = False
         """Whether a write is in the middle, or a batch; where it stays so, an exception has broken that off."""
-        self.group = 0
-        self.state = 0
+        self.group = self.state = 0
         self.next_seq = 1
         self.seen: VersionVector = {me: 0}
         self.contexts: dict[ReplicaId, VersionVector] = {me: {me: 0}}
@@ -184,6 +183,7 @@ class Replica:
 
     def submit(self, operation: AnyOperation) -> Dot:
         """Apply an operation of our own at once and put it into the open batch; its (first) dot. Cost: the type's."""
+        was_changing, self.is_changing = self.is_changing, True
         self.begin_write()
         if self.keyspace.deadlines.count:
             self._reset_left_over(operation)
@@ -197,6 +197,7 @@ class Replica:
             self._remember(operation, dot)
         if self.listener is not None:
             self.listener(operation, dot, self._open_stamp)
+        self.is_changing = was_changing
         return dot
 
     def begin_write(self) -> int:
@@ -310,8 +311,7 @@ class Replica:
         )
         self.seen[self.me] = last
         after = dict(self.seen)
-        framed = frames(encode(batch), self.frame_bytes_max)
-        self._log(log_entry(batch, operations, framed, is_exact=is_exact))
+        self._log(log_entry(batch, operations, frames(encode(batch), self.frame_bytes_max), is_exact=is_exact))
         if on_roster:
             self._effect_roster(operations or [], self.me, first, after)
         self.contexts[self.me] = after

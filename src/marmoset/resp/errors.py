@@ -119,3 +119,8 @@ def too_large(name: str, limit: int) -> str:
 def internal(name: str) -> str:
     """Our own bug, caught."""
     return f"ERR internal error in '{name}'; it has been logged, and the connection goes on"
+
+
+def broken_off(name: str) -> str:
+    """Our own bug, or no memory, in the middle of a write."""
+    return f"ERR internal error in the middle of '{name}'; it has been logged, and this node ends: use another one"

@@ -1,0 +1,121 @@
+"""A write that an unexpected exception breaks off in the middle ends the node: what it has is not what it tells."""
+
+from collections.abc import Callable
+
+import pytest
+
+from marmoset.codec.runs import BatchWriter
+from marmoset.node import Exit, Node
+from tests.commands.beside_redis import answers, request
+from tests.commands.group import Group, Member
+
+Words = tuple[str | int, ...]
+
+WRITES: tuple[Words, ...] = (
+    ("SET", "k", "v"),
+    ("INCR", "n"),
+    ("APPEND", "k", "v"),
+    ("SADD", "s", "x"),
+    ("HSET", "h", "f", "v"),
+    ("ZADD", "z", 1, "x"),
+    ("ZADD", "z", 2, "x"),
+    ("RPUSH", "l", "x"),
+    ("LPUSH", "l", "x", "y"),
+    ("LSET", "l", 0, "x"),
+    ("DEL", "k"),
+    ("EXPIRE", "k", 100),
+    ("FLUSHALL",),
+)
+BEFORE: tuple[Words, ...] = (
+    ("SET", "k", "v"),
+    ("SADD", "s", "y"),
+    ("HSET", "h", "g", "v"),
+    ("ZADD", "z", 1, "x"),
+    ("RPUSH", "l", "x"),
+)
+
+
+def no_memory(*_: object, **_more: object) -> None:
+    raise MemoryError
+
+
+def prepared(size: int) -> Member:
+    member = Group(size).members[0]
+    for words in BEFORE:
+        assert member(*words)[0] != b"-"
+    member.group.settle()
+    return member
+
+
+def broken_off(name: str | int) -> tuple[bytes, bytes]:
+    command = str(name).lower()
+    text = f"ERR internal error in the middle of '{command}'; it has been logged, and this node ends: use another one"
+    return b"-", text.encode()
+
+
+def ends_with_its_turn(node: Node) -> bool:
+    node.effects.clear()
+    node.end_turn()
+    return any(isinstance(effect, Exit) and "broken off" in effect.why for effect in node.effects)
+
+
+@pytest.mark.parametrize("write", WRITES, ids=lambda words: "-".join(map(str, words)))
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_write_that_is_broken_off_ends_the_node_with_its_turn(size: int, write: Words) -> None:
+    member = prepared(size)
+    replica = member.node.replica
+    replica.listener = no_memory
+    assert member(*write) == broken_off(write[0])
+    replica.listener = None
+    for words in WRITES:
+        assert member(*words)[0] != b"-", "it ends with the turn"
+    assert ends_with_its_turn(member.node) and replica.unsound
+    assert member("SET", "k", "v")[0] == b"-"
+
+
+@pytest.mark.parametrize("words", [("INCR", "k"), ("SADD", "k", "x"), ("SET", "k"), ("LSET", "l", 9, "x"), ("NOSUCH",)])
+def test_an_error_of_a_command_does_not(words: Words) -> None:
+    member = prepared(2)
+    assert member(*words)[0] == b"-"
+    assert not member.node.replica.is_changing and not ends_with_its_turn(member.node)
+
+
+def failing_at(call: int, function: Callable[..., object]) -> Callable[..., object]:
+    calls = 0
+
+    def counted(*args: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise MemoryError
+        return function(*args)
+
+    return counted
+
+
+@pytest.mark.interpreted
+@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (("SET", "k", "v"), "extend"),
+        (("INCR", "n"), "extend"),
+        (("SADD", "s", "x"), "extend"),
+        (("HSET", "h", "f", "v"), "extend"),
+        (("ZADD", "z", 2, "x"), "extend"),
+        (("LPUSH", "l", "x"), "extend_pushes"),
+        (("RPUSH", "l", "x", "y"), "add"),
+        (("APPEND", "k", "v"), "add"),
+    ],
+    ids=lambda words: "-".join(map(str, words)) if isinstance(words, tuple) else None,
+)
+def test_so_does_one_that_fails_where_it_is_put_down(
+    write: Words, name: str, call: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, or among several that are run as one."""
+    member = prepared(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchWriter, name, failing_at(call, getattr(BatchWriter, name)))
+        found = answers(member.session.receive(request(*write) * 5))
+    assert broken_off(write[0]) in found
+    assert ends_with_its_turn(member.node)
