@@ -38,12 +38,14 @@ from marmoset.node import Node
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
 from marmoset.runtime import Runtime
+from marmoset.server import ClientConnection, redis_server
 from marmoset.session import Clients, Session
 
 MARK: Final = "getppid"
 PLAIN: Final = "plain Python"
 DEPTH: Final = 16
 KEYS: Final = 1000
+CLIENTS: Final = 50
 CUT_BYTES: Final = 4099
 """A long pipeline comes in pieces of so many bytes, which hardly ever end where a request ends."""
 REPLICATED: Final = ("SET", "INCR", "SADD", "HSET", "LPUSH", "ZADD")
@@ -194,12 +196,55 @@ def fold(replica: Replica) -> None:
         replica.advance()
 
 
-async def embedded(count: Counted, number: int) -> None:
-    """The Python face, as a program would write it. The loop of the node gets its turn between the stretches."""
+async def started() -> Runtime:
+    """A node alone, on the loop that runs."""
     runtime = Runtime(load({"name": "embedded", "gossip_port": 0}, None, None))
     runtime.open()
     await runtime.start()
     await runtime.serving.wait()
+    return runtime
+
+
+class Deaf(asyncio.Transport):
+    """A connection of a client who hears nothing."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Nothing."""
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing."""
+
+
+async def clients(count: Counted, number: int) -> None:
+    """Requests that are not pipelined, of `CLIENTS` clients in each turn, from the bytes that the loop hands over to
+    those that it is given. How long a turn takes does not count."""
+    runtime = await started()
+    server = redis_server(runtime)
+    server.now_s = lambda: 0.0
+    connections = [ClientConnection(server) for _ in range(CLIENTS)]
+    for connection in connections:
+        connection.connection_made(Deaf())
+
+    def send(requests: list[bytes]) -> None:
+        for at in range(0, len(requests), CLIENTS):
+            for connection, request in zip(connections, requests[at : at + CLIENTS], strict=False):
+                connection.data_received(request)
+            runtime._end_turn()
+
+    for name in ("SET", "GET"):
+        requests = chunks(COMMANDS[name], number, 1, KEYS)
+        send(requests)
+        await asyncio.sleep(0)
+        with count(f"{name} of {CLIENTS} clients", number):
+            send(requests)
+    for connection in connections:
+        connection.connection_lost(None)
+    await runtime.close()
+
+
+async def embedded(count: Counted, number: int) -> None:
+    """The Python face, as a program would write it. The loop of the node gets its turn between the stretches."""
+    runtime = await started()
     store: Store[str] = Store(runtime, "utf-8")
     elements, fields, hits = SetView(store, b"set"), MapView(store, b"map"), CounterView(store, b"hits")
     text = SequenceView(store, b"text")
@@ -301,6 +346,7 @@ def run(number: int) -> Stretches:
         commands(count, number)
         replication(count)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(clients(count, number))
             runner.run(embedded(count, number))
         editing(count, number)
         plain(count, number)
