@@ -4,7 +4,7 @@ A session holds what belongs to one connection: its parser, protocol version and
 keys, and what its last write was. It runs whole requests in one pass from received bytes to reply bytes. A fault of
 the protocol answers and closes; HTTP closes without an answer; an error of a command answers and goes on; an unexpected
 exception is our own bug: it is answered, told to the node's log, and the connection lives. So does the node, unless a
-write was broken off in the middle (`Replica.is_changing`): what it has is not what it tells the others then.
+write was broken off in the middle (`Replica.is_changing`) that others are to hear of: what it has is not what it tells.
 
 Life of a transaction: `queue` is None outside of one, a list of requests inside. What is refused before it runs
 (unknown, wrong number of arguments, too large) makes EXEC refuse the whole.
@@ -364,9 +364,11 @@ class Session(Conversation):
             return self._internal(command, fault)
 
     def _internal(self, command: Command, fault: Exception) -> ErrorReply:
-        """The connection and the node go on; the node only to the end of the turn, where that broke a write off."""
+        """The connection goes on, and so does the node; only to the end of the turn, where that broke a write off and
+        others are to have the same as we. One that is alone has the data alone, too."""
         self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(fault))
-        is_broken_off = self.database.replica.is_changing
+        replica = self.database.replica
+        replica.is_changing = is_broken_off = replica.is_changing and replica.keyspace.tracking
         return ErrorReply((errors.broken_off if is_broken_off else errors.internal)(command.full_name))
 
     def _refuse(self, text: str, command: Command | None = None) -> ErrorReply:

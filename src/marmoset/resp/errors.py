@@ -123,4 +123,4 @@ def internal(name: str) -> str:
 
 def broken_off(name: str) -> str:
     """Our own bug, or no memory, in the middle of a write."""
-    return f"ERR internal error in the middle of '{name}'; it has been logged, and this node ends: use another one"
+    return f"ERR internal error in the middle of '{name}'; it has been logged, and this node ends: after a restart others fill it"
