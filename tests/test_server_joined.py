@@ -148,6 +148,42 @@ def test_answers_of_a_connection_that_is_ended_at_once_are_dropped() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [(request("QUIT"), b"+OK\r\n"), (b"*1\r\n!\r\n", b"-ERR Protocol error: expected '$', got '!'\r\n")],
+)
+def test_nothing_runs_behind_the_end_of_a_conversation(sent: bytes, answer: bytes) -> None:
+    async def test() -> None:
+        async with serving(is_of_use=True) as server:
+            (client, transport), (_, to_other) = connected(server), connected(server)
+            for data in (sent, request("SET", "k", "v"), PING):
+                client.data_received(data)
+            await next_turn()
+            assert transport.written == [answer, b"(closed)"] and not to_other.written
+            assert b"k" not in server.runtime.node.replica.keyspace
+
+    run(test)
+
+
+def test_a_turn_that_fails_is_not_the_last_one() -> None:
+    async def test() -> None:
+        async with serving(is_of_use=True) as server:
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+            (client, transport), runtime = connected(server), server.runtime
+            run_arrived, runtime.before_turn_end = runtime.before_turn_end, fail
+            client.data_received(PING)
+            await next_turn()
+            runtime.before_turn_end = run_arrived
+            client.data_received(PING)
+            await next_turn()
+            assert b"".join(transport.written) == b"+PONG\r\n" * 2
+
+    def fail() -> None:
+        raise MemoryError
+
+    run(test)
+
+
 words = st.sampled_from([b"", b"v", b"12", b"\r\n", b"*1\r\n", b"x" * 200, b"y" * 1500])
 keys = st.sampled_from([b"a", b"b"])
 requests = st.one_of(

@@ -4,7 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from marmoset.codec.operations import Resubmit, SequenceInsert
 from marmoset.codec.runs import BatchWriter
+from marmoset.commands.table import Command
+from marmoset.errors import InternalError
 from marmoset.node import Exit, Node
 from tests.commands.beside_redis import answers, request
 from tests.commands.group import Group, Member
@@ -48,9 +51,8 @@ def prepared(size: int) -> Member:
 
 
 def broken_off(name: str | int) -> tuple[bytes, bytes]:
-    command = str(name).lower()
-    text = f"ERR internal error in the middle of '{command}'; it has been logged, and this node ends: after a restart others fill it"
-    return b"-", text.encode()
+    what = f"ERR internal error in '{str(name).lower()}'"
+    return b"-", f"{what}; a write was broken off by it, and this node ends: restart it, others fill it".encode()
 
 
 def ends_with_its_turn(node: Node) -> bool:
@@ -86,6 +88,46 @@ def test_a_node_that_is_alone_goes_on_with_the_data_that_nobody_else_has(write: 
     for words in (*WRITES[:-1], ("GET", "n")):
         assert member(*words)[0] != b"-"
     member.node.replica._check()
+
+
+def test_a_node_that_is_alone_goes_on_when_a_write_of_its_own_is_broken_off() -> None:
+    member = prepared(1)
+    member("PEXPIRE", "k", 1000)
+    member.node.replica.listener = no_memory
+    with pytest.raises(MemoryError):
+        member.group.run(20_000)
+    member.node.replica.listener = None
+    assert not member.node.replica.is_changing and not ends_with_its_turn(member.node)
+
+
+def test_what_a_program_broke_off_is_not_forgotten_over_an_error_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = prepared(1)
+    member.node.replica.is_changing = True  # as the Python face has it
+    row = Command("fail", no_memory, 1, "readonly", (0, 0, 0), "server", "Fails.", "O(1)")
+    monkeypatch.setattr(member.session, "_lookup", {b"FAIL": row, **member.session._lookup})
+    assert member("FAIL") == broken_off("fail")
+    assert member("SADD", "s", "x")[0] == b":" and member("APPEND", "k", "v")[0] == b":"
+    assert ends_with_its_turn(member.node)
+
+
+def test_what_was_refused_before_anything_was_changed_ends_nothing() -> None:
+    member = prepared(2)
+    replica = member.node.replica
+    nowhere = (replica.me, 999_999)
+    with pytest.raises(InternalError) as refused:
+        replica.submit(SequenceInsert(b"l", nowhere, None, [b"v"]))
+    assert not refused.value.changed and not replica.is_changing
+    assert not ends_with_its_turn(member.node)
+
+
+@pytest.mark.interpreted
+def test_a_claim_that_is_broken_off_ends_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    member = prepared(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchWriter, "add", no_memory)
+        with pytest.raises(MemoryError):
+            member.node.replica.claim(Resubmit(12345, [(1, 1)]))
+    assert ends_with_its_turn(member.node)
 
 
 @pytest.mark.parametrize("words", [("INCR", "k"), ("SADD", "k", "x"), ("SET", "k"), ("LSET", "l", 9, "x"), ("NOSUCH",)])

@@ -7,8 +7,8 @@ that a caller knows whether to try again. Texts that go to a Redis client live i
 from typing import Final
 
 BROKEN_OFF: Final = "a write was broken off by an exception, such as KeyboardInterrupt, in the middle of it"
-"""Why a node ends: what a program did is there by half, and nobody can say which half. Nothing that was written since
-the last batch is sent then."""
+"""Why a node ends: what a program or a client did is there by half, and nobody can say which half. Nothing that was
+written since the last batch is sent then."""
 
 
 class MarmosetError(Exception):

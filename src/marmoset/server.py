@@ -197,10 +197,10 @@ class ClientConnection:
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._session is None:
-            return
         if self._arrived:
             self._run_arrived()
+        if self._session is None or self._session.closing:
+            return
         if self._waiting:  # what the transport had read before it was paused
             self._waiting = self._waiting[self._at :] + data
             self._at = 0

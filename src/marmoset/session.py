@@ -224,6 +224,7 @@ class Session(Conversation):
         else:
             if self._fault is not None:
                 out.append(error(f"ERR {self._fault}"))
+                self._fault = None
                 self.closing = True
         has_written = self._last_seq != seq or self._writer != writer
         self.delay_ms = self.database.node.budget.delay_ms if has_written else 0
@@ -364,11 +365,9 @@ class Session(Conversation):
             return self._internal(command, fault)
 
     def _internal(self, command: Command, fault: Exception) -> ErrorReply:
-        """The connection goes on, and so does the node; only to the end of the turn, where that broke a write off and
-        others are to have the same as we. One that is alone has the data alone, too."""
+        """The connection goes on, and so does the node; only to the end of the turn, where a write was broken off."""
         self.database.node.notify("error", "internal error", command=command.full_name, problem=repr(fault))
-        replica = self.database.replica
-        replica.is_changing = is_broken_off = replica.is_changing and replica.keyspace.tracking
+        is_broken_off = self.database.replica.is_changing
         return ErrorReply((errors.broken_off if is_broken_off else errors.internal)(command.full_name))
 
     def _refuse(self, text: str, command: Command | None = None) -> ErrorReply:

@@ -131,7 +131,7 @@ def played(seed: int, kinds: tuple[str, ...], churn: float, *, deadlines: bool, 
                 held.append((subject.me, tracked(subject.replica)))
 
     def prepare(lab: Laboratory) -> None:
-        lab.chain_max, lab.fold_budgets = chain_max, (100_000,)
+        lab.chain_max, lab.fold_budgets, lab.snapshot_turns = chain_max, (100_000,), 4
         lab.subjects[0].replica.chain.length_max = chain_max
 
     history(Random(seed), 60, churn, kinds, deadlines, prepare, look)

@@ -307,6 +307,16 @@ def test_a_reader_that_disagrees_with_the_headers_gives_nothing_and_is_not_used_
     assert joined.parse([PING, PING]) == [[[b"PING"]]] * 2
 
 
+def test_nothing_of_a_parse_that_failed_is_given_to_the_next_one() -> None:
+    def fail() -> object:
+        raise MemoryError
+
+    joined = JoinedParser(is_of_use=True)
+    joined._reader.gets = fail
+    assert joined.parse([pack(b"ECHO", b"of a"), PING]) == [[], []]
+    assert joined.parse([PING, PING]) == [[[b"PING"]]] * 2
+
+
 @pytest.mark.parametrize("walks_first", [False, True])
 @pytest.mark.parametrize(
     ("data", "is_between"),

@@ -21,7 +21,7 @@ has.
 Cost: O(dots of a key), which is nearly always one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from marmoset.clocks import VersionVector
@@ -74,12 +74,14 @@ class Observed:
 class ChangeMemory:
     """Key to the last dots that changed it, since there is a gravestone."""
 
-    __slots__ = ("blind", "ended", "flushes", "garbage", "grown", "limit_bytes", "origins", "size_bytes")
+    __slots__ = ("blind", "ended", "flushes", "garbage", "gone", "grown", "limit_bytes", "origins", "size_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.blind: set[ReplicaId] = set()
         """Those of the buried for whom everything counts as changed."""
+        self.gone: Callable[[], set[ReplicaId]] = set
+        """Who is buried."""
         self.garbage: list[Table] = []
         self._begin()
 
@@ -126,6 +128,12 @@ class ChangeMemory:
             self.flushes[dot[0]] = max(dot[1], self.flushes.get(dot[0], 0))
         elif not isinstance(operation, RosterOperation):
             self._put(self.grown if adds(operation) else self.ended, operation.key, dot)
+
+    def record_within(self, operation: AnyOperation, dot: Dot) -> None:
+        """The same, and give up for those who are `gone` where that is more than there may be. O(dots of the key)."""
+        self.record(operation, dot)
+        if self.is_full:
+            self.overflow(self.gone())
 
     def _put(self, tables: list[Table], key: bytes, dot: Dot) -> None:
         table = tables[stable_hash(key) % PARTS]

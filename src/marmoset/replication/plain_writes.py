@@ -7,8 +7,8 @@ group of one, where nobody has to be told and everything is stable at once, so t
 somebody listens (`Replica.listener`). Where it is not so, or somebody may come back to a group of one who has to be
 told, nothing is done, and who called submits the operation.
 
-From the first change to the last `Replica.is_changing` is set, and stays so where an exception breaks the write off:
-then the value and what the others are told of it do not go together any more.
+From the first change to the last `Replica.is_changing` is set where others are to have the same, and stays so where an
+exception breaks the write off: then the value and what the others are told of it do not go together any more.
 """
 
 from marmoset.codec.operations import (
@@ -36,7 +36,7 @@ def assign_plainly(replica: Replica, key: bytes, value: Scalar) -> bool:
     table = _table(replica, key)
     if table is None:
         return False
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     is_done = assign_register(table, key, value)
     if is_done:
         replica.keyspace.end_deadline(key)
@@ -52,7 +52,7 @@ def increment_plainly(replica: Replica, key: bytes, amount: int, total: int) -> 
     table = _table(replica, key)
     if table is None:
         return False
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     table[key] = total
     if _is_to_be_told(replica) and not _goes_on(replica, INCREMENT_RUN, key, b"", amount):
         _tell(replica, Increment(key, amount))
@@ -65,7 +65,7 @@ def add_plainly(replica: Replica, key: bytes, element: bytes) -> int:
     slots = _slots(replica, key)
     if slots is None:
         return NOT_DONE
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     more = slots.add_plain(key, element)
     if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, SET_RUN, key, element, b""):
         _tell(replica, SetAdd(key, [element]))
@@ -78,7 +78,7 @@ def assign_field_plainly(replica: Replica, key: bytes, field: bytes, value: Scal
     slots = _slots(replica, key)
     if slots is None:
         return NOT_DONE
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     more = slots.assign_field_plain(key, field, value)
     if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, MAP_RUN, key, field, value):
         _tell(replica, MapAssign(key, [field, value]))
@@ -92,7 +92,7 @@ def assign_score_plainly(replica: Replica, key: bytes, member: bytes, score: Sca
     slots = _slots(replica, key)
     if slots is None:
         return NOT_DONE
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     more = slots.assign_score_plain(key, member, score)
     if more != NOT_DONE and _is_to_be_told(replica) and not _goes_on(replica, SCORE_RUN, key, member, score):
         _tell(replica, ScoreAssign(key, [member, score]))
@@ -106,7 +106,7 @@ def push_plainly(replica: Replica, key: bytes, values: list[Scalar], is_front: b
     sequence = None if slots is None else slots.sequence_at(key)
     if slots is None or sequence is None:
         return NOT_DONE
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     length = _push(replica, slots, sequence, key, values, is_front)
     replica.is_changing = was_changing
     return length
@@ -140,7 +140,7 @@ def add_each_plainly(replica: Replica, key: bytes, elements: list[bytes]) -> lis
     slots = None if replica.listener is not None else _slots(replica, key)
     if slots is None:
         return []
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     more = slots.add_each_plain(key, elements)
     if more:
         is_to_be_told = _is_to_be_told(replica, 0)
@@ -158,7 +158,7 @@ def assign_each_field_plainly(replica: Replica, key: bytes, fields: list[bytes],
     slots = None if replica.listener is not None else _slots(replica, key)
     if slots is None:
         return []
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     more = slots.assign_each_plain(key, fields, values)
     if more:
         is_to_be_told = _is_to_be_told(replica, 0)
@@ -178,7 +178,7 @@ def push_each_plainly(replica: Replica, key: bytes, values: list[Scalar], is_fro
     sequence = None if slots is None else slots.sequence_at(key)
     if slots is None or sequence is None:
         return []
-    was_changing, replica.is_changing = replica.is_changing, True
+    was_changing = replica.begin_change()
     length, me = len(sequence), replica.me
     if _is_to_be_told(replica, 0):
         while values and not replica.open_batch.extend_pushes(key, values, is_front):

@@ -135,6 +135,7 @@ class Replica:
         self.contexts: dict[ReplicaId, VersionVector] = {me: {me: 0}}
         self.log = OpLog()
         self.roster = Roster()
+        self.memory.gone = self.roster.gone
         self.roster_version = 0
         """Grows with each change of the roster."""
         self.stability = Stability(self.seen)
@@ -183,22 +184,34 @@ class Replica:
 
     def submit(self, operation: AnyOperation) -> Dot:
         """Apply an operation of our own at once and put it into the open batch; its (first) dot. Cost: the type's."""
-        was_changing, self.is_changing = self.is_changing, True
+        was_changing = self.begin_change()
         self.begin_write()
         if self.keyspace.deadlines.count:
             self._reset_left_over(operation)
         dot = (self.me, self.next_seq)
-        if not self.keyspace.effect(operation, dot, self._open_stamp, LOCAL):
-            self.chain.plain = False
+        try:
+            if not self.keyspace.effect(operation, dot, self._open_stamp, LOCAL):
+                self.chain.plain = False
+        except InternalError as problem:
+            if not problem.changed:
+                self.is_changing = was_changing
+            raise
         self.next_seq += operation.width
         if self.keyspace.tracking:
             self.open_batch.add(operation)
         elif self.roster.graves or self.roster.dead:  # it is stable at once
-            self._remember(operation, dot)
+            self.memory.record_within(operation, dot)
         if self.listener is not None:
             self.listener(operation, dot, self._open_stamp)
         self.is_changing = was_changing
         return dot
+
+    def begin_change(self) -> bool:
+        """A write begins to change something that others are to have, too; what `is_changing` is to be when it is done.
+        One that is alone has the data alone, and goes on with what it has. O(1)."""
+        was_changing = self.is_changing
+        self.is_changing = was_changing or self.keyspace.tracking
+        return was_changing
 
     def begin_write(self) -> int:
         """Have a batch open: its stamp. O(1)."""
@@ -218,6 +231,7 @@ class Replica:
 
     def claim(self, operation: Resubmit) -> None:
         """Put into the open batch that it has operations of somebody who was buried. O(ranges of that one)."""
+        was_changing = self.begin_change()
         self.begin_write()
         self.next_seq += 1
         if self.keyspace.tracking:
@@ -225,13 +239,7 @@ class Replica:
             self.open_batch.add(operation)
         else:
             self.roster.claims.add(operation.replica, operation.seqs, stamp_ms(self._open_stamp))
-
-    def _remember(self, operation: AnyOperation, dot: Dot) -> None:
-        """Write down what has become stable, for those who were buried without having it."""
-        memory = self.memory
-        memory.record(operation, dot)
-        if memory.is_full:
-            memory.overflow(self.roster.gone())
+        self.is_changing = was_changing
 
     @property
     def is_remembering(self) -> bool:
@@ -299,16 +307,9 @@ class Replica:
         raw, is_exact = encode_batch(written)
         is_plain = is_exact and not on_roster and self.keyspace.chained and self.chain.plain
         operations = None if is_plain else written.operations()  # else somebody is going to ask for them
-        batch = Batch(
-            self.me,
-            first,
-            last - first + 1,
-            stamp,
-            self.state,
-            sorted((r, q) for r, q in self.seen.items() if before.get(r) != q),
-            sorted(r for r in before if r not in self.seen),
-            raw,
-        )
+        raised = sorted((r, q) for r, q in self.seen.items() if before.get(r) != q)
+        gone = sorted(r for r in before if r not in self.seen)
+        batch = Batch(self.me, first, last - first + 1, stamp, self.state, raised, gone, raw)
         self.seen[self.me] = last
         after = dict(self.seen)
         self._log(log_entry(batch, operations, frames(encode(batch), self.frame_bytes_max), is_exact=is_exact))
@@ -526,7 +527,7 @@ class Replica:
     def fold_slice(self, budget: int) -> bool:
         """Fold stable batches, touching about `budget` elements; True while some are left, here or for `advance`.
         O(budget)."""
-        remember = self._remember if self.is_remembering else None
+        remember = self.memory.record_within if self.is_remembering else None
         try:
             self.counters["batches_folded"] += self.folding.fold(self.keyspace, budget, remember)
         except Exception as problem:

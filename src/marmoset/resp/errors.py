@@ -122,5 +122,7 @@ def internal(name: str) -> str:
 
 
 def broken_off(name: str) -> str:
-    """Our own bug, or no memory, in the middle of a write."""
-    return f"ERR internal error in the middle of '{name}'; it has been logged, and this node ends: after a restart others fill it"
+    """The same, after which a write is there by half: this one, or one before it in the turn."""
+    return (
+        f"ERR internal error in '{name}'; a write was broken off by it, and this node ends: restart it, others fill it"
+    )

@@ -298,7 +298,7 @@ class JoinedParser:
         if total:
             try:
                 requests = self._reader.arrays(b"".join(whole), total)
-            except ProtocolError:
+            except Exception:  # whatever it is, what the reader has is not to be taken for what others send
                 self._reader = _Reader()
         parsed = []
         begin = 0

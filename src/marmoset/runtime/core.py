@@ -203,9 +203,11 @@ class Runtime:
     def _end_turn(self) -> None:
         try:
             with self.lock:
-                if self.before_turn_end is not None and not self._closed:
-                    self.before_turn_end()
-                self._turn_wanted = False
+                try:
+                    if self.before_turn_end is not None and not self._closed:
+                        self.before_turn_end()
+                finally:
+                    self._turn_wanted = False
                 if not self._closed:
                     self.node.end_turn()
                     self.settle()
