@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from marmoset.codec.operations import Resubmit, SequenceInsert
+from marmoset.codec.operations import Resubmit, SequenceInsert, SetAdd
 from marmoset.codec.runs import BatchWriter
 from marmoset.commands.table import Command
 from marmoset.errors import InternalError
-from marmoset.node import Exit, Node
+from marmoset.node import Exit, Node, Notify
+from marmoset.replication.report import CHANGED, Row
 from tests.commands.beside_redis import answers, request
 from tests.commands.group import Group, Member
 
@@ -107,7 +108,20 @@ def test_what_a_program_broke_off_is_not_forgotten_over_an_error_of_a_client(mon
     monkeypatch.setattr(member.session, "_lookup", {b"FAIL": row, **member.session._lookup})
     assert member("FAIL") == broken_off("fail")
     assert member("SADD", "s", "x")[0] == b":" and member("APPEND", "k", "v")[0] == b":"
+    member.node.replica.listener = no_memory
+    for words in (("SADD", "s", "z"), ("APPEND", "k", "v")):
+        assert member(*words) == broken_off(words[0])
     assert ends_with_its_turn(member.node)
+
+
+def test_what_was_still_to_be_reported_ends_with_the_node_and_is_told() -> None:
+    member = prepared(2)
+    member.node.rehabilitating.report.put(Row((7, 1), SetAdd(b"lost", [b"z"]), 1, CHANGED, "a", None))  # type: ignore[arg-type]
+    member.node.replica.listener = no_memory
+    member("SET", "k", "v")
+    assert ends_with_its_turn(member.node)
+    told = [effect for effect in member.node.effects if isinstance(effect, Notify) and effect.event == "not submitted"]
+    assert [effect.fields["key"] for effect in told] == ["lost"]
 
 
 def test_what_was_refused_before_anything_was_changed_ends_nothing() -> None:

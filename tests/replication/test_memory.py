@@ -1,11 +1,13 @@
 """What was changed since there are gravestones: every dot that somebody may not have seen, and no more."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
+    Bury,
     Expire,
     Flush,
     Increment,
@@ -21,6 +23,7 @@ from marmoset.codec.operations import (
     SetRemove,
 )
 from marmoset.replication.memory import PARTS, ChangeMemory, Observed, adds
+from tests.replication.group import first_of_all, join, rest, write
 
 KEYS = [b"a", b"b", b"c"]
 OPERATIONS: list[AnyOperation] = [
@@ -113,3 +116,18 @@ def test_past_its_limit_it_forgets_everything_and_says_for_whom() -> None:
         pass
     assert not memory.garbage
     memory._check()
+
+
+@pytest.mark.parametrize("survivors", [1, 2])
+def test_a_replica_that_remembers_too_much_gives_up_for_those_who_are_buried(survivors: int) -> None:
+    a = first_of_all()
+    members = [a, *(join(a, me) for me in range(2, survivors + 2))]
+    rest(*members)
+    a.submit_roster([Bury(survivors + 1)])
+    rest(*members[:-1])
+    assert a.is_remembering and not a.memory.blind
+    a.memory.limit_bytes = 1000
+    for number in range(20):
+        write(a, b"v", b"k%d" % number)
+    rest(*members[:-1])
+    assert a.memory.blind == {survivors + 1} and not a.is_remembering
