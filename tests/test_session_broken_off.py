@@ -8,6 +8,7 @@ from marmoset.codec.operations import Resubmit, SequenceInsert, SetAdd
 from marmoset.codec.runs import BatchWriter
 from marmoset.commands.table import Command
 from marmoset.errors import InternalError
+from marmoset.keyspace import Keyspace
 from marmoset.node import Exit, Node, Notify
 from marmoset.replication.report import CHANGED, Row
 from tests.commands.beside_redis import answers, request
@@ -132,6 +133,18 @@ def test_what_was_refused_before_anything_was_changed_ends_nothing() -> None:
         replica.submit(SequenceInsert(b"l", nowhere, None, [b"v"]))
     assert not refused.value.changed and not replica.is_changing
     assert not ends_with_its_turn(member.node)
+
+
+@pytest.mark.interpreted
+def test_what_was_refused_when_something_was_changed_ends_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> bool:
+        raise InternalError("too late")
+
+    member = prepared(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(Keyspace, "effect", refuse)
+        assert member("APPEND", "k", "v") == broken_off("append")
+    assert ends_with_its_turn(member.node)
 
 
 @pytest.mark.interpreted

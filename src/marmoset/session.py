@@ -224,7 +224,6 @@ class Session(Conversation):
         else:
             if self._fault is not None:
                 out.append(error(f"ERR {self._fault}"))
-                self._fault = None
                 self.closing = True
         has_written = self._last_seq != seq or self._writer != writer
         self.delay_ms = self.database.node.budget.delay_ms if has_written else 0
