@@ -167,6 +167,7 @@ class Session(Conversation):
 
     def receive(self, data: bytes) -> bytes:
         """Run the requests that `data` completes; their replies. Not while the session is blocked. O(requests)."""
+        assert not self.is_blocked
         requests: list[list[bytes]] = []
         size = len(data) + self._parser.held_bytes
         try:
@@ -180,7 +181,6 @@ class Session(Conversation):
         return self._receive(requests, size)
 
     def _receive(self, requests: list[list[bytes]], size: int) -> bytes:
-        assert not self.is_blocked
         charged = size // len(requests) + PER_VALUE_BYTES if requests and size <= SMALL_BYTES else -1
         if self.database.keyspace.deadlines.count:
             observe_time(self.database.replica)

@@ -199,8 +199,8 @@ def push_each_plainly(replica: Replica, key: bytes, values: list[Scalar], is_fro
 
 def splice_plainly(replica: Replica, key: bytes, start: int, stop: int, values: list[Scalar]) -> bool:
     """Put values in the place of the elements from `start` to before `stop` of the list that a key holds, some of which
-    stay, if nobody has to be told of it; whether that was done. As removing these and then inserting those. O(log n +
-    runs that go + values)."""
+    stay, if nobody has to be told of it, nor then of its being broken off; whether that was done. As removing these and
+    then inserting those. O(log n + runs that go + values)."""
     if replica.keyspace.tracking or replica.listener is not None:
         return False
     slots = _slots(replica, key)
