@@ -10,9 +10,11 @@ from marmoset.commands.table import Command
 from marmoset.errors import InternalError
 from marmoset.keyspace import Keyspace
 from marmoset.node import Exit, Node, Notify
+from marmoset.replication.rehabilitation import Exile
 from marmoset.replication.report import CHANGED, Row
 from tests.commands.beside_redis import answers, request
 from tests.commands.group import Group, Member
+from tests.replication.group import first_of_all
 
 Words = tuple[str | int, ...]
 
@@ -117,7 +119,8 @@ def test_what_a_program_broke_off_is_not_forgotten_over_an_error_of_a_client(mon
 
 def test_what_was_still_to_be_reported_ends_with_the_node_and_is_told() -> None:
     member = prepared(2)
-    member.node.rehabilitating.report.put(Row((7, 1), SetAdd(b"lost", [b"z"]), 1, CHANGED, "a", None))  # type: ignore[arg-type]
+    exile = Exile(first_of_all(7), 7, 0)
+    member.node.rehabilitating.report.put(Row((7, 1), SetAdd(b"lost", [b"z"]), 1, CHANGED, "a", exile))
     member.node.replica.listener = no_memory
     member("SET", "k", "v")
     assert ends_with_its_turn(member.node)
