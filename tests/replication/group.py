@@ -55,18 +55,23 @@ def messages(framed: bytes) -> list[tuple[object, bytes]]:
 def fill(source: SnapshotSource, sink: SnapshotSink) -> None:
     """Everything that is left of a snapshot."""
     while not source.is_done:
-        for framed in source.step():
-            for message, data in messages(framed):
-                if isinstance(message, SnapshotBegin):
-                    sink.begin(message)
-                elif isinstance(message, Batch):
-                    sink.log(message, data)
-                elif isinstance(message, SnapshotPart):
-                    sink.part(message)
-                elif isinstance(message, SnapshotChanges):
-                    sink.changes(message)
-                else:
-                    sink.end()
+        give_step(source, sink)
+
+
+def give_step(source: SnapshotSource, sink: SnapshotSink) -> None:
+    """One step of a snapshot: its frames really cross."""
+    for framed in source.step():
+        for message, data in messages(framed):
+            if isinstance(message, SnapshotBegin):
+                sink.begin(message)
+            elif isinstance(message, Batch):
+                sink.log(message, data)
+            elif isinstance(message, SnapshotPart):
+                sink.part(message)
+            elif isinstance(message, SnapshotChanges):
+                sink.changes(message)
+            else:
+                sink.end()
 
 
 def catch_up(source: Replica, target: Replica, limit: int = 1 << 30) -> int:

@@ -12,10 +12,6 @@ from marmoset.codec.frames import FrameReader, MessageReader
 from marmoset.codec.messages import (
     Batch,
     Report,
-    SnapshotBegin,
-    SnapshotChanges,
-    SnapshotEnd,
-    SnapshotPart,
     decode,
 )
 from marmoset.codec.operations import (
@@ -56,6 +52,7 @@ from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
 from marmoset.replication.verdicts import APPLIED, DUPLICATE
 from marmoset.sim.specification import Plain, Record, deadlines_of, plain, visible
+from tests.replication.group import give_step
 
 KEYS = (b"a", b"aqd", b"c")
 """The first two in one shard of the keyspace, which is then read in several steps."""
@@ -325,15 +322,15 @@ class Laboratory:
         newcomer.sink = SnapshotSink(newcomer.replica)
 
     def step_snapshot(self, sponsor: Subject) -> None:
-        """One step of a snapshot: its frames really cross, whatever happened to the sponsor since the last step."""
+        """One step of a snapshot, or all that are left in its last turn, whatever happened to the sponsor meanwhile."""
         source, newcomer = sponsor.source, sponsor.newcomer
         assert source is not None and newcomer is not None and newcomer.sink is not None
         sponsor.replica.commit()
         sponsor.snapshot_turns += 1
         is_last = sponsor.snapshot_turns >= self.snapshot_turns
-        self._give_step(source, newcomer.sink)
+        give_step(source, newcomer.sink)
         while is_last and self.snapshot_turns and not source.is_done:
-            self._give_step(source, newcomer.sink)
+            give_step(source, newcomer.sink)
         if source.is_done and is_last:
             for entry in list(sponsor.replica.log.entries.values()):
                 if entry.index >= source.join_index:
@@ -344,21 +341,6 @@ class Laboratory:
             newcomer.note()
             newcomer.serving = True
             sponsor.source, sponsor.newcomer = None, None
-
-    def _give_step(self, source: SnapshotSource, sink: SnapshotSink) -> None:
-        for framed in source.step():
-            message, data = read(framed)
-            if isinstance(message, SnapshotBegin):
-                sink.begin(message)
-            elif isinstance(message, Batch):
-                sink.log(message, data)
-            elif isinstance(message, SnapshotPart):
-                sink.part(message)
-            elif isinstance(message, SnapshotChanges):
-                sink.changes(message)
-            else:
-                assert isinstance(message, SnapshotEnd)
-                sink.end()
 
     def cut_off(self, sponsor: Subject) -> None:
         """A snapshot ends before it is complete: the newcomer is buried by its sponsor alone, and begins again."""

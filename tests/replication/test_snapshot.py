@@ -29,7 +29,18 @@ from marmoset.errors import PeerError
 from marmoset.hashing import SHARDS, shard_of
 from marmoset.replication.replica import Replica
 from marmoset.replication.snapshot import SnapshotSink, SnapshotSource
-from tests.replication.group import catch_up, fill, first_of_all, join, meet, messages, new_replica, rest, write
+from tests.replication.group import (
+    catch_up,
+    fill,
+    first_of_all,
+    give_step,
+    join,
+    meet,
+    messages,
+    new_replica,
+    rest,
+    write,
+)
 
 
 def some_change(replica: Replica, rng: Random) -> None:
@@ -68,17 +79,9 @@ def test_a_newcomer_gets_everything_whatever_happens_while_it_is_filled(rng: Ran
     source, newcomer = SnapshotSource(a, 3, step_elements=1), new_replica(3)
     sink = SnapshotSink(newcomer)
     while not source.is_done:
-        for framed in source.step():
-            for message, data in messages(framed):
-                if isinstance(message, SnapshotBegin):
-                    sink.begin(message)
-                elif isinstance(message, Batch):
-                    sink.log(message, data)
-                elif isinstance(message, SnapshotPart):
-                    sink.part(message)
-                    newcomer.keyspace._check()
-                else:
-                    sink.end()
+        give_step(source, sink)
+        if not sink.is_complete:
+            newcomer.keyspace._check()
         if rng.random() < 0.5:
             some_change(a, rng)
         if rng.random() < 0.2:
