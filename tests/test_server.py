@@ -31,8 +31,13 @@ class Session(Conversation):
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+        self.waits = False
         self.pieces: list[int] = []
         self._rest = b""
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.waits
 
     def receive(self, data: bytes) -> bytes:
         self.pieces.append(len(data))
@@ -49,7 +54,7 @@ class Session(Conversation):
                 self.delay_ms = 300
                 answers.append(b"slowed\n")
             elif line == b"wait":
-                self.is_blocked = True
+                self.waits = True
             elif line == b"break":
                 raise MemoryError("a test")
             elif line == b"quit":
@@ -62,8 +67,8 @@ class Session(Conversation):
 
     def resume(self) -> bytes:
         self.delay_ms = 0
-        blocked, self.is_blocked = self.is_blocked, False
-        return b"waited\n" if blocked else b""
+        waited, self.waits = self.waits, False
+        return b"waited\n" if waited else b""
 
     def close(self) -> None:
         self.closed = True

@@ -56,7 +56,7 @@ def prepared(size: int) -> Member:
 
 def broken_off(name: str | int) -> tuple[bytes, bytes]:
     what = f"ERR internal error in '{str(name).lower()}'"
-    return b"-", f"{what}; a write was broken off by it, and this node ends: restart it, others fill it".encode()
+    return b"-", f"{what}; a write was broken off, and this node ends: restart it, others fill it".encode()
 
 
 def ends_with_its_turn(node: Node) -> bool:

@@ -204,7 +204,6 @@ class Session(Conversation):
                 append_bulk(cast("bytes", reply), out)
             elif kind is Deferred:
                 self._deferred = deferred = cast("Deferred", reply)
-                self.is_blocked = True
                 self._behind = requests[at:]
                 deferred.when_ready(self.on_ready)
                 break
@@ -260,6 +259,11 @@ class Session(Conversation):
         return True
 
     @property
+    def is_blocked(self) -> bool:
+        """Whether a reply is deferred: nothing may be received before `resume` has given it. O(1)."""
+        return self._deferred is not None
+
+    @property
     def is_between_requests(self) -> bool:
         """Whether the bytes that come next begin a request. O(1)."""
         return self._parser.is_between_requests
@@ -270,7 +274,6 @@ class Session(Conversation):
         if deferred is None or not deferred.is_ready:
             return b""
         behind, self._deferred, self._behind = self._behind, None, []
-        self.is_blocked = False
         out: list[bytes] = []
         encode(deferred.reply, self.protocol, out)
         if self.database.keyspace.deadlines.count:
@@ -281,7 +284,6 @@ class Session(Conversation):
     def close(self) -> None:
         """The connection is gone."""
         deferred, self._deferred = self._deferred, None
-        self.is_blocked = False
         if deferred is not None and not deferred.is_ready and deferred.abandon is not None:
             deferred.abandon()
         self.drop_queue()

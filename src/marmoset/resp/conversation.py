@@ -13,17 +13,20 @@ from marmoset.build import mypyc_attr
 class Conversation:
     """One client of a server. Called under the runtime's lock."""
 
-    __slots__ = ("closing", "delay_ms", "is_blocked", "on_ready")
+    __slots__ = ("closing", "delay_ms", "on_ready")
 
     def __init__(self) -> None:
         self.closing = False
         """The connection is to be closed after the answers."""
         self.delay_ms = 0
         """For how long the answers that were given last are to be held back, since they wrote."""
-        self.is_blocked = False
-        """Whether an answer is deferred: nothing may be received until `resume` has given it."""
         self.on_ready: Callable[[], None] = _nothing
         """Called when `resume` has something to give; not from within `receive`."""
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether an answer is deferred: nothing may be received until `resume` has given it. O(1)."""
+        return False
 
     @property
     def is_between_requests(self) -> bool:

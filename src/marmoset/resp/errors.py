@@ -123,6 +123,4 @@ def internal(name: str) -> str:
 
 def broken_off(name: str) -> str:
     """The same, after which a write is there by half: this one, or one before it in the turn."""
-    return (
-        f"ERR internal error in '{name}'; a write was broken off by it, and this node ends: restart it, others fill it"
-    )
+    return f"ERR internal error in '{name}'; a write was broken off, and this node ends: restart it, others fill it"
