@@ -30,7 +30,7 @@ from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
 from marmoset.api.store import Store
 from marmoset.codec.frames import FrameReader, MessageReader
-from marmoset.codec.messages import Batch, SnapshotBegin, SnapshotPart, decode
+from marmoset.codec.messages import AnyMessage, Batch, decode
 from marmoset.codec.operations import Join, Ready
 from marmoset.config import Config, load
 from marmoset.keyspace import Keyspace
@@ -153,22 +153,14 @@ def joined(origin: Replica) -> Replica:
     source, sink = SnapshotSource(origin, me), SnapshotSink(receiver)
     while not source.is_done:
         for framed in source.step():
-            message, data = message_of(framed)
-            if isinstance(message, SnapshotBegin):
-                sink.begin(message)
-            elif isinstance(message, Batch):
-                sink.log(message, data)
-            elif isinstance(message, SnapshotPart):
-                sink.part(message)
-            else:
-                sink.end()
+            sink.take(*message_of(framed))
     receiver.keyspace.snapshot_vectors.clear()
     receiver.submit_roster([Ready()])
     take(origin, list(receiver.log.entries.values())[-1].framed)
     return receiver
 
 
-def message_of(framed: bytes) -> tuple[object, bytes]:
+def message_of(framed: bytes) -> tuple[AnyMessage, bytes]:
     """The one message in some frames, and its bytes."""
     assembled, found = MessageReader(1 << 24), b""
     for payload in FrameReader(1 << 24).feed(framed):

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from marmoset.codec.frames import FrameReader, MessageReader
-from marmoset.codec.messages import Batch, SnapshotBegin, SnapshotChanges, SnapshotPart, decode
+from marmoset.codec.messages import AnyMessage, Batch, decode
 from marmoset.codec.operations import Assign, Join, Ready
 from marmoset.keyspace import Keyspace
 from marmoset.replication.exchange import GO_ON, Stream, StreamMessage
@@ -41,10 +41,10 @@ def first_of_all(me: int = 1, clock: Callable[[], int] | None = None) -> Replica
     return replica
 
 
-def messages(framed: bytes) -> list[tuple[object, bytes]]:
+def messages(framed: bytes) -> list[tuple[AnyMessage, bytes]]:
     """The messages in some frames, each with its bytes."""
     assembled = MessageReader(1 << 24)
-    found: list[tuple[object, bytes]] = []
+    found: list[tuple[AnyMessage, bytes]] = []
     for payload in FrameReader(1 << 20).feed(framed):
         data = assembled.feed(payload)
         if data is not None:
@@ -62,16 +62,7 @@ def give_step(source: SnapshotSource, sink: SnapshotSink) -> None:
     """One step of a snapshot: its frames really cross."""
     for framed in source.step():
         for message, data in messages(framed):
-            if isinstance(message, SnapshotBegin):
-                sink.begin(message)
-            elif isinstance(message, Batch):
-                sink.log(message, data)
-            elif isinstance(message, SnapshotPart):
-                sink.part(message)
-            elif isinstance(message, SnapshotChanges):
-                sink.changes(message)
-            else:
-                sink.end()
+            sink.take(message, data)
 
 
 def catch_up(source: Replica, target: Replica, limit: int = 1 << 30) -> int:

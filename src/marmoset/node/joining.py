@@ -17,21 +17,7 @@ lost by that.
 
 from typing import TYPE_CHECKING, Final, final
 
-from marmoset.codec.messages import (
-    AnyMessage,
-    Batch,
-    CaughtUp,
-    Direct,
-    Gossip,
-    Report,
-    Resume,
-    Resumed,
-    SnapshotBegin,
-    SnapshotChanges,
-    SnapshotEnd,
-    SnapshotPart,
-    SnapshotProgress,
-)
+from marmoset.codec.messages import AnyMessage, SnapshotBegin, SnapshotProgress
 from marmoset.codec.operations import Ready
 from marmoset.errors import PeerError
 from marmoset.ids import Dot, ReplicaId
@@ -281,26 +267,13 @@ class Joining:
             self._sponsor = link.peer
             self._said_ms = node.time.monotonic_ms()
             node.become(JOINING)
-            self.sink.begin(message)
+            self.sink.take(message, data)
             node.notify("info", "let in, receiving a snapshot", sponsor=link.peer_name, keys=message.keys)
-        elif isinstance(message, (Gossip, Direct, Resume, Resumed, CaughtUp, Report, SnapshotProgress)):
-            raise PeerError(f"{type(message).__name__} before the snapshot has ended")
-        elif sink is None:
+            return
+        if sink is None:
             raise PeerError(f"{type(message).__name__} before a snapshot has begun")
-        else:
-            self._handle_snapshot(link, sink, message, data)
-
-    def _handle_snapshot(self, link: "Link", sink: SnapshotSink, message: AnyMessage, data: bytes) -> None:
-        node = self._node
-        sink.bytes_received += len(data)
-        if isinstance(message, Batch):
-            sink.log(message, data)
-        elif isinstance(message, SnapshotChanges):
-            sink.changes(message)
-        elif isinstance(message, SnapshotPart):
-            sink.part(message)
-        elif isinstance(message, SnapshotEnd):
-            sink.end()
+        sink.take(message, data)
+        if sink.ended:
             node.notify("info", "snapshot received", **sink.progress())
             node.start_stream(link, dict(node.replica.seen))
 

@@ -23,6 +23,7 @@ import msgspec
 from marmoset.clocks import VersionVector
 from marmoset.codec.frames import frames
 from marmoset.codec.messages import (
+    AnyMessage,
     Batch,
     KnownRow,
     RosterRow,
@@ -268,6 +269,26 @@ class SnapshotSink:
         self._kind = -1
         self._value: Value | None = None
         self._window: Window | None = None
+
+    def take(self, message: AnyMessage, data: bytes) -> None:
+        """Take one message of the snapshot, `data` as it came. Costs: those of what it brings.
+
+        Raises:
+            PeerError: it is none, or not one that a sponsor makes; the attempt is over.
+        """
+        self.bytes_received += len(data)
+        if isinstance(message, SnapshotBegin):
+            self.begin(message)
+        elif isinstance(message, Batch):
+            self.log(message, data)
+        elif isinstance(message, SnapshotChanges):
+            self.changes(message)
+        elif isinstance(message, SnapshotPart):
+            self.part(message)
+        elif isinstance(message, SnapshotEnd):
+            self.end()
+        else:
+            raise PeerError(f"{type(message).__name__} in the middle of a snapshot")
 
     def begin(self, message: SnapshotBegin) -> None:
         """Take over the tables of the join. O(replicas squared).
