@@ -29,6 +29,7 @@ from marmoset.logs import log
 from marmoset.resp.conversation import Conversation
 from marmoset.resp.parser import JoinedParser
 from marmoset.runtime import BACKLOG, Runtime
+from marmoset.runtime.links import SLICE_S
 from marmoset.session import Clients, Session
 
 SLICE_BYTES_MIN: Final = 64
@@ -406,7 +407,7 @@ class ClientConnection:
     def _run_waiting(self) -> None:
         self._pumping = False
         began = self._server.now_s()
-        until = began + TURN_S
+        until = began + SLICE_S
         while self._waiting and not self._paused and not self._is_waiting:
             end = self._at + self._slice
             piece = self._waiting[self._at : end]

@@ -22,7 +22,7 @@ from typing import Final, Protocol, cast, final
 from marmoset.codec.channel import Channel
 from marmoset.errors import PeerError
 
-SLICE_S: Final = 0.002
+SLICE_S: Final = 0.001
 LINGER_S: Final = 2.0
 HANDSHAKE_S: Final = 3.0
 
