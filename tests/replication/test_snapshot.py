@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.messages import Batch, SnapshotBegin, SnapshotPart, decode, encode
+from marmoset.codec.messages import (
+    AnyMessage,
+    Batch,
+    CaughtUp,
+    Direct,
+    Resumed,
+    SnapshotBegin,
+    SnapshotPart,
+    SnapshotProgress,
+    decode,
+    encode,
+)
 from marmoset.codec.operations import (
     Assign,
     Bury,
@@ -271,6 +282,17 @@ def test_a_batch_in_the_log_that_the_tables_do_not_cover_is_a_fault_of_the_peer(
     with pytest.raises(PeerError):
         sink.log(hostile, encode(hostile))
     assert len(newcomer.log) == 0
+
+
+@pytest.mark.parametrize("message", [CaughtUp(), Direct([1]), SnapshotProgress(1, 2), Resumed()])
+def test_what_is_no_part_of_a_snapshot_is_refused_by_name(message: AnyMessage) -> None:
+    _, newcomer, sink, first = begin(first_of_all(), 9)
+    sink.take(first, encode(first))
+    before = sink.bytes_received
+    assert before == len(encode(first))
+    with pytest.raises(PeerError, match=f"{type(message).__name__} in the middle of a snapshot"):
+        sink.take(message, encode(message))
+    assert not sink.ended and not newcomer.log and not len(newcomer.keyspace)
 
 
 def test_a_large_collection_comes_in_several_parts_and_is_one_again() -> None:
