@@ -93,6 +93,22 @@ def test_answers_do_not_wait_for_a_turn_that_takes_long() -> None:
     run(test)
 
 
+def test_the_loop_has_its_turn_between_the_slices_of_a_long_pipeline() -> None:
+    async def test() -> None:
+        async with serving() as served:
+            client, transport = connected(served)
+            line = b"b" * (SLICE_BYTES_FIRST - len(b"slow\n\n")) + b"\n"
+            client.data_received((b"slow\n" + line) * 20)
+            turns = 0
+            async with asyncio.timeout(LIMIT_S):
+                while b"".join(transport.written).count(line) < 20:
+                    turns += 1
+                    await asyncio.sleep(0)
+            assert turns >= 8, "each slice takes as long as may be"
+
+    run(test)
+
+
 def test_answers_do_not_wait_for_many_short_requests_that_take_long() -> None:
     async def test() -> None:
         async with serving() as served:

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace as replaced
 
-from marmoset.codec.messages import Refuse, SnapshotBegin, SnapshotEnd, SnapshotProgress
+from marmoset.codec.messages import AnyMessage, CaughtUp, Refuse, SnapshotBegin, SnapshotEnd, SnapshotProgress
 from marmoset.codec.operations import (
     AnyOperation,
     Assign,
@@ -547,3 +547,14 @@ def test_a_snapshot_from_the_future_does_not_lead_the_clock_of_a_newcomer(lead_m
         assert not alone.node.clock_ms() and not alone.node.replica.roster.members
         alone.run(5000)
         assert alone.dialled == ["127.0.0.1:7009"] * 2, "it tries again"
+
+
+@pytest.mark.parametrize("message", [SnapshotEnd(), SnapshotProgress(1, 1), CaughtUp()])
+def test_what_comes_before_a_snapshot_has_begun_is_a_fault_of_the_peer(message: AnyMessage) -> None:
+    alone, sponsor = Alone(join=("127.0.0.1:7009",)), Alone("n9")
+    link, theirs = alone.link("127.0.0.1:7009"), sponsor.link()
+    sponsor.hear(theirs, *alone.said[link])
+    sponsor.run(50)
+    alone.hear(link, sponsor.said[theirs][0], message)
+    assert link in alone.closed and alone.node.counters["messages_bad"] == 1
+    assert alone.node.joining.sink is None and alone.node.state == "waiting"
