@@ -1,9 +1,9 @@
 """How often peers are sent what this node writes (floor 7).
 
 What was written is sent at the end of the turn in which it was. Under load that is many times more often than anybody
-needs it: each time every peer is woken, finds little of what it needs in its processor's cache, and takes a batch with
-all that goes with one, which costs both sides as much as a hundred writes and more. So while writes come fast, those
-of a turn wait for those of the next, for a few milliseconds, and are sent with them.
+needs it: each time every peer is woken, takes a batch with all that goes with one, and tells what it has, which costs
+both sides about as much as a hundred writes. So while writes come fast, few of them wait for others, for a few
+milliseconds, and are sent with them.
 """
 
 from typing import Final, final
@@ -12,8 +12,8 @@ PACE_MS: Final = 3
 """For so long something written waits at most."""
 FAST_PER_MS: Final = 24
 """From so many writes a millisecond on, writes come fast."""
-MANY: Final = 1000
-"""So many are sent at once in any case: as much as two full batches."""
+MANY: Final = 128
+"""So many are sent at once in any case."""
 
 
 @final
