@@ -9,11 +9,7 @@ from random import Random
 
 from marmoset.clocks import VersionVector
 from marmoset.codec.frames import FrameReader, MessageReader
-from marmoset.codec.messages import (
-    Batch,
-    Report,
-    decode,
-)
+from marmoset.codec.messages import Batch, Report, decode
 from marmoset.codec.operations import (
     KIND_MAP,
     AnyOperation,
