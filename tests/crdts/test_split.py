@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 
 from marmoset.crdts.split import PART_ENTRIES, SplitMap, SplitSet
 
+Split = SplitSet | SplitMap
+Plain = set[bytes] | dict[bytes, int]
+
 KEYS = st.integers(0, 30).map(lambda i: b"%d" % i)
 
 
@@ -38,6 +41,24 @@ def test_a_split_map_is_a_dict(changes: list[tuple[bool, bytes, int]]) -> None:
     split._check()
 
 
+@pytest.mark.parametrize("kind", [SplitSet, SplitMap])
+@pytest.mark.parametrize("split_above", [16, 300, 10_000])
+def test_what_comes_and_goes_in_many_parts_is_what_is_in_one(kind: type[Split], split_above: int) -> None:
+    split, rng = kind((), split_above), Random(split_above)
+    there: set[bytes] = set()
+    for up_to in (3000, 500, 6000, 0, 2000):
+        while len(there) != up_to:
+            number = rng.randrange(8000)
+            if len(there) < up_to or b"%d" % number not in there:
+                put(split, number)
+                there.add(b"%d" % number)
+            if len(there) > up_to:
+                take(split, number)
+                there.discard(b"%d" % number)
+        assert set(split) == there and len(split) == len(there)
+        split._check()
+
+
 @settings(max_examples=5)
 @given(st.randoms(use_true_random=False))
 def test_parts_stay_small_and_a_walk_meets_everything_that_is_there_throughout(rng: Random) -> None:
@@ -45,7 +66,7 @@ def test_parts_stay_small_and_a_walk_meets_everything_that_is_there_throughout(r
     met: set[bytes] = set()
     at = added = 0
     while at < len(split.parts):
-        met |= split.parts[at].keys()
+        met.update(split.parts[at])
         at += 1
         for _ in range(rng.choice([0, 100, 500]) if added < 10_000 else 0):
             split.add(b"new%d" % added)
@@ -66,20 +87,84 @@ def test_the_parts_are_the_same_in_every_process() -> None:
     assert [sorted(part) for part in split.parts] == [sorted(part) for part in again.parts]
 
 
-@pytest.mark.parametrize("kind", [SplitSet, SplitMap])
-def test_tables_are_no_larger_than_those_of_one_container(kind: type[SplitSet] | type[SplitMap]) -> None:
-    split = kind((), 10_000)
+def places(entries: int) -> int:
+    """How many places a set needs at least: it occupies less than three fifths of all but one."""
+    found = 8
+    while 5 * entries >= 3 * (found - 1):
+        found *= 2
+    return found
+
+
+def test_a_part_of_a_set_has_the_smallest_table_that_there_is() -> None:
+    split = SplitSet((), 10_000)
+    split.readings = 1  # so it stays one part
+    for count in range(1, 700):
+        split.add(b"%d" % count)
+        of_set = getsizeof(set()) + 16 * places(count)
+        of_dict = getsizeof(dict.fromkeys(range(count)))
+        if count >= PART_ENTRIES // 4:
+            assert getsizeof(split.parts[0]) <= min(of_set, of_dict), count
+    assert len(split.parts) == 1 and set(split) == {b"%d" % count for count in range(1, 700)}
+
+
+def tables(split: Split) -> int:
+    """How many bytes the tables of the parts take."""
+    return sum(map(getsizeof, split.parts))
+
+
+def put(collection: Split | Plain, number: int) -> None:
+    if isinstance(collection, (set, SplitSet)):
+        collection.add(b"%d" % number)
+    else:
+        collection[b"%d" % number] = number
+
+
+def take(collection: Split | Plain, number: int) -> None:
+    if isinstance(collection, (set, SplitSet)):
+        collection.discard(b"%d" % number)
+    else:
+        collection.pop(b"%d" % number)
+
+
+KINDS = pytest.mark.parametrize(("kind", "plain"), [(SplitSet, set), (SplitMap, dict)], ids=["set", "map"])
+
+
+@KINDS
+def test_tables_are_no_larger_than_those_of_one_container(kind: type[Split], plain: type[Plain]) -> None:
+    split, one = kind((), 10_000), plain()
     ours: list[float] = []
     theirs: list[float] = []
-    plain: dict[bytes, int] = {}
-    for number in range(1, 60_001):
-        element = b"%d" % number
-        if isinstance(split, SplitSet):
-            split.add(element)
-        else:
-            split[element] = 0
-        plain[element] = 0
-        if number > 30_000 and number % 2000 == 0:  # over a doubling: tables grow in steps
-            ours.append(sum(map(getsizeof, split.parts)) / number)
-            theirs.append(getsizeof(plain) / number)
-    assert sum(ours) < 1.05 * sum(theirs)
+    for number in range(1, 110_001):
+        put(split, number)
+        put(one, number)
+        if number > 55_000 and number % 5000 == 0:  # over a doubling: tables grow in steps
+            ours.append(tables(split) / number)
+            theirs.append(getsizeof(one) / number)
+    assert sum(ours) < 1.03 * sum(theirs)
+
+
+@KINDS
+@pytest.mark.parametrize("count", [60_000, 78_000, 100_000])
+def test_tables_are_no_larger_when_entries_come_and_go(kind: type[Split], plain: type[Plain], count: int) -> None:
+    split, one = kind((), 10_000), plain()
+    for number in range(3 * count):
+        put(split, number)
+        put(one, number)
+        if number >= count:
+            take(split, number - count)
+            take(one, number - count)
+    assert len(split) == len(one) == count
+    assert tables(split) < 1.1 * getsizeof(one)
+    split._check()
+
+
+@pytest.mark.parametrize("kind", [SplitSet, SplitMap])
+def test_tables_become_smaller_when_entries_go(kind: type[Split]) -> None:
+    split = kind((), 10_000)
+    for number in range(60_000):
+        put(split, number)
+    before = tables(split)
+    for number in range(45_000):
+        take(split, number)
+    assert tables(split) < 0.6 * before
+    split._check()

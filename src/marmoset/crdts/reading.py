@@ -64,14 +64,15 @@ from marmoset.crdts.sequence_store import Sequence
 from marmoset.crdts.sequence_window import Range
 from marmoset.crdts.slots import Slots
 from marmoset.crdts.sortedset import SortedSet
-from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.crdts.split import SetPart, SplitMap, SplitSet
 from marmoset.crdts.types import Value, Window
 from marmoset.ids import Dot
 
 WEIGHT_MAX: Final = 2 * PIECE_ELEMENTS
 """An entry that weighs more, as only one with long elements does, is cut, unless one element alone is as long."""
 
-Saved = tuple[dict[bytes, bytes | int] | dict[bytes, None], dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]]
+Part = SetPart | dict[bytes, bytes | int]
+Saved = tuple[Part, dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]]
 """A part of a set or map, and its entries of the window, as they stood."""
 
 
@@ -124,9 +125,7 @@ class SplitReading:
                 part = self.collection.parts[at]
                 self._saved[at] = part.copy(), self._windows(part)
 
-    def _windows(
-        self, part: dict[bytes, None] | dict[bytes, bytes | int]
-    ) -> dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]:
+    def _windows(self, part: Part) -> dict[bytes, tuple[Dot, ...]] | dict[bytes, RegisterState]:
         if self._kind == KIND_SET:
             adds = self._adds
             return {element: adds[element] for element in part if element in adds} if adds else {}

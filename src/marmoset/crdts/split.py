@@ -9,9 +9,10 @@ throughout at least once. While somebody reads it part by part (`crdts.reading`)
 
 The hash is that of `hashing`: unlike Python's own it is the same in every process.
 
-Parts of a set are dicts, too: a small set keeps a table four times its size and more, and both shrink only when they
-are made anew, as a part is when it is split. So a collection in parts takes no more than one Python container
-(measured from 100,000 to 200,000 entries: tables of 42 bytes an entry, a set's own 41, a dict's 46).
+A collection in parts is to take no more memory than one Python container. A small set that is full takes a table of
+four times its size, a large one of twice: so a part that has just grown is made anew, with the smallest table there is,
+which for some sizes is a dict's. And what is taken out leaves its place occupied until a table is made anew: so are the
+parts, one after another, while entries are taken out, with room for what may come until it is their turn again.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -22,6 +23,10 @@ from marmoset.hashing import stable_hash
 
 PART_ENTRIES: Final = 256
 SCAN_SPLIT_ABOVE: Final = 1024
+RENEWALS: Final = 4
+"""How often a part is made anew while as many entries are taken out as there are in all."""
+
+SetPart = set[bytes] | dict[bytes, None]
 
 
 def _part_of(key: bytes, level_mask: int, split: int) -> int:
@@ -31,28 +36,52 @@ def _part_of(key: bytes, level_mask: int, split: int) -> int:
     return part if part >= split else hashed & (2 * level_mask + 1)
 
 
+def _has_grown(part: SetPart) -> bool:
+    """Whether the last of its elements may have made a table larger: of a power of two of places a set occupies less
+    than three fifths, a dict no more than two thirds. For all sizes that a part has. O(1)."""
+    entries = len(part)
+    return entries in (77, 153, 307, 614) if isinstance(part, set) else entries in (86, 171, 342, 683)
+
+
+def _tight_set(elements: list[bytes], room: int) -> SetPart:
+    """Different elements, in the smallest table that has room for some more; it may have more. O(elements)."""
+    wanted = len(elements) + room
+    places = 8
+    while 5 * wanted >= 3 * (places - 1):
+        places *= 2
+    if wanted <= places // 3 and len(elements) > places // 6:
+        return dict.fromkeys(elements)  # its table has half as many places
+    copied = places // 2 - 1  # a copy has a table of more than twice its entries, but of no more than it must
+    part = set(elements[:copied]).copy()
+    part.update(elements[copied:])
+    return part
+
+
+def _tight_map(part: dict[bytes, Scalar]) -> dict[bytes, Scalar]:
+    """The same entries in the smallest table for them. O(entries)."""
+    made: dict[bytes, Scalar] = {}
+    made.update(part)
+    return made
+
+
 @final
 class SplitSet:
     """A set of bytes in parts. Membership, add and discard cost O(1); `len` is O(1)."""
 
-    __slots__ = ("_level_mask", "_part_entries", "_size", "_split", "parts", "readings")
+    __slots__ = ("_level_mask", "_part_entries", "_removals", "_renewed", "_size", "_split", "parts", "readings")
 
     def __init__(self, elements: Collection[bytes] = (), split_above: int = SCAN_SPLIT_ABOVE) -> None:
         self._part_entries = min(PART_ENTRIES, max(1, split_above // 4))
         count = 1
         while count * self._part_entries < len(elements):
             count *= 2
-        self.parts: list[dict[bytes, None]] = [{} for _ in range(count)]
-        self._level_mask = count - 1
-        self._split = 0
-        self.readings = 0
-        parts, mask = self.parts, self._level_mask
+        self._level_mask = mask = count - 1
+        self._split = self._removals = self._renewed = self.readings = 0
+        parts: list[dict[bytes, None]] = [{} for _ in range(count)]
         for element in elements:
             parts[stable_hash(element) & mask][element] = None
+        self.parts: list[SetPart] = [_tight_set(list(part), 0) for part in parts]
         self._size = sum(map(len, parts))
-
-    def _part(self, element: bytes) -> dict[bytes, None]:
-        return self.parts[_part_of(element, self._level_mask, self._split)]
 
     @property
     def level(self) -> int:
@@ -65,10 +94,16 @@ class SplitSet:
 
     def add(self, element: bytes) -> None:
         """Put an element in. O(1), at times O(part)."""
-        part = self._part(element)
+        at = self.part_of(element)
+        part = self.parts[at]
         before = len(part)
-        part[element] = None
+        if isinstance(part, set):
+            part.add(element)
+        else:
+            part[element] = None
         if len(part) != before:
+            if _has_grown(part):
+                self.parts[at] = _tight_set(list(part), 0)
             self._size += 1
             if self._size > self._part_entries * len(self.parts) and not self.readings:
                 self._grow()
@@ -83,11 +118,23 @@ class SplitSet:
         return more
 
     def discard(self, element: bytes) -> None:
-        """Take an element out if it is there. O(1)."""
-        part = self._part(element)
+        """Take an element out if it is there. O(1), at times O(part)."""
+        part = self.parts[self.part_of(element)]
         before = len(part)
-        part.pop(element, None)
-        self._size -= before - len(part)
+        if isinstance(part, set):
+            part.discard(element)
+        else:
+            part.pop(element, None)
+        if len(part) != before:
+            self._size -= 1
+            self._removals += 1
+            if self._removals * RENEWALS >= self._part_entries:
+                self._renew()
+
+    def _renew(self) -> None:
+        self._renewed = at = (self._renewed + 1) % len(self.parts)
+        self.parts[at] = _tight_set(list(self.parts[at]), self._removals)
+        self._removals = 0
 
     def _grow(self) -> None:
         bit = self._level_mask + 1
@@ -95,15 +142,15 @@ class SplitSet:
         go: list[bytes] = []
         for element in self.parts[self._split]:
             (go if stable_hash(element) & bit else stay).append(element)
-        self.parts[self._split] = dict.fromkeys(stay)
-        self.parts.append(dict.fromkeys(go))
+        self.parts[self._split] = _tight_set(stay, 0)
+        self.parts.append(_tight_set(go, 0))
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1
             self._split = 0
 
     def __contains__(self, element: object) -> bool:
-        return isinstance(element, bytes) and element in self._part(element)
+        return isinstance(element, bytes) and element in self.parts[self.part_of(element)]
 
     def __len__(self) -> int:
         return self._size
@@ -122,7 +169,7 @@ class SplitSet:
 class SplitMap:
     """A map from bytes in parts. Look-up and change cost O(1); `len` is O(1)."""
 
-    __slots__ = ("_level_mask", "_part_entries", "_size", "_split", "parts", "readings")
+    __slots__ = ("_level_mask", "_part_entries", "_removals", "_renewed", "_size", "_split", "parts", "readings")
 
     def __init__(self, items: Collection[tuple[bytes, Scalar]] = (), split_above: int = SCAN_SPLIT_ABOVE) -> None:
         self._part_entries = min(PART_ENTRIES, max(1, split_above // 4))
@@ -130,10 +177,9 @@ class SplitMap:
         while count * self._part_entries < len(items):
             count *= 2
         self.parts: list[dict[bytes, Scalar]] = [{} for _ in range(count)]
-        self._level_mask = count - 1
-        self._split = 0
-        self.readings = 0
-        parts, mask = self.parts, self._level_mask
+        self._level_mask = mask = count - 1
+        self._split = self._removals = self._renewed = self.readings = 0
+        parts = self.parts
         for field, value in items:
             parts[stable_hash(field) & mask][field] = value
         self._size = sum(map(len, parts))
@@ -184,12 +230,21 @@ class SplitMap:
         return self._part(field).get(field, default)
 
     def pop(self, field: bytes, default: Scalar | None = None) -> Scalar | None:
-        """Take a field out and return its value, or `default`. O(1)."""
+        """Take a field out and return its value, or `default`. O(1), at times O(part)."""
         part = self._part(field)
         before = len(part)
         value = part.pop(field, default)
-        self._size -= before - len(part)
+        if len(part) != before:
+            self._size -= 1
+            self._removals += 1
+            if self._removals * RENEWALS >= self._part_entries:
+                self._renew()
         return value
+
+    def _renew(self) -> None:
+        self._renewed = at = (self._renewed + 1) % len(self.parts)
+        self.parts[at] = _tight_map(self.parts[at])
+        self._removals = 0
 
     def _grow(self) -> None:
         bit = self._level_mask + 1
