@@ -43,18 +43,15 @@ def _has_grown(part: SetPart) -> bool:
     return entries in (77, 153, 307, 614) if isinstance(part, set) else entries in (86, 171, 342, 683)
 
 
-def _tight_set(elements: list[bytes], room: int) -> SetPart:
-    """Different elements, in the smallest table that has room for some more; it may have more. O(elements)."""
-    wanted = len(elements) + room
+def _tight_set(elements: list[bytes] | SetPart, room: int) -> SetPart:
+    """The same elements in a small table that has room for some more. O(elements)."""
+    made = dict.fromkeys(elements)
+    entries = len(made)
     places = 8
-    while 5 * wanted >= 3 * (places - 1):
+    while 2 * places < 3 * entries:
         places *= 2
-    if wanted <= places // 3 and len(elements) > places // 6:
-        return dict.fromkeys(elements)  # its table has half as many places
-    copied = places // 2 - 1  # a copy has a table of more than twice its entries, but of no more than it must
-    part = set(elements[:copied]).copy()
-    part.update(elements[copied:])
-    return part
+    # A set made from a dict has more than twice as many places as entries: for some sizes no more than the dict.
+    return set(made) if 2 * entries < places or 3 * (entries + room) > 2 * places else made
 
 
 def _tight_map(part: dict[bytes, Scalar]) -> dict[bytes, Scalar]:
@@ -80,7 +77,7 @@ class SplitSet:
         parts: list[dict[bytes, None]] = [{} for _ in range(count)]
         for element in elements:
             parts[stable_hash(element) & mask][element] = None
-        self.parts: list[SetPart] = [_tight_set(list(part), 0) for part in parts]
+        self.parts: list[SetPart] = [_tight_set(part, 0) for part in parts]
         self._size = sum(map(len, parts))
 
     @property
@@ -103,7 +100,7 @@ class SplitSet:
             part[element] = None
         if len(part) != before:
             if _has_grown(part):
-                self.parts[at] = _tight_set(list(part), 0)
+                self.parts[at] = dict.fromkeys(part) if isinstance(part, set) else set(part)
             self._size += 1
             if self._size > self._part_entries * len(self.parts) and not self.readings:
                 self._grow()
@@ -133,7 +130,7 @@ class SplitSet:
 
     def _renew(self) -> None:
         self._renewed = at = (self._renewed + 1) % len(self.parts)
-        self.parts[at] = _tight_set(list(self.parts[at]), self._removals)
+        self.parts[at] = _tight_set(self.parts[at], self._removals)
         self._removals = 0
 
     def _grow(self) -> None:
