@@ -95,13 +95,13 @@ def places(entries: int) -> int:
     return found
 
 
-def test_a_part_of_a_set_has_the_smallest_table_that_there_is() -> None:
+def test_a_part_of_a_set_has_the_smallest_table_with_room_for_one_more() -> None:
     split = SplitSet((), 10_000)
     split.readings = 1  # so it stays one part
     for count in range(1, 700):
         split.add(b"%d" % count)
-        of_set = getsizeof(set()) + 16 * places(count)
-        of_dict = getsizeof(dict.fromkeys(range(count)))
+        of_set = getsizeof(set()) + 16 * places(count + 1)
+        of_dict = getsizeof(dict.fromkeys(range(count + 1)))
         if count >= PART_ENTRIES // 4:
             assert getsizeof(split.parts[0]) <= min(of_set, of_dict), count
     assert len(split.parts) == 1 and set(split) == {b"%d" % count for count in range(1, 700)}

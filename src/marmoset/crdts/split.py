@@ -9,10 +9,10 @@ throughout at least once. While somebody reads it part by part (`crdts.reading`)
 
 The hash is that of `hashing`: unlike Python's own it is the same in every process.
 
-A collection in parts is to take no more memory than one Python container. A small set that is full takes a table of
-four times its size, a large one of twice: so a part that has just grown is made anew, with the smallest table there is,
-which for some sizes is a dict's. And what is taken out leaves its place occupied until a table is made anew: so are the
-parts, one after another, while entries are taken out, with room for what may come until it is their turn again.
+A collection in parts is to take no more memory than one Python container. Where a large set takes a table of twice its
+entries, a small one takes one of four times: so a part of a set is made anew before it grows, with the smallest table
+there is, which for some sizes is a dict's. And what is taken out leaves its place occupied until a table is made anew:
+so are the parts, one after another, while entries go, with room for what may come until it is their turn again.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -36,11 +36,11 @@ def _part_of(key: bytes, level_mask: int, split: int) -> int:
     return part if part >= split else hashed & (2 * level_mask + 1)
 
 
-def _has_grown(part: SetPart) -> bool:
-    """Whether the last of its elements may have made a table larger: of a power of two of places a set occupies less
-    than three fifths, a dict no more than two thirds. For all sizes that a part has. O(1)."""
+def _is_full(part: SetPart) -> bool:
+    """Whether a table may become larger with the next element: of a power of two of places a set occupies less than
+    three fifths, a dict no more than two thirds. For all sizes that a part has. O(1)."""
     entries = len(part)
-    return entries in (77, 153, 307, 614) if isinstance(part, set) else entries in (86, 171, 342, 683)
+    return entries in (76, 152, 306, 613) if isinstance(part, set) else entries in (85, 170, 341, 682)
 
 
 def _tight_set(elements: list[bytes] | SetPart, room: int) -> SetPart:
@@ -99,7 +99,7 @@ class SplitSet:
         else:
             part[element] = None
         if len(part) != before:
-            if _has_grown(part):
+            if _is_full(part):
                 self.parts[at] = dict.fromkeys(part) if isinstance(part, set) else set(part)
             self._size += 1
             if self._size > self._part_entries * len(self.parts) and not self.readings:
