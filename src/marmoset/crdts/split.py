@@ -12,7 +12,7 @@ The hash is that of `hashing`: unlike Python's own it is the same in every proce
 A collection in parts is to take no more memory than one Python container. Where a large set takes a table of twice its
 entries, a small one takes one of four times: so a part of a set is made anew before it grows, with the smallest table
 there is, which for some sizes is a dict's. And what is taken out leaves its place occupied until a table is made anew:
-so are the parts, one after another, while entries go, with room for what may come until it is their turn again.
+so are the parts, one after another, while entries go.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -43,15 +43,15 @@ def _is_full(part: SetPart) -> bool:
     return entries in (76, 152, 306, 613) if isinstance(part, set) else entries in (85, 170, 341, 682)
 
 
-def _tight_set(elements: list[bytes] | SetPart, room: int) -> SetPart:
-    """The same elements in a small table that has room for some more. O(elements)."""
+def _tight_set(elements: list[bytes] | SetPart) -> SetPart:
+    """The same elements in a small table. O(elements)."""
     made = dict.fromkeys(elements)
     entries = len(made)
     places = 8
     while 2 * places < 3 * entries:
         places *= 2
     # A set made from a dict has more than twice as many places as entries: for some sizes no more than the dict.
-    return set(made) if 2 * entries < places or 3 * (entries + room) > 2 * places else made
+    return set(made) if 2 * entries < places else made
 
 
 def _tight_map(part: dict[bytes, Scalar]) -> dict[bytes, Scalar]:
@@ -77,7 +77,7 @@ class SplitSet:
         parts: list[dict[bytes, None]] = [{} for _ in range(count)]
         for element in elements:
             parts[stable_hash(element) & mask][element] = None
-        self.parts: list[SetPart] = [_tight_set(part, 0) for part in parts]
+        self.parts: list[SetPart] = [_tight_set(part) for part in parts]
         self._size = sum(map(len, parts))
 
     @property
@@ -130,7 +130,7 @@ class SplitSet:
 
     def _renew(self) -> None:
         self._renewed = at = (self._renewed + 1) % len(self.parts)
-        self.parts[at] = _tight_set(self.parts[at], self._removals)
+        self.parts[at] = _tight_set(self.parts[at])
         self._removals = 0
 
     def _grow(self) -> None:
@@ -139,8 +139,8 @@ class SplitSet:
         go: list[bytes] = []
         for element in self.parts[self._split]:
             (go if stable_hash(element) & bit else stay).append(element)
-        self.parts[self._split] = _tight_set(stay, 0)
-        self.parts.append(_tight_set(go, 0))
+        self.parts[self._split] = _tight_set(stay)
+        self.parts.append(_tight_set(go))
         self._split += 1
         if self._split == bit:
             self._level_mask = 2 * self._level_mask + 1
