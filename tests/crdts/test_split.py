@@ -87,24 +87,31 @@ def test_the_parts_are_the_same_in_every_process() -> None:
     assert [sorted(part) for part in split.parts] == [sorted(part) for part in again.parts]
 
 
-def places(entries: int) -> int:
-    """How many places a set needs at least: it occupies less than three fifths of all but one."""
-    found = 8
-    while 5 * entries >= 3 * (found - 1):
-        found *= 2
-    return found
+def smallest(entries: int) -> int:
+    """Bytes of the smallest table for so many elements: a set occupies less than three fifths of all places but one."""
+    places = 8
+    while 5 * entries >= 3 * (places - 1):
+        places *= 2
+    return min(getsizeof(set()) + 16 * places, getsizeof(dict.fromkeys(range(entries))))
 
 
-def test_a_part_of_a_set_has_the_smallest_table_with_room_for_one_more() -> None:
+def test_a_part_of_a_set_that_grows_has_the_smallest_table_with_room_for_one_more() -> None:
     split = SplitSet((), 10_000)
     split.readings = 1  # so it stays one part
     for count in range(1, 700):
         split.add(b"%d" % count)
-        of_set = getsizeof(set()) + 16 * places(count + 1)
-        of_dict = getsizeof(dict.fromkeys(range(count + 1)))
         if count >= PART_ENTRIES // 4:
-            assert getsizeof(split.parts[0]) <= min(of_set, of_dict), count
+            assert getsizeof(split.parts[0]) <= smallest(count + 1), count
     assert len(split.parts) == 1 and set(split) == {b"%d" % count for count in range(1, 700)}
+
+
+@pytest.mark.parametrize("count", [36_000, 44_000, 52_000, 60_000, 68_000])
+def test_parts_that_are_split_and_those_of_a_set_that_is_there_have_small_tables(count: int) -> None:
+    numbers = [b"%d" % number for number in range(count)]
+    grown, made = SplitSet((), 10_000), SplitSet(numbers, 10_000)
+    grown.add_each(numbers)
+    for part in grown.parts + made.parts:
+        assert getsizeof(part) <= 1.11 * smallest(len(part) + 1), len(part)
 
 
 def tables(split: Split) -> int:
@@ -126,10 +133,7 @@ def take(collection: Split | Plain, number: int) -> None:
         collection.pop(b"%d" % number)
 
 
-KINDS = pytest.mark.parametrize(("kind", "plain"), [(SplitSet, set), (SplitMap, dict)], ids=["set", "map"])
-
-
-@KINDS
+@pytest.mark.parametrize(("kind", "plain"), [(SplitSet, set), (SplitMap, dict)], ids=["set", "map"])
 def test_tables_are_no_larger_than_those_of_one_container(kind: type[Split], plain: type[Plain]) -> None:
     split, one = kind((), 10_000), plain()
     ours: list[float] = []
