@@ -1,5 +1,6 @@
 """Large sets and maps in parts: they are what a set and a dict are, and can be walked while they change."""
 
+import gc
 from random import Random
 from sys import getsizeof
 
@@ -112,6 +113,19 @@ def test_parts_that_are_split_and_those_of_a_set_that_is_there_have_small_tables
     grown.add_each(numbers)
     for part in grown.parts + made.parts:
         assert getsizeof(part) <= 1.11 * smallest(len(part) + 1), len(part)
+
+
+@pytest.mark.parametrize("kind", [SplitSet, SplitMap])
+def test_the_garbage_collector_does_not_visit_parts(kind: type[Split]) -> None:
+    split = kind((), 10_000)
+    for up_to in (2000, 10_000, 12_345):
+        for number in range(up_to):
+            put(split, number)
+        for number in range(0, up_to, 3):
+            take(split, number)
+        assert not any(map(gc.is_tracked, split.parts))
+    made = SplitSet([b"%d" % number for number in range(12_345)])
+    assert not any(map(gc.is_tracked, made.parts))
 
 
 def tables(split: Split) -> int:

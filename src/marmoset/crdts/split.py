@@ -20,6 +20,7 @@ from typing import Final, final
 
 from marmoset.codec.operations import Scalar
 from marmoset.hashing import stable_hash
+from marmoset.untracked import untracked
 
 PART_ENTRIES: Final = 256
 SCAN_SPLIT_ABOVE: Final = 1024
@@ -51,7 +52,7 @@ def _tight_set(elements: list[bytes] | SetPart) -> SetPart:
     while 2 * places < 3 * entries:
         places *= 2
     # A set made from a dict has more than twice as many places as entries: for some sizes no more than the dict.
-    return set(made) if 2 * entries < places else made
+    return untracked(set(made)) if 2 * entries < places else made
 
 
 def _tight_map(part: dict[bytes, Scalar]) -> dict[bytes, Scalar]:
@@ -100,7 +101,7 @@ class SplitSet:
             part[element] = None
         if len(part) != before:
             if _is_full(part):
-                self.parts[at] = dict.fromkeys(part) if isinstance(part, set) else set(part)
+                self.parts[at] = dict.fromkeys(part) if isinstance(part, set) else untracked(set(part))
             self._size += 1
             if self._size > self._part_entries * len(self.parts) and not self.readings:
                 self._grow()
