@@ -16,7 +16,8 @@ list edited at random (two insertions at random places of three edits, a removal
 are 11 to 15 bytes long and no two are equal.
 
     make bench-memory                                                     a minute or two
-    make bench-memory ARGS="--elements 700000 1000000 1400000"            full size, half an hour and 2 GB
+    make bench-memory ARGS="--elements 700000 1000000 1400000"            full size, an hour or more and 2 GB
+    make bench-memory ARGS="--elements 1000000 --shapes set hash"         some of it
 
 Targets: received at most `PLAIN_MAX` of the plain container (lists built at an end `APPENDED_MAX`), and at most
 `REDIS_MAX` of Redis, in the mean of the sizes; a list edited at random is shown, and has none. Caveats: the values' own
@@ -120,7 +121,7 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         path = found_redis()
         redis = stack.enter_context(redis_server(path)).port if path else None
-        rows = [row_of(name, elements, redis) for name in SHAPES for elements in options.elements]
+        rows = [row_of(name, elements, redis) for name in options.shapes for elements in options.elements]
     targets = list(targets_of(rows))
     show(rows)
     results.show_targets(targets)
@@ -131,12 +132,20 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     parser = results.parser("bench-memory", "bytes for each element, beside Python's containers and a real Redis")
     parser.add_argument("--elements", type=int, nargs="+", default=[30_000, 42_000, 60_000], help="sizes of each shape")
+    parser.add_argument(
+        "--shapes",
+        choices=SHAPES,
+        nargs="+",
+        default=list(SHAPES),
+        metavar="SHAPE",
+        help=f"of {', '.join(map(repr, SHAPES))}",
+    )
     return parser.parse_args()
 
 
 def row_of(name: str, elements: int, redis: int | None) -> dict[str, Any]:
     """Bytes for each element of one shape."""
-    print(f"{name}, {elements:,} elements", file=sys.stderr)
+    print(f"{name}, {elements:,} elements", end="", file=sys.stderr, flush=True)
     shape = SHAPES[name]
     made = shape.empty()
     edits = elements * 3 if name == EDITED else elements
@@ -159,6 +168,7 @@ def row_of(name: str, elements: int, redis: int | None) -> dict[str, Any]:
             assert content(db, name) == made, f"{which} has not what it should have"
             row[which] = (footprint(replica_of(db)) - empty[which]) / count
     row["redis"] = used_by_redis(redis, shape, made) / count if redis else None
+    print(f": {row['received']:.1f} received, {row['plain']:.1f} plain", file=sys.stderr)
     return row
 
 
@@ -232,7 +242,7 @@ def used_memory(pipe: Pipe) -> int:
 
 def targets_of(rows: list[dict[str, Any]]) -> Iterator[Target]:
     """Those of each shape that has some, in the mean of the sizes."""
-    for name in SHAPES:
+    for name in dict.fromkeys(row["shape"] for row in rows):
         if name == EDITED:
             continue
         of_shape = [row for row in rows if row["shape"] == name]
