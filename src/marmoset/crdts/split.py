@@ -25,7 +25,7 @@ from marmoset.untracked import untracked
 PART_ENTRIES: Final = 256
 SCAN_SPLIT_ABOVE: Final = 1024
 RENEWALS: Final = 4
-"""How often a part is made anew while as many entries are taken out as there are in all."""
+"""So many times each part is made anew while as many entries are taken out as there are in all."""
 
 SetPart = set[bytes] | dict[bytes, None]
 
