@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import io
 import mmap
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marmoset import logs
-from marmoset.runtime.huge_pages import FILLED_PERCENT, PAGE_BYTES, PROCESS, SETTINGS, STEP_HUGE_PAGES, HugePages
+from marmoset.runtime.huge_pages import (
+    FILLED_PERCENT,
+    MADE_S,
+    PAGE_BYTES,
+    PROCESS,
+    REST,
+    SETTINGS,
+    STEP_HUGE_PAGES,
+    HugePages,
+)
 from marmoset.serve import _collapse_often
 
 HUGE_BYTES = 8 * PAGE_BYTES
@@ -37,6 +47,9 @@ class System:
         self.asked: list[tuple[int, int]] = []
         self.looked: list[int] = []
         self.on_look: Callable[[], None] = _nothing
+        self.now_s = 0.0
+        self.takes_s: list[float] = []
+        """Of one huge page after the other, from the first that is asked for; none after that."""
 
     def mincore(self, address: ctypes.c_void_p, size: ctypes.c_size_t, found: Any) -> int:
         at = address.value or 0
@@ -54,6 +67,7 @@ class System:
         assert advice == 25
         if size.value:
             self.asked.append((address.value or 0, size.value))
+            self.now_s += self.takes_s.pop(0) if self.takes_s else 0
         return 0 if self.knows_how and address.value not in self.failing else -1
 
 
@@ -66,7 +80,22 @@ def folders(path: Path, maps: str = "", resident_pages: int = 1, setting: str = 
 
 
 def pages_of(path: Path, system: System) -> HugePages:
-    return HugePages(path, path, system)
+    return HugePages(path, path, system, lambda: system.now_s)
+
+
+class Rests(threading.Event):
+    """What is rested on, for no time at all, and for how long it was to be."""
+
+    def __init__(self, on_rest: Callable[[], None] = _nothing) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+        self.on_rest = on_rest
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None
+        self.seconds.append(timeout)
+        self.on_rest()
+        return self.is_set()
 
 
 def area(start: int, end: int, rights: str = "rw-p", name: str = "") -> str:
@@ -83,7 +112,8 @@ def test_what_is_filled_is_collapsed_and_nothing_else(
     maps = area(start - before * PAGE_BYTES, end + behind * PAGE_BYTES)
     pages = pages_of(folders(tmp_path_factory.mktemp("system"), maps), system)
     done = pages.collapse()
-    collapsed = [at for first, size in system.asked for at in range(first, first + size, HUGE_BYTES)]
+    assert all(size == HUGE_BYTES for _, size in system.asked), "who wants memory waits for several"
+    collapsed = [at for at, _ in system.asked]
     assert collapsed == [start + at * HUGE_BYTES for at, count in enumerate(filled) if count >= ENOUGH]
     assert done == len(collapsed) * HUGE_BYTES
     assert max(system.looked) <= STEP_HUGE_PAGES * HUGE_BYTES
@@ -108,8 +138,44 @@ def test_who_is_told_to_stop_does(tmp_path: Path) -> None:
     system = System(start, [8] * (3 * STEP_HUGE_PAGES))
     pages = pages_of(folders(tmp_path, area(start, start + 3 * step)), system)
     system.on_look = pages.stop
-    assert pages.collapse() == step and system.asked == [(start, step)]
+    assert pages.collapse() == 0 and not system.asked and system.looked == [step]
     assert not pages.has_grown() and pages.collapse() == 0
+
+
+def test_who_is_told_to_stop_makes_no_more(tmp_path: Path) -> None:
+    start = 16 * HUGE_BYTES
+    system = System(start, [8] * 5)
+    pages = pages_of(folders(tmp_path, area(start, start + 5 * HUGE_BYTES)), system)
+    system.takes_s = [1, 1, 1, 1, 1]
+    pages.stopped = rests = Rests(lambda: pages.stop() if len(rests.seconds) == 2 else None)
+    assert pages.collapse() == 2 * HUGE_BYTES == HUGE_BYTES * len(rests.seconds) == HUGE_BYTES * len(system.asked)
+
+
+def test_it_rests_many_times_as_long_as_a_huge_page_took_and_not_for_those_that_were_made(tmp_path: Path) -> None:
+    start = 16 * HUGE_BYTES
+    system = System(start, [8, 8, 0, 8, 8])
+    pages = pages_of(folders(tmp_path, area(start, start + 5 * HUGE_BYTES)), system)
+    system.takes_s = [0.25, MADE_S / 2, 2 * MADE_S, 2.0]
+    system.failing = {start + 3 * HUGE_BYTES}
+    pages.stopped = rests = Rests()
+    assert pages.collapse() == 3 * HUGE_BYTES
+    took_s = [0.25, 2 * MADE_S, 2.0]  # one of them in vain, which is time all the same
+    assert rests.seconds == pytest.approx([REST * each for each in took_s])
+
+
+def test_a_rest_ends_when_it_is_told_to_stop(tmp_path: Path) -> None:
+    start = 16 * HUGE_BYTES
+    system = System(start, [8] * 2)
+    pages = pages_of(folders(tmp_path, area(start, start + 2 * HUGE_BYTES)), system)
+    system.takes_s = [1000.0]
+    done: list[int] = []
+    thread = threading.Thread(target=lambda: done.append(pages.collapse()))
+    thread.start()
+    while not system.asked:
+        thread.join(0.001)
+    pages.stop()
+    thread.join(30)
+    assert done == [HUGE_BYTES]
 
 
 def test_huge_pages_that_are_too_large_are_left_alone(tmp_path: Path) -> None:
@@ -122,8 +188,9 @@ def test_what_fails_is_left_and_the_rest_goes_on(tmp_path: Path) -> None:
     system = System(start, [8] * (3 * STEP_HUGE_PAGES))
     system.failing = {start}
     system.gone = {start + step}
-    assert pages_of(folders(tmp_path, area(start, start + 3 * step)), system).collapse() == step
-    assert system.asked == [(start, step), (start + 2 * step, step)]
+    assert pages_of(folders(tmp_path, area(start, start + 3 * step)), system).collapse() == 2 * step - HUGE_BYTES
+    asked = [*range(start, start + step, HUGE_BYTES), *range(start + 2 * step, start + 3 * step, HUGE_BYTES)]
+    assert [at for at, _ in system.asked] == asked
 
 
 @pytest.mark.parametrize("setting", ["always madvise [never]", None])

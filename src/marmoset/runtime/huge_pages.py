@@ -6,8 +6,10 @@ from the system in pieces that are too small for those (1 MiB), and a huge page 
 write holds up who writes.
 
 So what is filled already is collapsed afterwards, from a thread of its own (`madvise` with MADV_COLLAPSE, Linux 6.1).
-The kernel copies 512 pages into one, which takes some 0.2 ms, and who asks it for memory meanwhile waits. Where much
-was never touched, as in the stacks of threads, nothing is done: it would take memory that nobody uses.
+The kernel copies 512 pages into one, which takes some 0.2 ms, and some milliseconds in a virtual machine whose host has
+to find the memory first; who asks the kernel for memory meanwhile waits. So huge pages are made one at a time, with
+rests of `REST` times as long as each took. Where much was never touched, as in the stacks of threads, nothing is done:
+it would take memory that nobody uses.
 
 Where an administrator has said that there are to be no huge pages, the kernel is older, or huge pages are so large that
 one copy would be noticed, nothing is done at all.
@@ -15,9 +17,10 @@ one copy would be noticed, nothing is done at all.
 
 import ctypes
 import resource
-from collections.abc import Iterator
-from itertools import groupby
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any, Final, final
 
 SETTINGS: Final = Path("/sys/kernel/mm/transparent_hugepage")
@@ -30,8 +33,10 @@ GROWN_BYTES: Final = 4 << 20
 GROWN_SHARE: Final = 16
 """Memory is gone through again once there are more of it than `GROWN_BYTES`, and one part in so many."""
 STEP_HUGE_PAGES: Final = 16
-"""So many are looked at, and collapsed, in one call of the system."""
-
+"""So many are looked at in one call of the system."""
+REST: Final = 15
+MADE_S: Final = 0.00005
+"""What took less was a huge page already, and needs no rest."""
 FILLED_PERCENT: Final = 85
 """Of a huge page has to be in memory already."""
 
@@ -43,11 +48,20 @@ _IN_MEMORY: Final = bytes(number & 1 for number in range(256))
 class HugePages:
     """What collapses the memory of this process. Not for several threads at once."""
 
-    __slots__ = ("_huge_bytes", "_process", "_seen_bytes", "_system", "is_possible")
+    __slots__ = ("_clock", "_huge_bytes", "_process", "_seen_bytes", "_system", "is_possible", "stopped")
 
-    def __init__(self, settings: Path = SETTINGS, process: Path = PROCESS, system: Any = None) -> None:
-        """`settings` and `process` are folders of the system, `system` has its calls: for tests."""
+    def __init__(
+        self,
+        settings: Path = SETTINGS,
+        process: Path = PROCESS,
+        system: Any = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`settings` and `process` are folders of the system, `system` has its calls, `clock` seconds: for tests."""
         self._process = process
+        self._clock = clock
+        self.stopped = Event()
+        """Set by `stop`; a `collapse` rests on it."""
         self._seen_bytes = 0
         self._huge_bytes = 0
         self.is_possible = False
@@ -74,7 +88,7 @@ class HugePages:
     def collapse(self) -> int:
         """Put what is filled into huge pages, where there are such: bytes of which the system says that they are, be it
         since before. O(memory): 0.2 ms or more for each huge page that is made, a hundredth of that for the others.
-        Other threads may run."""
+        Rests come to that. Other threads may run."""
         if not self.is_possible:
             return 0
         self._seen_bytes = self._resident_bytes()
@@ -89,6 +103,7 @@ class HugePages:
     def stop(self) -> None:
         """Have a `collapse` that is going on in another thread end soon, and do nothing any more. O(1)."""
         self.is_possible = False
+        self.stopped.set()
 
     def _resident_bytes(self) -> int:
         return int((self._process / "statm").read_bytes().split()[1]) * PAGE_BYTES
@@ -111,13 +126,17 @@ class HugePages:
             return 0  # it is not there any more
         here = looked.raw.translate(_IN_MEMORY)
         enough = stride * FILLED_PERCENT // 100
-        filled = [here.count(1, first, first + stride) >= enough for first in range(0, pages, stride)]
-        done, at = 0, start
-        for is_filled, group in groupby(filled):
-            size = len(list(group)) * self._huge_bytes
-            if is_filled and self._madvise(at, size):
-                done += size
-            at += size
+        done = 0
+        for first in range(0, pages, stride):
+            if not self.is_possible:
+                break
+            if here.count(1, first, first + stride) >= enough:
+                began = self._clock()
+                if self._madvise(start + first * PAGE_BYTES, self._huge_bytes):
+                    done += self._huge_bytes
+                took_s = self._clock() - began
+                if took_s > MADE_S:
+                    self.stopped.wait(REST * took_s)
         return done
 
     def _madvise(self, start: int, size: int) -> bool:
