@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from marmoset import logs
 from marmoset.runtime.huge_pages import (
     FILLED_PERCENT,
+    LOOK,
     MADE_S,
     PAGE_BYTES,
     PROCESS,
     REST,
     SETTINGS,
+    SLOW_S,
     STEP_HUGE_PAGES,
     HugePages,
 )
@@ -161,6 +163,36 @@ def test_it_rests_many_times_as_long_as_a_huge_page_took_and_not_for_those_that_
     assert pages.collapse() == 3 * HUGE_BYTES
     took_s = [0.25, 2 * MADE_S, 2.0]  # one of them in vain, which is time all the same
     assert rests.seconds == pytest.approx([REST * each for each in took_s])
+
+
+def of_many(path: Path, takes_s: list[float]) -> tuple[System, HugePages]:
+    start = 16 * HUGE_BYTES
+    system = System(start, [8] * (len(takes_s) + 1))
+    system.takes_s = list(takes_s)
+    pages = pages_of(folders(path, area(start, start + (len(takes_s) + 1) * HUGE_BYTES), 1_000_000), system)
+    pages.stopped = Rests()
+    return system, pages
+
+
+def test_no_more_are_made_where_they_take_long(tmp_path: Path) -> None:
+    system, pages = of_many(tmp_path, [0.9 * SLOW_S] * LOOK + [0, 3 * SLOW_S] * LOOK + [0] * LOOK)
+    assert pages.collapse() == 3 * LOOK * HUGE_BYTES == len(system.asked) * HUGE_BYTES
+    assert pages.is_slow and not pages.is_possible and not pages.has_grown() and pages.collapse() == 0
+
+
+def test_a_few_that_take_long_are_of_no_account(tmp_path: Path) -> None:
+    several = [*[0.9 * SLOW_S] * (2 * LOOK), *[100 * SLOW_S] * (LOOK - 1)]
+    _, pages = of_many(tmp_path, several)
+    assert pages.collapse() == (len(several) + 1) * HUGE_BYTES
+    assert pages.is_possible and not pages.is_slow
+
+
+def test_a_process_says_why_it_makes_no_more(tmp_path: Path) -> None:
+    _, pages = of_many(tmp_path, [2 * SLOW_S] * (2 * LOOK))
+    told = io.StringIO()
+    logs.configure("human", "info", told)
+    asyncio.run(asyncio.wait_for(_collapse_often(pages, 0.001), 30))
+    assert "no more huge pages" in told.getvalue()
 
 
 def test_a_rest_ends_when_it_is_told_to_stop(tmp_path: Path) -> None:

@@ -164,5 +164,7 @@ async def _collapse_often(pages: "HugePages", interval_s: float) -> None:
             await asyncio.sleep(interval_s)
             if pages.has_grown():
                 await asyncio.to_thread(pages.collapse)
+        if pages.is_slow:
+            log("info", "no more huge pages", {"why": "each takes long to make here, and the loop may wait for it"})
     except (OSError, RuntimeError) as problem:  # it does without, as on another system
         log("warning", "no huge pages", {"why": str(problem)})

@@ -6,10 +6,13 @@ from the system in pieces that are too small for those (1 MiB), and a huge page 
 write holds up who writes.
 
 So what is filled already is collapsed afterwards, from a thread of its own (`madvise` with MADV_COLLAPSE, Linux 6.1).
-The kernel copies 512 pages into one, which takes some 0.2 ms, and some milliseconds in a virtual machine whose host has
-to find the memory first; who asks the kernel for memory meanwhile waits. So huge pages are made one at a time, with
-rests of `REST` times as long as each took. Where much was never touched, as in the stacks of threads, nothing is done:
-it would take memory that nobody uses.
+The kernel copies 512 pages into one, which takes some 0.2 ms, and who asks it for memory meanwhile waits; so they are
+made one at a time, with rests of `REST` times as long as each took. Where much was never touched, as in the stacks of
+threads, nothing is done: it would take memory that nobody uses.
+
+In a virtual machine whose host has to find the memory for each anew, one takes several milliseconds, and all processors
+of the machine may stand still for some ten (seen: loops were called up to 80 ms late, 10 without huge pages). Where
+`LOOK` in a row took more than `SLOW_S` in the mean, no more are made.
 
 Where an administrator has said that there are to be no huge pages, the kernel is older, or huge pages are so large that
 one copy would be noticed, nothing is done at all.
@@ -37,6 +40,8 @@ STEP_HUGE_PAGES: Final = 16
 REST: Final = 15
 MADE_S: Final = 0.00005
 """What took less was a huge page already, and needs no rest."""
+LOOK: Final = 64
+SLOW_S: Final = 0.001
 FILLED_PERCENT: Final = 85
 """Of a huge page has to be in memory already."""
 
@@ -48,16 +53,28 @@ _IN_MEMORY: Final = bytes(number & 1 for number in range(256))
 class HugePages:
     """What collapses the memory of this process. Not for several threads at once."""
 
-    __slots__ = ("_clock", "_huge_bytes", "_process", "_seen_bytes", "_system", "is_possible", "stopped")
+    __slots__ = (
+        "_clock",
+        "_huge_bytes",
+        "_made",
+        "_process",
+        "_seen_bytes",
+        "_system",
+        "_took_s",
+        "is_possible",
+        "is_slow",
+        "stopped",
+    )
 
     def __init__(
         self,
         settings: Path = SETTINGS,
         process: Path = PROCESS,
         system: Any = None,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`settings` and `process` are folders of the system, `system` has its calls, `clock` seconds: for tests."""
+        """`settings` and `process` are folders of the system, `system` has its calls, `clock` has seconds of processor
+        time of a thread: for tests."""
         self._process = process
         self._clock = clock
         self.stopped = Event()
@@ -65,7 +82,11 @@ class HugePages:
         self._seen_bytes = 0
         self._huge_bytes = 0
         self.is_possible = False
-        """Whether this system can do it, and may, and nobody has said `stop`."""
+        """Whether this system can do it, and may, fast enough, and nobody has said `stop`."""
+        self.is_slow = False
+        """Whether it was stopped since this takes too long here."""
+        self._made = 0
+        self._took_s = 0.0
         try:
             if FORBIDDEN in (settings / "enabled").read_text(encoding="ascii"):
                 return
@@ -136,8 +157,19 @@ class HugePages:
                     done += self._huge_bytes
                 took_s = self._clock() - began
                 if took_s > MADE_S:
+                    self._look(took_s)
                     self.stopped.wait(REST * took_s)
         return done
+
+    def _look(self, took_s: float) -> None:
+        """One more was made, or was to be made, in so much time."""
+        self._made += 1
+        self._took_s += took_s
+        if self._made == LOOK:
+            if self._took_s > LOOK * SLOW_S:
+                self.is_slow = True
+                self.stop()
+            self._made, self._took_s = 0, 0.0
 
     def _madvise(self, start: int, size: int) -> bool:
         """Whether all of it is in huge pages now. Where that fails, for want of room or since it is gone, it stays as
