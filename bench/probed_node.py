@@ -104,7 +104,7 @@ async def _node(words: list[str]) -> int:
     given = {
         name.removeprefix("--").replace("-", "_"): value for name, value in zip(words[::2], words[1::2], strict=True)
     }
-    chosen = config.load({"port": "0", "gossip_port": "0", **given})
+    chosen = config.load({"port": "0", "gossip_port": "0", **given}, os.environ)
     logs.configure(chosen.log_format, chosen.log_level)
     probe = Probe(asyncio.get_running_loop())
     assert probe
