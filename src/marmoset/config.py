@@ -377,7 +377,7 @@ class Config:
         TEXT,
         "auto",
         "`auto` puts the memory of `marmoset serve` into huge pages once it is filled, where Linux can and may (6.1 or "
-        "later), so that look-ups wait less for memory; `no` leaves that to the system",
+        "later) as long as each is made quickly, so that look-ups wait less for memory; `no` leaves that to the system",
         choices=("auto", "no"),
     )
     batch_bytes_max: int = _option(
