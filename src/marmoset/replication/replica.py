@@ -448,9 +448,9 @@ class Replica:
             self.roster.take_effect(self.stability.known)
         self.stability_changed = True
 
-    def report(self, peer: ReplicaId, since: int) -> tuple[Report, int]:
+    def report(self, to: ReplicaId, since: int) -> tuple[Report, int]:
         """What I have and what I know that changed since change number `since`; see `Stability.report`."""
-        return self.stability.report(self.me, self.state, self.clock.tick(self.wall_ms()), peer, since)
+        return self.stability.report(self.me, self.state, self.clock.tick(self.wall_ms()), to, since, self.roster.dead)
 
     def has_all(self, vector: Sequence[tuple[ReplicaId, int]]) -> bool:
         """Whether everything in a vector is here; what was forgotten here was here. O(replicas)."""

@@ -9,6 +9,7 @@ The frontier gives, for each origin, the seq up to which every counted member is
 Costs: `learn` O(replicas), `frontier` O(replicas squared).
 """
 
+from collections.abc import Collection
 from typing import final
 
 from marmoset.clocks import VersionVector, upto
@@ -61,15 +62,21 @@ class Stability:
         for vector in self.known.values():
             vector.pop(replica, None)
 
-    def report(self, me: ReplicaId, state: int, clock: int, peer: ReplicaId, since: int) -> tuple[Report, int]:
+    def report(
+        self, me: ReplicaId, state: int, clock: int, peer: ReplicaId, since: int, dead: Collection[ReplicaId] = ()
+    ) -> tuple[Report, int]:
         """A report for `peer` with the rows that changed after change number `since`, and the number to go on from.
+
+        Nothing is said of `dead`, whose burials have taken effect here. Whoever was forgotten here was so without
+        regard to what they have, and is not in their rows any more; where their burials have not taken effect yet, they
+        would be believed to have everything of it.
 
         Whoever sends it must have sent everything in `seen` on the same stream before. O(changed rows x replicas).
         """
         rows = [
             KnownRow(r, self.states[r], self.clocks[r], vector_pairs(self.known[r]))
             for r, change in sorted(self._changes.items())
-            if change > since and r not in (me, peer)
+            if change > since and r not in (me, peer) and r not in dead
         ]
         return Report(KnownRow(me, state, clock, vector_pairs(self.seen)), rows), self._change
 
