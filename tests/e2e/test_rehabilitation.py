@@ -34,7 +34,7 @@ def test_a_stopped_node_is_buried_and_comes_back_with_its_writes(cluster: Cluste
         ("HSET", "h", "f", "v"),
     ]
     # With something long behind it that is not waited for: so it runs when it is read, in the order in which it came.
-    # Short requests run at the end of a turn, and the refusal of the others, which comes later, may be of the same turn.
+    # Short requests run at the end of a turn, and the refusal of the others, which came later, may be of the same turn.
     sent = [*words, ("ECHO", "." * SLICE_BYTES_FIRST)]
     connection.send_packed_command([b"".join(b"".join(connection.pack_command(*each)) for each in sent)])
     wait_until(lambda: ("cy", "unreachable") in ada.members(), "ada notices that cy does not answer")
