@@ -25,6 +25,7 @@ COMPILED_MODULES: Final = (
     "ids.py",
     "clocks.py",
     "hashing.py",
+    "untracked.py",
     "codec/frames.py",
     "codec/operations.py",
     "codec/runs.py",

@@ -4,13 +4,15 @@ import importlib.util
 import os
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 import pytest
 
+import marmoset
 import marmoset.ids
 from marmoset import build
 from marmoset.errors import UsageError
@@ -127,3 +129,34 @@ def test_the_probe_is_compiled_and_everything_that_is_left_exists(setup: ModuleT
     assert {"src/marmoset/ids.py", "src/marmoset/session.py", "src/marmoset/crdts/types.py"} <= set(files)
     for name in setup.LEFT_INTERPRETED:
         assert Path("src/marmoset", name).exists() and f"src/marmoset/{name}" not in files
+
+
+def test_what_programs_do_most_is_compiled_from_the_call_to_its_end(setup: ModuleType) -> None:
+    package = Path(marmoset.__file__).parent
+    allowed = {str(package / Path(name).relative_to("src/marmoset")) for name in setup.compiled_files()}
+    allowed |= {__file__, typing.__file__}  # compiled, a cast calls nothing
+    met: set[str] = set()
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event == "call":
+            met.add(frame.f_code.co_filename)
+
+    with marmoset.open(split_above=100) as db:
+        elements, fields, hits, values = db.set("s"), db.map("m"), db.counter("c"), db.sequence("l")
+        before = sys.getprofile()
+        sys.setprofile(note)
+        for number in range(2000):  # all grow, and shrink, past what is kept in one piece
+            elements.add(name := f"name {number}")
+            fields[name] = number
+            fields[name]
+            hits.increment()
+            values.append(name)
+            values.insert(number // 2, name)
+            assert name in elements and name in fields and values[-1] == name
+            assert len(elements) == len(fields) == len(values) // 2 == number + 1
+        for number in range(2000):
+            elements.discard(name := f"name {number}")
+            del fields[name], values[number // 2]
+        sys.setprofile(before)
+        assert (len(elements), len(fields), len(values), hits.value) == (0, 0, 2000, 2000)
+    assert met <= allowed, "another thread may get the interpreter in the middle, and waits for the lock then"

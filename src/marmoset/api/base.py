@@ -15,6 +15,7 @@ from typing import Any, Generic, SupportsIndex, TypeVar, cast, overload
 from marmoset.api.access import checked_amount
 from marmoset.api.store import Store, T
 from marmoset.build import mypyc_attr
+from marmoset.codec.operations import KIND_MAP, KIND_SEQUENCE, KIND_SET
 
 V = TypeVar("V")
 """What a field shows, text or a view of a collection; T as far as the types of a view can tell."""
@@ -45,9 +46,21 @@ class SetBase(View[T]):
     def __contains__(self, value: object) -> bool:
         return self._store.contains(self._key, value)
 
+    def __len__(self) -> int:
+        return self._store.length(self._key, KIND_SET)
+
     def add(self, value: Any) -> None:
         """Add an element. One that is there already is added again, so that a removal elsewhere does not win. O(1)."""
         self._store.add(self._key, value)
+
+    def discard(self, value: Any) -> None:
+        """Remove an element if it is there. O(1)."""
+        self._store.discard(self._key, value)
+
+    def remove(self, value: Any) -> None:
+        """Remove an element; raises `KeyError` if it is not there. O(1)."""
+        if not self._store.discard(self._key, value):
+            raise KeyError(value)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -65,7 +78,14 @@ class MapBase(View[T], Generic[T, V]):
             self._assign_other(key, value)
 
     def __delitem__(self, key: Any) -> None:
-        self._remove(key)
+        if not self._store.remove_field(self._key, key):
+            raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return self._store.has_field(self._key, key)
+
+    def __len__(self) -> int:
+        return self._store.length(self._key, KIND_MAP)
 
     def _collection_in(self, key: object) -> object:
         """What is in a field that holds no text; raises `KeyError`."""
@@ -73,10 +93,6 @@ class MapBase(View[T], Generic[T, V]):
 
     def _assign_other(self, key: object, value: object) -> None:
         """Assign what is no text."""
-        raise NotImplementedError
-
-    def _remove(self, key: object) -> None:
-        """Remove a field; raises `KeyError`."""
         raise NotImplementedError
 
 
@@ -96,6 +112,9 @@ class CounterBase(View[T]):
 @mypyc_attr(allow_interpreted_subclasses=True)
 class SequenceBase(View[T]):
     """What is called most of a sequence."""
+
+    def __len__(self) -> int:
+        return self._store.length(self._key, KIND_SEQUENCE)
 
     @overload
     def __getitem__(self, index: int) -> T: ...

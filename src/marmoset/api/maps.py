@@ -12,7 +12,7 @@ from marmoset.api.sequences import SequenceView
 from marmoset.api.sets import SetView
 from marmoset.api.store import Given, T
 from marmoset.api.takers import Taker
-from marmoset.codec.operations import KIND_MAP, MapAssign, MapIncrement, MapRemove, Scalar
+from marmoset.codec.operations import KIND_MAP, MapAssign, MapIncrement, Scalar
 from marmoset.commands.database import request_bytes
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
@@ -120,22 +120,11 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
         assert field is not None
         return self._shown(field, value)
 
-    def __contains__(self, key: object) -> bool:
-        self._store.check()
-        field = self._store.known(key)
-        with self._store.lock:
-            return field is not None and field in self._value()
-
     def __iter__(self) -> Iterator[T]:
         self._store.check()
         with self._store.lock:
             fields = list(self._value())
         return map(self._store.decode, fields)
-
-    def __len__(self) -> int:
-        self._store.check()
-        with self._store.lock:
-            return len(self._value())
 
     def items(self) -> ItemsView[T, T]:
         """The pairs; each iteration goes over those of one moment."""
@@ -180,14 +169,6 @@ class MapView(MapBase[T, T], MutableMapping[T, T]):
             with self._store.lock:
                 self._value()
                 self._store.write(MapAssign(self._key, flat), request_bytes(cast("list[bytes]", flat)))
-
-    def _remove(self, key: object) -> None:
-        self._store.check()
-        field = self._store.known(key)
-        with self._store.lock:
-            if field is None or field not in self._value():
-                raise KeyError(key)
-            self._store.write(MapRemove(self._key, [field]), len(field))
 
     def increment(self, key: Given, amount: int = 1) -> int:
         """Add to the number in a field, 0 if it is absent; the sum as this node sees it. O(1).

@@ -31,12 +31,6 @@ class SequenceView(SequenceBase[T], MutableSequence[T]):
             values = [] if found is None else found.slice(0, len(found))
         return list(map(self._store.decode, values))
 
-    def __len__(self) -> int:
-        self._store.check()
-        with self._store.lock:
-            found = self._value()
-            return 0 if found is None else len(found)
-
     def __iter__(self) -> Iterator[T]:
         return iter(self._all())
 

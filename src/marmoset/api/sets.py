@@ -22,6 +22,12 @@ class SetView(SetBase[T], MutableSet[T]):
         def add(self, value: Given) -> None:
             """See `SetBase`."""
 
+        def discard(self, value: Given) -> None:
+            """See `SetBase`."""
+
+        def remove(self, value: Given) -> None:
+            """See `SetBase`."""
+
     _taker: Taker | None = None
 
     @classmethod
@@ -38,11 +44,6 @@ class SetView(SetBase[T], MutableSet[T]):
             elements = list(self._value())
         return map(self._store.decode, elements)
 
-    def __len__(self) -> int:
-        self._store.check()
-        with self._store.lock:
-            return len(self._value())
-
     def update(self, *others: Iterable[Given]) -> None:
         """Add all elements of the others, at once. O(n)."""
         self._store.check()
@@ -51,10 +52,6 @@ class SetView(SetBase[T], MutableSet[T]):
             with self._store.lock:
                 self._value()
                 self._store.write(SetAdd(self._key, elements), request_bytes(elements))
-
-    def discard(self, value: Given) -> None:
-        """Remove an element if it is there. O(1)."""
-        self._remove([self._store.encode(value)])
 
     def difference_update(self, *others: Iterable[Given]) -> None:
         """Remove all elements of the others, at once. O(n)."""
@@ -67,14 +64,6 @@ class SetView(SetBase[T], MutableSet[T]):
             there = [element for element in elements if element in present]
             if there:
                 self._store.write(SetRemove(self._key, there), request_bytes(there))
-
-    def remove(self, value: Given) -> None:
-        """Remove an element; raises `KeyError` if it is not there. O(1)."""
-        self._store.check()
-        with self._store.lock:
-            if self._store.encode(value) not in self._value():
-                raise KeyError(value)
-            self.discard(value)
 
     def pop(self) -> T:
         """Remove and return some element; raises `KeyError` if there is none. Two members may pop the same one. O(1)

@@ -22,9 +22,12 @@ from marmoset.codec.operations import (
     KIND_SEQUENCE,
     KIND_SET,
     AnyOperation,
+    MapRemove,
     Reset,
     Scalar,
+    SetRemove,
 )
+from marmoset.commands.database import request_bytes
 from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.sequence import Sequence
 from marmoset.crdts.split import SplitMap, SplitSet
@@ -76,6 +79,18 @@ class Guard:
 
 _FORKS: Final = _Forks()
 os.register_at_fork(after_in_child=_FORKS.add_one)
+
+
+def _has(found: Value | None, name: bytes | None) -> bool:
+    """Whether a set has an element, or a map a field. O(1)."""
+    if found is None or name is None:
+        return False
+    if isinstance(found, set):
+        return name in found
+    if isinstance(found, dict):
+        return name in found
+    assert isinstance(found, (SplitSet, SplitMap, NestedMap))
+    return name in found
 
 
 class Store(Generic[T]):
@@ -239,13 +254,7 @@ class Store(Generic[T]):
         element = known(value, self.encoding)
         self.check()
         with self._guard:
-            found = self.value(key, KIND_SET)
-            if found is None or element is None:
-                return False
-            if isinstance(found, set):
-                return element in found
-            assert isinstance(found, SplitSet)
-            return element in found
+            return _has(self.value(key, KIND_SET), element)
 
     def add(self, key: bytes, value: object) -> None:
         """Add an element to the set at a key. O(1)."""
@@ -254,6 +263,44 @@ class Store(Generic[T]):
         with self._guard:
             self.value(key, KIND_SET)
             self._put_element(key, element)
+
+    def discard(self, key: bytes, value: object) -> bool:
+        """Remove an element of the set at a key; whether it was there. O(1)."""
+        element = encoded(value, self.encoding)
+        self.check()
+        with self._guard:
+            if not _has(self.value(key, KIND_SET), element):
+                return False
+            self.write(SetRemove(key, [element]), request_bytes([element]))
+            return True
+
+    def length(self, key: bytes, kind: int) -> int:
+        """How many elements or fields the collection of a kind at a key has, 0 if it is absent. O(1)."""
+        self.check()
+        with self._guard:
+            found = self.value(key, kind)
+            if found is None:
+                return 0
+            assert not isinstance(found, (bytes, int))
+            return len(found)
+
+    def has_field(self, key: bytes, name: object) -> bool:
+        """Whether the map at a key has a field. O(1)."""
+        field = known(name, self.encoding)
+        self.check()
+        with self._guard:
+            return _has(self.value(key, KIND_MAP), field)
+
+    def remove_field(self, key: bytes, name: object) -> bool:
+        """Remove a field of the map at a key; whether it was there. O(1)."""
+        field = known(name, self.encoding)
+        self.check()
+        with self._guard:
+            if not _has(self.value(key, KIND_MAP), field):
+                return False
+            assert field is not None
+            self.write(MapRemove(key, [field]), len(field))
+            return True
 
     def text_in(self, key: bytes, name: object) -> T | None:
         """The text or number in a field of the map at a key; None if there is no such field, or if that holds a
