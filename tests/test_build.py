@@ -1,5 +1,6 @@
 """Which build runs, how either is forced, and what setup.py makes compiled."""
 
+import gc
 import importlib.util
 import os
 import subprocess
@@ -144,19 +145,23 @@ def test_what_programs_do_most_is_compiled_from_the_call_to_its_end(setup: Modul
     with marmoset.open(split_above=100) as db:
         elements, fields, hits, values = db.set("s"), db.map("m"), db.counter("c"), db.sequence("l")
         before = sys.getprofile()
+        gc.disable()  # whoever is called back by the collector, as Hypothesis is, is no part of this
         sys.setprofile(note)
-        for number in range(2000):  # all grow, and shrink, past what is kept in one piece
-            elements.add(name := f"name {number}")
-            fields[name] = number
-            fields[name]
-            hits.increment()
-            values.append(name)
-            values.insert(number // 2, name)
-            assert name in elements and name in fields and values[-1] == name
-            assert len(elements) == len(fields) == len(values) // 2 == number + 1
-        for number in range(2000):
-            elements.discard(name := f"name {number}")
-            del fields[name], values[number // 2]
-        sys.setprofile(before)
+        try:
+            for number in range(2000):  # all grow, and shrink, past what is kept in one piece
+                elements.add(name := f"name {number}")
+                fields[name] = number
+                fields[name]
+                hits.increment()
+                values.append(name)
+                values.insert(number // 2, name)
+                assert name in elements and name in fields and values[-1] == name
+                assert len(elements) == len(fields) == len(values) // 2 == number + 1
+            for number in range(2000):
+                elements.discard(name := f"name {number}")
+                del fields[name], values[number // 2]
+        finally:
+            sys.setprofile(before)
+            gc.enable()
         assert (len(elements), len(fields), len(values), hits.value) == (0, 0, 2000, 2000)
     assert met <= allowed, "another thread may get the interpreter in the middle, and waits for the lock then"
