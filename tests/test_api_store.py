@@ -197,6 +197,23 @@ def test_what_is_spliced_is_counted_once_and_as_what_it_takes() -> None:
         assert access._open_bytes == said
 
 
+def test_what_can_be_no_name_is_nowhere() -> None:
+    with marmoset.open(name="names", split_above=16) as opened:
+        for count in (0, 5, 50):  # absent, in one piece, in parts
+            names = [str(number) for number in range(count)]
+            opened.set("s").update(names)
+            opened.map("m").update(dict.fromkeys(names, "v"))
+            opened.map("nested").update(dict.fromkeys(names, "v"))
+            opened.map("nested").set("child").add("element")
+            for view in (opened.set("s"), opened.map("m"), opened.map("nested")):
+                for name in (1.5, None, (), "\ud800"):
+                    assert name not in view
+            for fields in (opened.map("m"), opened.map("nested")):
+                with pytest.raises(KeyError, match=r"1\.5"):
+                    del fields[1.5]  # type: ignore[arg-type]
+            assert (len(opened.set("s")), len(opened.map("m")), len(opened.map("nested"))) == (count, count, count + 1)
+
+
 def test_counters_that_hold_text(db: Database[str]) -> None:
     number, register = db.counter("number"), db.register("number")
     for text, total in (("5", 6), ("5.0", 6), ("-0", 1), (str(1 << 70), (1 << 70) + 1)):

@@ -5,8 +5,8 @@ are the same value. Every method looks, decides and writes under the lock. Itera
 began. A collection that gets empty is a key that is gone. Every removal removes only what this node had seen.
 
 Where this module is compiled, Python calls the methods here without a frame of the interpreter, by the slots of the
-type where there are some (`in`, reading and assigning an item). The views inherit from them, say to type checkers what
-may be given, and have all the others.
+type where there are some (`in`, `len`, reading and assigning an item). The views inherit from them, say to type
+checkers what may be given, and have all the others.
 """
 
 from operator import index as whole
@@ -44,7 +44,7 @@ class SetBase(View[T]):
     """What is called most of a set."""
 
     def __contains__(self, value: object) -> bool:
-        return self._store.contains(self._key, value)
+        return self._store.contains(self._key, KIND_SET, value)
 
     def __len__(self) -> int:
         return self._store.length(self._key, KIND_SET)
@@ -82,7 +82,7 @@ class MapBase(View[T], Generic[T, V]):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return self._store.has_field(self._key, key)
+        return self._store.contains(self._key, KIND_MAP, key)
 
     def __len__(self) -> int:
         return self._store.length(self._key, KIND_MAP)
