@@ -73,7 +73,10 @@ def assign_register(table: dict[bytes, Value], name: bytes, value: Scalar) -> bo
 def increment_register(table: dict[bytes, Value], name: bytes, amount: int) -> bool:
     """Increment one in the same way."""
     old = table.get(name)
-    if old is None or isinstance(old, bytes) or isinstance(old, int):
+    if isinstance(old, int):
+        table[name] = old + amount
+        return True
+    if old is None or isinstance(old, bytes):
         table[name] = incremented(old, amount)
         return True
     return False

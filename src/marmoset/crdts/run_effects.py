@@ -4,7 +4,7 @@ What `PlainSlots` does for single operations is done for those of a run here, at
 single one: that is looked up once then, and its set or map goes through the elements or fields by itself.
 """
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from marmoset.codec.operations import Scalar
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SET_RUN, Run
@@ -13,26 +13,29 @@ from marmoset.crdts.split import SplitMap, SplitSet
 from marmoset.crdts.types import Value
 from marmoset.hashing import shard_of
 
+if TYPE_CHECKING:  # machine integers in compiled code; interpreted code has no use for them
+    from mypy_extensions import i64
+
 
 def effect_registers(tables: list[dict[bytes, Value]], run: Run, at: int) -> int:
     """Apply the assignments or increments of a run that has a key for each, from one on, to keys that have nothing but
     a plain value: the index of the first that is not done, since what is there is no register, or their number.
     `tables` are those of the shards. O(operations)."""
-    keys, values, stop = run.keys, run.values, run.count
+    keys, values = run.keys, run.values
+    first: i64 = at
+    stop: i64 = run.count
     is_assigning = run.tag == ASSIGN_RUN
-    while at < stop:
-        key = keys[at]
+    for index in range(first, stop):
+        key, value = keys[index], values[index]
         table = tables[shard_of(key)]
         if is_assigning:
-            if not assign_register(table, key, values[at]):
-                return at
+            if not assign_register(table, key, value):
+                return index
         else:
-            amount = values[at]
-            assert isinstance(amount, int)
-            if not increment_register(table, key, amount):
-                return at
-        at += 1
-    return at
+            assert isinstance(value, int)
+            if not increment_register(table, key, value):
+                return index
+    return run.count
 
 
 def effect_at(slots: PlainSlots, run: Run, at: int) -> bool:
