@@ -114,6 +114,7 @@ class Keyspace:
                 slots.throw_away()
             self.shards = [Slots(self.split_above, self.garbage, self.notes) for _ in range(SHARDS)]
         self.notes.has_more = False
+        self.notes.registers_only = True
         self.tables = [slots.values for slots in self.shards]
         """The tables of plain values by themselves: most reads and writes need nothing else of a shard."""
         self.usage = Usage(self.shards)
@@ -374,7 +375,7 @@ class Keyspace:
                 deadlines.end(shard, key)
             return count
         if run.tag <= INCREMENT_RUN and not (watchers or ends or self.notes.has_more):
-            return effect_registers(self.tables, run, at)
+            return effect_registers(self.tables, run, at, registers_only=self.notes.registers_only)
         while at < count:
             key = keys[at]
             shard = shard_of(key)
@@ -462,6 +463,7 @@ class Keyspace:
                     slots.reset(key, dot, context, tracking=self.tracking)
                 if key in slots.windows or key in slots.beside or slots.hides(key):
                     self._note_flushed(dot, key)
+        self.notes.registers_only = self.notes.registers_only or not len(self)
         collect(YOUNGEST)  # as in `clear`
 
     def _flush_table(self, shard: int, unstable: list[bytes], dot: Dot) -> None:
@@ -568,6 +570,8 @@ class Keyspace:
         for shard, slots in enumerate(self.shards):
             assert self.tables[shard] is slots.values, "a table that is not that of its shard"
             assert self.notes.has_more or not slots.has_any_more, "a key has more than is noted"
+            if self.notes.registers_only:
+                assert all(isinstance(value, (bytes, int)) for value in slots.values.values()), "not only registers"
             if slots.is_untouched:
                 continue
             slots._check()

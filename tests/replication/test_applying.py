@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import Assign, Expire, Scalar, SequenceInsert
+from marmoset.codec.operations import Assign, Expire, Flush, Scalar, SequenceInsert
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN, Run
 from marmoset.crdts.deadline import NEVER
 from marmoset.crdts.register import RegisterWindow
@@ -137,6 +137,7 @@ def test_a_run_of_one_key_is_its_operations(
         if value is not None:
             held = SortedSet(value.items()) if isinstance(value, SortedSet) else copy.copy(value)
             keyspace.shards[shard_of(b"k")].values[b"k"] = held
+            keyspace.notes.registers_only = isinstance(value, (bytes, int))
         done = keyspace.effect_run(Run(tag, keys, names, values), at)
         keyspace._check()
         shown = keyspace.get(b"k")
@@ -155,6 +156,50 @@ def test_a_run_stops_where_a_window_is(what: str, keys: list[bytes]) -> None:
     run = Run(tag, keys, names, [] if tag == SET_RUN else [1, 2])
     assert keyspace.effect_run(run, 0) == 0 and keyspace.effect_run(run, 1) == 1
     assert keyspace.get(b"k") is None
+
+
+ASSIGNMENTS = Run(ASSIGN_RUN, [b"other", b"k", b"third"], [], [b"1", b"2", b"3"])
+
+
+@pytest.mark.parametrize("ways", [1, 2, 3])
+@pytest.mark.parametrize("what", ["add", "field", "score", "push"])
+def test_assignments_in_a_run_stop_where_something_else_than_a_register_is(what: str, ways: int) -> None:
+    """However it has come there: by itself, in a run of its key, or in one of several."""
+    receiver = Receiver(in_runs=True)
+    receiver.sender.submit(Flush())
+    for key in [b"k", *([b"a"] if ways == 3 else [])]:
+        for name in (b"1", b"2")[: min(ways, 2)]:
+            receiver.step(what, key, name, 1)
+    receiver.receive()
+    rest(receiver.sender, receiver.replica)
+    for keyspace in (receiver.sender.keyspace, receiver.replica.keyspace):
+        keyspace._check()
+        assert not keyspace.notes.registers_only and keyspace.chained
+        assert keyspace.effect_run(ASSIGNMENTS, 0) == 1
+        assert keyspace.get(b"other") == b"1" and not isinstance(keyspace.get(b"k"), bytes)
+
+
+@pytest.mark.parametrize("what", ["add", "field", "score", "push"])
+def test_what_a_snapshot_brings_is_noted_if_it_is_no_register(what: str) -> None:
+    sender = Receiver(in_runs=True)
+    sender.sender.submit(Flush())
+    sender.step(what, b"k", b"1", 1)
+    newcomer = join(sender.sender, 3)
+    rest(sender.sender, sender.replica, newcomer)
+    newcomer.keyspace._check()
+    assert newcomer.keyspace.effect_run(ASSIGNMENTS, 0) == 1
+
+
+def test_assignments_in_a_run_do_not_look_once_everything_else_is_gone() -> None:
+    receiver = Receiver(in_runs=True)
+    keyspace = receiver.replica.keyspace
+    assert not keyspace.notes.registers_only
+    receiver.sender.submit(Flush())
+    rest(receiver.sender, receiver.replica)
+    assert keyspace.notes.registers_only and keyspace.effect_run(ASSIGNMENTS, 1) == 3
+    assert keyspace.get(b"other") is None and keyspace.get(b"third") == b"3"
+    keyspace.clear()
+    assert keyspace.notes.registers_only
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, None])

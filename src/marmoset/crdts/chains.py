@@ -41,6 +41,7 @@ class ChainNotes:
         "has_wound",
         "is_observing",
         "is_unstable",
+        "registers_only",
     )
 
     def __init__(self) -> None:
@@ -51,6 +52,9 @@ class ChainNotes:
         self.has_more = False
         """Whether any name has more than a plain value, perhaps: a window, something beside it or laid aside, or one
         that reads it. Then its slots have to be asked, and those are one more place in memory."""
+        self.registers_only = True
+        """Whether nothing but registers is shown by any name, for sure: then an assignment need not look at what is
+        there. One set, map or list ends it until everything is gone."""
         self.begin()
 
     def begin(self) -> None:

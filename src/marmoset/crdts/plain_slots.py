@@ -249,6 +249,7 @@ class PlainSlots:
             old.add(element)
             return len(old) - before
         if old is None:
+            self.notes.registers_only = False
             self.values[name] = {element}
             return 1
         return NOT_DONE
@@ -268,6 +269,7 @@ class PlainSlots:
             old[field] = value
             return len(old) - before
         if old is None:
+            self.notes.registers_only = False
             self.values[name] = {field: value}
             return 1
         return NOT_DONE
@@ -581,7 +583,8 @@ class PlainSlots:
         self._show(name, value, value)
 
     def _show(self, name: bytes, old: Value | None, value: Value) -> None:
-        if not isinstance(value, bytes):
+        if not isinstance(value, bytes) and not isinstance(value, int):
+            self.notes.registers_only = False
             value = types.split_large(value, self.split_above)
         if old is not value:
             self.remembering += remembers(value) - remembers(old)

@@ -17,14 +17,19 @@ if TYPE_CHECKING:  # machine integers in compiled code; interpreted code has no 
     from mypy_extensions import i64
 
 
-def effect_registers(tables: list[dict[bytes, Value]], run: Run, at: int) -> int:
+def effect_registers(tables: list[dict[bytes, Value]], run: Run, at: int, *, registers_only: bool) -> int:
     """Apply the assignments or increments of a run that has a key for each, from one on, to keys that have nothing but
     a plain value: the index of the first that is not done, since what is there is no register, or their number.
-    `tables` are those of the shards. O(operations)."""
+    `tables` are those of the shards, which with `registers_only` show nothing else. O(operations)."""
     keys, values = run.keys, run.values
     first: i64 = at
     stop: i64 = run.count
     is_assigning = run.tag == ASSIGN_RUN
+    if is_assigning and registers_only:
+        for index in range(first, stop):
+            key = keys[index]
+            tables[shard_of(key)][key] = values[index]
+        return run.count
     for index in range(first, stop):
         key, value = keys[index], values[index]
         table = tables[shard_of(key)]
@@ -85,6 +90,7 @@ def _add(slots: PlainSlots, name: bytes, elements: list[bytes]) -> bool:
     if isinstance(old, set):
         old.update(elements)
     elif old is None:
+        slots.notes.registers_only = False
         slots.values[name] = old = set(elements)
     else:
         return False
@@ -100,6 +106,7 @@ def _assign_fields(slots: PlainSlots, name: bytes, fields: list[bytes], values: 
             old[field] = values[at]
         return True
     if old is None:
+        slots.notes.registers_only = False
         slots.values[name] = old = {}
     elif not isinstance(old, dict):
         return False
