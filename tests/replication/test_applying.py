@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import Assign, Expire, Flush, Scalar, SequenceInsert
+from marmoset.codec.operations import Assign, Expire, Flush, Scalar, SequenceInsert, SetAdd
 from marmoset.codec.runs import ASSIGN_RUN, INCREMENT_RUN, MAP_RUN, SCORE_RUN, SET_RUN, Run
 from marmoset.crdts.deadline import NEVER
 from marmoset.crdts.register import RegisterWindow
@@ -206,8 +206,23 @@ def test_assignments_in_a_run_do_not_look_once_everything_else_is_gone() -> None
     rest(receiver.sender, receiver.replica)
     assert keyspace.notes.registers_only and keyspace.effect_run(ASSIGNMENTS, 1) == 3
     assert keyspace.get(b"other") is None and keyspace.get(b"third") == b"3"
+    receiver.step("add", b"k", b"1", 1)
+    receiver.receive()
+    assert not keyspace.notes.registers_only
     keyspace.clear()
     assert keyspace.notes.registers_only
+
+
+def test_what_outlives_a_flush_is_still_looked_at() -> None:
+    receiver = Receiver(in_runs=True)
+    replica = receiver.replica
+    receiver.sender.submit(Flush())
+    replica.submit(SetAdd(b"k", [b"1"]))  # which the flush has not observed
+    receiver.receive()
+    assert replica.keyspace.get(b"k") == {b"1"}
+    rest(receiver.sender, replica)
+    replica.keyspace._check()
+    assert replica.keyspace.chained and replica.keyspace.effect_run(ASSIGNMENTS, 0) == 1
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, None])
