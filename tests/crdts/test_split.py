@@ -1,6 +1,7 @@
 """Large sets and maps in parts: they are what a set and a dict are, and can be walked while they change."""
 
 import gc
+from collections.abc import Callable
 from random import Random
 from sys import getsizeof
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marmoset.crdts.split import PART_ENTRIES, SplitMap, SplitSet
+from marmoset.crdts.split import PART_ENTRIES, SetPart, SplitMap, SplitSet, _tight_set
 
 Split = SplitSet | SplitMap
 Plain = set[bytes] | dict[bytes, int]
@@ -104,6 +105,17 @@ def test_a_part_of_a_set_that_grows_has_the_smallest_table_with_room_for_one_mor
         if count >= PART_ENTRIES // 4:
             assert getsizeof(split.parts[0]) <= smallest(count + 1), count
     assert len(split.parts) == 1 and set(split) == {b"%d" % count for count in range(1, 700)}
+
+
+@pytest.mark.parametrize("form", [list, set, dict.fromkeys])
+def test_a_part_that_is_made_anew_has_a_small_table_whatever_it_is_made_from(
+    form: Callable[[list[bytes]], list[bytes] | SetPart],
+) -> None:
+    for count in range(1, 700):
+        names = [b"%d" % number for number in range(count)]
+        part = _tight_set(form(names))
+        assert set(part) == set(names)
+        assert count < 30 or getsizeof(part) <= 1.12 * smallest(count + 1), count
 
 
 @pytest.mark.parametrize("count", [36_000, 44_000, 52_000, 60_000, 68_000])

@@ -189,11 +189,11 @@ def test_assignments_in_a_run_stop_where_something_else_than_a_register_is(what:
 
 @pytest.mark.parametrize("what", ["add", "field", "score", "push"])
 def test_what_a_snapshot_brings_is_noted_if_it_is_no_register(what: str) -> None:
-    sender = Receiver(in_runs=True)
-    sender.sender.submit(Flush())
-    sender.step(what, b"k", b"1", 1)
-    newcomer = join(sender.sender, 3)
-    rest(sender.sender, sender.replica, newcomer)
+    receiver = Receiver(in_runs=True)
+    receiver.sender.submit(Flush())
+    receiver.step(what, b"k", b"1", 1)
+    newcomer = join(receiver.sender, 3)
+    rest(receiver.sender, receiver.replica, newcomer)
     newcomer.keyspace._check()
     assert newcomer.keyspace.effect_run(ASSIGNMENTS, 0) == 1
 

@@ -54,7 +54,7 @@ class ChainNotes:
         that reads it. Then its slots have to be asked, and those are one more place in memory."""
         self.registers_only = True
         """Whether nothing but registers is shown by any name, for sure: then an assignment need not look at what is
-        there. One set, map or list ends it until everything is gone."""
+        there. One set, map or list ends it, until a FLUSHALL leaves nothing or all is cleared."""
         self.begin()
 
     def begin(self) -> None:

@@ -73,10 +73,7 @@ def assign_register(table: dict[bytes, Value], name: bytes, value: Scalar) -> bo
 def increment_register(table: dict[bytes, Value], name: bytes, amount: int) -> bool:
     """Increment one in the same way."""
     old = table.get(name)
-    if isinstance(old, int):
-        table[name] = old + amount
-        return True
-    if old is None or isinstance(old, bytes):
+    if old is None or isinstance(old, bytes) or isinstance(old, int):
         table[name] = incremented(old, amount)
         return True
     return False

@@ -242,6 +242,8 @@ class RegisterWindow:
 
 def incremented(value: Scalar | None, amount: int | Decimal) -> Scalar:
     """The plain value after an increment where no window is needed; a value that is no number stays."""
+    if isinstance(value, int) and isinstance(amount, int):
+        return value + amount  # by far the most
     number = number_of(value)
     if number is None:
         assert value is not None

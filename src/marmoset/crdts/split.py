@@ -45,11 +45,10 @@ def _is_full(part: SetPart) -> bool:
 
 
 def _tight_set(elements: list[bytes] | SetPart) -> SetPart:
-    """The same elements in a small table; a list has none of them twice. O(elements)."""
+    """The same elements, a list having none twice, in a small table. O(elements)."""
     entries = len(elements)
     if 170 < entries < 256 or 42 < entries < 64:
-        # From a list, a set of so many gets the same table as from a dict, of 512 or 128 places, for half the work.
-        return untracked(set(elements if isinstance(elements, list) else list(elements)))
+        return untracked(set(elements))  # of 512 or 128 places, whatever it is made from
     made = dict.fromkeys(elements)
     places = 8
     while 2 * places < 3 * entries:
