@@ -1,5 +1,7 @@
 """A batch that is written operation by operation: what goes on with a run is written as if it had been added."""
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from marmoset.codec.runs import (
     write_batch,
 )
 from marmoset.codec.wire import decode_operations, encode_batch, encode_operations
+from marmoset.errors import PeerError
 from marmoset.ids import Dot
 
 ORIGIN, FIRST = 7, 5
@@ -31,11 +34,12 @@ KEYS = (b"k", b"l")
 KINDS = ("assign", "keep", "increment", "exact", "add", "add two", "field", "two fields", "score", "front", "back")
 OTHERS = ("two", "within", "reset")
 PUSHES = ("front", "front", "front", "back", "back", "back", "within", "two")
+NUMBERS = st.sampled_from((1, 1, 1, 2)) | st.integers(0, 1 << 40)
 Step = tuple[str, bytes, int]
 
 
 def steps_of(*kinds: str, keys: tuple[bytes, ...] = KEYS) -> st.SearchStrategy[list[Step]]:
-    step = st.tuples(st.sampled_from(kinds), st.sampled_from(keys), st.integers(0, 1 << 40))
+    step = st.tuples(st.sampled_from(kinds), st.sampled_from(keys), NUMBERS)
     return st.lists(step, min_size=1, max_size=6)
 
 
@@ -153,6 +157,47 @@ def test_what_is_of_one_kind_needs_no_operation_from_the_third_on() -> None:
             if number < 2:
                 writer.add(operation)
         assert len(writer.rows) == 1 and writer.count == 5 and writer.next_seq == FIRST + 5
+
+
+def test_by_what_several_keys_are_incremented_is_written_once_as_long_as_it_is_the_same() -> None:
+    rows: list[tuple[bytes, int, list[bytes], list[int]]] = [
+        (b"k", 1, [], []),
+        (b"l", 1, [b"k", b"l"], [1]),
+        (b"k", 1, [b"k", b"l", b"k"], [1]),
+        (b"k", 1, [b"k", b"l", b"k", b"k"], [1]),
+        (b"l", 2, [b"k", b"l", b"k", b"k", b"l"], [1, 1, 1, 1, 2]),
+        (b"l", 2, [b"k", b"l", b"k", b"k", b"l", b"l"], [1, 1, 1, 1, 2, 2]),
+    ]
+    writer = BatchWriter(ORIGIN, FIRST)
+    operations: list[AnyOperation] = []
+    for key, amount, keys, amounts in rows:
+        operations.append(Increment(key, amount))
+        if not writer.extend(INCREMENT_RUN, key, b"", amount):
+            writer.add(operations[-1])
+        if keys:
+            assert writer.rows == [(INCREMENT_RUN, keys, amounts)]
+        assert writer.operations() == operations and decode_operations(encode_batch(writer)[0], 1, 1) == operations
+
+
+def test_of_one_key_each_increment_is_written() -> None:
+    operations: list[AnyOperation] = [Increment(b"k", 1)] * 3
+    writer = write_batch(operations, ORIGIN, FIRST)
+    assert writer.rows == [(INCREMENT_RUN, [b"k"], [1, 1, 1])] and writer.operations() == operations
+    writer.add(Increment(b"l", 1))
+    assert writer.rows == [(INCREMENT_RUN, [b"k", b"k", b"k", b"l"], [1, 1, 1, 1])]
+
+
+@pytest.mark.parametrize("keys", [[b"k"], [b"k", b"l", b"m"]])
+@pytest.mark.parametrize("amounts", [[1], [1, 2]])
+def test_a_run_of_increments_has_one_amount_for_all_or_each_its_own(keys: list[bytes], amounts: list[int]) -> None:
+    raw = msgspec.msgpack.encode([(INCREMENT_RUN, keys, amounts)])
+    if len(keys) == 1 and len(amounts) == 2:
+        assert decode_operations(raw, 1, 1) == [Increment(b"k", 1), Increment(b"k", 2)]
+    elif len(keys) == 3 and len(amounts) == 1:
+        assert decode_operations(raw, 1, 1) == [Increment(key, 1) for key in keys]
+    else:
+        with pytest.raises(PeerError, match="not whole"):
+            decode_operations(raw, 1, 1)
 
 
 def test_a_number_beyond_64_bits_is_written_as_its_digits_wherever_it_stands() -> None:

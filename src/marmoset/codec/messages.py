@@ -13,7 +13,7 @@ from marmoset.clocks import VersionVector
 from marmoset.codec.wire import Id, Seq, Text, WireDot
 from marmoset.errors import PeerError
 
-PROTOCOL_VERSION: Final = 5
+PROTOCOL_VERSION: Final = 6
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Vector = Annotated[list[tuple[Id, Count]], msgspec.Meta(max_length=4096)]

@@ -42,11 +42,14 @@ class Run:
     __slots__ = ("count", "keys", "names", "tag", "values")
 
     def __init__(self, tag: int, keys: list[bytes], names: list[bytes], values: list[Scalar]) -> None:
-        """`names` are elements or fields, none for keys with a register; `values` are none for sets.
+        """`names` are elements or fields, none for keys with a register; `values` are none for sets. An increment's may
+        be one for all keys.
 
         Raises:
-            PeerError: a column is longer than another one.
+            PeerError: a column is longer than another one, or there is one operation.
         """
+        if tag == INCREMENT_RUN and len(values) == 1:
+            values = values * len(keys)
         self.tag: Final = tag
         self.keys: Final = keys
         self.names: Final = names
@@ -54,7 +57,7 @@ class Run:
         count = len(names) if tag == SET_RUN else len(values)
         self.count: Final = count
         """How many operations there are."""
-        if len(keys) not in (1, count) or len(names) != (0 if tag <= INCREMENT_RUN else count):
+        if count < 2 or len(keys) not in (1, count) or len(names) != (0 if tag <= INCREMENT_RUN else count):
             raise PeerError("a run of operations of which the last one is not whole")
 
     @property
@@ -241,7 +244,9 @@ class BatchWriter:
         self._write_key(key)
         if tag >= SET_RUN:
             self._names.append(name)
-        if tag != SET_RUN:
+        if tag == INCREMENT_RUN:
+            self._write_amount(value)
+        elif tag != SET_RUN:
             self._values.append(value)
         self.count += 1
         self.next_seq += 1
@@ -299,7 +304,7 @@ class BatchWriter:
         elif isinstance(operation, Increment):
             amount = operation.amount
             assert isinstance(amount, int)
-            self._values.append(amount)
+            self._write_amount(amount)
         elif isinstance(operation, SetAdd):
             self._names.append(operation.elements[0])
         else:
@@ -320,6 +325,16 @@ class BatchWriter:
             if before > 1:
                 keys *= before
         keys.append(key)
+
+    def _write_amount(self, amount: Scalar) -> None:
+        """Write by how much a key is incremented that was written: one for all as long as it is the same one and the
+        keys say how many there are, since most count by one. O(1), where a second one comes O(run)."""
+        values, count = self._values, len(self._keys)
+        if count > 1 and len(values) == 1:
+            if amount == values[0]:
+                return
+            values *= count - 1
+        values.append(amount)
 
     def _push(self, operation: SequenceInsert, seq: int) -> bool:
         """Whether an insertion stands beside the one before, and is written with it."""

@@ -102,7 +102,7 @@ SHAPES: Final[dict[type[Operation], tuple[int, dict[str, Any]]]] = {
 
 
 Several = Annotated[list[bytes], msgspec.Meta(min_length=2)]
-Amounts = Annotated[list[int], msgspec.Meta(min_length=2)]
+Amounts = Annotated[list[int], msgspec.Meta(min_length=1)]
 
 RUNS: Final[dict[int, tuple[str, dict[str, Any]]]] = {
     ASSIGN_RUN: ("AssignRun", {"keys": Names, "values": Pairs}),
@@ -115,8 +115,8 @@ RUNS: Final[dict[int, tuple[str, dict[str, Any]]]] = {
         {"key": bytes, "left": WireDot | None, "right": WireDot | None, "is_front": bool, "values": Pairs},
     ),
 }
-"""The name and the columns of each run, by its tag; where there is one key, it is that of all. Neighbours that can form
-a run are written so, unless their batch has a number beyond 64 bits."""
+"""The name and the columns of each run, by its tag; one key, or one amount, is that of all. Neighbours that can form a
+run are written so, unless their batch has a number beyond 64 bits."""
 
 
 def _union(types: Iterable[type]) -> Any:
