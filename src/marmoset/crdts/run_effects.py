@@ -38,7 +38,10 @@ def effect_registers(tables: list[dict[bytes, Value]], run: Run, at: int, *, reg
                 return index
         else:
             assert isinstance(value, int)
-            if not increment_register(table, key, value):
+            old = table.get(key)
+            if isinstance(old, int):
+                table[key] = old + value
+            elif not increment_register(table, key, value):
                 return index
     return run.count
 
