@@ -284,7 +284,7 @@ def test_a_newcomer_folds_and_forgets_nothing_before_it_is_complete() -> None:
     group.network.conditions = Conditions(latency_us_min=20_000, latency_us_max=20_000, window_bytes=4096)
     for i in range(200):
         group.write(1, b"x" * 2000, b"key%d" % i)
-    group[1].fold_budget = 0
+    group[1].fold_pace.least = group[1].fold_pace.most = 0
     group.until(lambda: len(group[1].replica.folding) > 0)  # stable, not yet folded: part of the log of a join
     group[1].snapshot_step_elements = 5
     group.start_one(join=(group.hosts[0].address,))
@@ -292,7 +292,7 @@ def test_a_newcomer_folds_and_forgets_nothing_before_it_is_complete() -> None:
     newcomer = group[3]
     newcomer.replica.keyspace.garbage.put_table({b"of an": b"earlier attempt"})
     group.until(lambda: not newcomer.replica.keyspace.garbage)
-    group[1].fold_budget = 2000
+    group[1].fold_pace.least = group[1].fold_pace.most = 2000
     while newcomer.state == "joining":
         assert newcomer.replica.counters["batches_folded"] == newcomer.replica.counters["forgotten"] == 0
         group.run(1)

@@ -1,10 +1,11 @@
-"""When what was written is sent: at once, but for a few writes that come fast, which wait for others a moment."""
+"""When what was written is sent: at once, but for a few writes that come fast, which wait for others a moment. And how
+much is folded at a time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import Assign
-from marmoset.node.pacing import FAST_PER_MS, MANY, PACE_MS, Pace
+from marmoset.codec.operations import Assign, Increment
+from marmoset.node.pacing import FAST_PER_MS, FOLD_LEAST, FOLD_MOST, MANY, PACE_MS, FoldPace, Pace
 from marmoset.sim.world import US_PER_MS
 from tests.node.group import Group
 
@@ -100,3 +101,27 @@ def test_nothing_waits_beyond_its_time(steps: list[tuple[int, int]]) -> None:
             due = now + delay
         else:
             waits_since = due = -1
+
+
+def test_folding_keeps_up_with_what_is_written_on_several_sides() -> None:
+    group = Group(2, gossip_interval=20)
+    unfolded: list[int] = []
+    for _ in range(120):
+        for number in (1, 2):
+            group.do(number, *(Increment(b"%d" % at, 1) for at in range(FOLD_LEAST)))
+        group.run(1)
+        unfolded.append(max(sum(entry.width for entry in node.replica.folding) for node in group.nodes()))
+    assert max(unfolded) < 60 * FOLD_LEAST, "what small slices cannot fold piles up"
+    assert group.until(group.is_at_rest) < 200
+    group.check()
+
+
+@given(st.lists(st.integers(0, 4 * FOLD_MOST), max_size=60))
+def test_a_slice_of_folding_is_as_large_as_what_was_logged_since_the_one_before(logged: list[int]) -> None:
+    pace, before = FoldPace(), 0
+    for more in logged:
+        budget = pace.budget(before + more)
+        before += more
+        assert FOLD_LEAST <= budget <= FOLD_MOST
+        assert budget >= min(more, FOLD_MOST)
+        assert budget == FOLD_LEAST or budget <= 2 * more, "no more than is needed"

@@ -30,6 +30,21 @@ def bringers_of(node: Node) -> int:
     return sum(1 for s in streams if s is not None and s.direct is not None and not s.direct >= others - {s.peer})
 
 
+def test_a_log_that_grows_is_reported_without_a_meeting() -> None:
+    """Else it would grow up to the next one, however long that takes."""
+    group = Group(3, gossip_interval=60_000)
+    group.run(1000)
+    for node in group.nodes():
+        node.streaming.report_operations = 40
+    longest = 0
+    for at in range(100):
+        group.do(1, *(Assign(b"%d" % (10 * at + i), b"v") for i in range(10)))
+        group.run(5)
+        longest = max(longest, *(node.replica.log.operations for node in group.nodes()))
+    assert longest < 4 * 40, "what all have is not known to all"
+    group.check()
+
+
 @pytest.fixture(scope="module")
 def large() -> Group:
     group = Group(
@@ -65,6 +80,14 @@ def test_a_cut_that_heals_in_a_large_group_does_not_flood_it(large: Group, monke
     assert became["applied"] >= delivered
     assert became[DUPLICATE] < BRINGERS * delivered, became
     large.check()
+
+
+def test_a_large_group_is_told_by_meetings_alone(large: Group) -> None:
+    node = large[1]
+    node.streaming.report_operations = 1
+    large.do(1, Assign(b"k", b"v"))
+    assert node.replica.log.operations and not node.streaming._reported
+    assert large.until(large.is_at_rest) < 60_000
 
 
 def test_in_a_large_group_a_few_bring_what_is_not_heard_directly(large: Group) -> None:

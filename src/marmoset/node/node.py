@@ -48,6 +48,7 @@ from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
 from marmoset.node.liveness import Liveness
 from marmoset.node.meeting import Meeting
 from marmoset.node.memory_limit import MemoryLimit
+from marmoset.node.pacing import FoldPace
 from marmoset.node.refusals import refusal
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
@@ -61,7 +62,6 @@ from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 18
-FOLD_BUDGET: Final = 125
 EXPIRE_KEYS: Final = 125
 EXPIRE_PAUSE_MS: Final = 6
 GARBAGE_ENTRIES: Final = 500
@@ -78,7 +78,7 @@ class Node:
         self.effects: list[Effect] = []
         self.state = WAITING
         self.pump_bytes = PUMP_BYTES
-        self.fold_budget = FOLD_BUDGET
+        self.fold_pace = FoldPace()
         self.drain_bytes = DRAIN_BYTES
         self.snapshot_step_elements = STEP_ELEMENTS
         """How much is done in one slice; the simulator makes them small."""
@@ -466,7 +466,7 @@ class Node:
     def _fold(self) -> None:
         more = False
         try:
-            budget = self.fold_budget
+            budget = self.fold_pace.budget(self.replica.log.logged)
             more = self.is_member() and self.replica.advance(budget) and self.replica.fold_slice(budget)
         except InternalError as problem:
             self._tell_of(problem, "", "")

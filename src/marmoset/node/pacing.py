@@ -1,9 +1,12 @@
-"""How often peers are sent what this node writes (floor 7).
+"""How often peers are sent what this node writes, and how much is folded at a time (floor 7).
 
 What was written is sent at the end of the turn in which it was. Under load that is many times more often than anybody
 needs it: each time every peer is woken, takes a batch with all that goes with one, and tells what it has, which costs
 both sides about as much as a hundred writes. So while writes come fast, few of them wait for others, for a few
 milliseconds, and are sent with them.
+
+What is stable is folded in slices, one in each turn, so that clients do not wait long. A slice grows with what has been
+logged since the one before: a node that takes more than small slices can fold would have more and more to fold.
 """
 
 from typing import Final, final
@@ -14,6 +17,10 @@ FAST_PER_MS: Final = 24
 """From so many writes a millisecond on, writes come fast."""
 MANY: Final = 128
 """So many are sent at once in any case."""
+FOLD_LEAST: Final = 125
+"""About how many elements a slice of folding may touch in any case,"""
+FOLD_MOST: Final = 2000
+"""and how many at most: some milliseconds."""
 
 
 @final
@@ -54,3 +61,25 @@ class Pace:
         """Everything up to before a seq is sent now. O(1)."""
         if next_seq != self._sent_seq:
             self._sent_seq, self._sent_ms = next_seq, now_ms
+
+
+@final
+class FoldPace:
+    """How much is folded at a time."""
+
+    __slots__ = ("_logged", "least", "most")
+
+    def __init__(self) -> None:
+        self.least = FOLD_LEAST
+        self.most = FOLD_MOST
+        self._logged = 0
+
+    def budget(self, logged: int) -> int:
+        """About how many elements the next slice may touch, so many operations having been logged ever since. O(1).
+
+        >>> pace = FoldPace()
+        >>> pace.budget(50), pace.budget(1050), pace.budget(1050), pace.budget(9000)
+        (125, 1500, 125, 2000)
+        """
+        since, self._logged = logged - self._logged, logged
+        return max(self.least, min(self.most, since + since // 2))

@@ -24,6 +24,7 @@ from marmoset.node.links import Link
 from marmoset.node.pacing import Pace
 from marmoset.node.rehabilitating import proof
 from marmoset.node.states import SERVING
+from marmoset.replication.chain import LENGTH_MAX
 from marmoset.replication.exchange import CLOCK, GO_ON, NOT_YET, PAUSE, REFUSE, StreamMessage
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ FEW: Final = 16
 BRINGERS: Final = 3
 """In a larger group so many do."""
 FOLD_DELAY_MS: Final = 5
+REPORT_OPERATIONS: Final = LENGTH_MAX // 4
+"""Once the log has grown by so many, everybody is told without a meeting: between two meetings fast writers can log
+more than a chain may have, and without it each write costs several times as much."""
 
 
 @final
@@ -49,6 +53,9 @@ class Streaming:
         """Where the log ended when the streams were last sent what is in it."""
         self.pace = Pace()
         """When what we write is sent."""
+        self.report_operations = REPORT_OPERATIONS
+        self._reported = 0
+        """How many operations in the log everybody was told of; what is stable leaves it."""
         self._drained_state = 0
         """The state of the replica when it was last looked whether what streams hold can be used."""
 
@@ -104,6 +111,7 @@ class Streaming:
     def pump_all(self) -> None:
         """Send every linked peer what it lacks, as far as it takes it."""
         node, more = self._node, False
+        self._report_growth()
         self.pumped_index = end = node.replica.log.next_index
         own_end = node.replica.log.own_end if self.is_large else end  # in a small group nothing is put off
         for link in node.linked.values():
@@ -111,6 +119,15 @@ class Streaming:
                 more = link.stream.pump(node.pump_bytes) or more
         if more:
             node.arm("pump", 1)
+
+    def _report_growth(self) -> None:
+        """Tell everybody what is here when the log has grown by much; in a large group that would be a storm. O(1), at
+        times O(links)."""
+        operations = self._node.replica.log.operations
+        self._reported = min(self._reported, operations)
+        if operations - self._reported >= self.report_operations and not self.is_large:
+            self._reported = operations
+            self.report_to_all()
 
     def ask(self) -> None:
         """Ask every stream to leave out what its receiver hears directly, or what others bring."""

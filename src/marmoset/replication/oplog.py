@@ -117,7 +117,7 @@ def in_apply_order(entries: Iterable[LogEntry]) -> list[LogEntry]:
 class OpLog:
     """The batches that some member may not have."""
 
-    __slots__ = ("entries", "next_index", "operations", "own_end", "queues", "size_bytes")
+    __slots__ = ("entries", "logged", "next_index", "operations", "own_end", "queues", "size_bytes")
 
     def __init__(self) -> None:
         self.entries: dict[int, LogEntry] = {}
@@ -128,6 +128,8 @@ class OpLog:
         self.size_bytes = 0
         self.operations = 0
         """How many dots the batches have."""
+        self.logged = 0
+        """How many those had that were ever added."""
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -145,6 +147,7 @@ class OpLog:
         queue.append(entry)
         self.size_bytes += len(entry.framed)
         self.operations += entry.width
+        self.logged += entry.width
 
     def first_stable(self, frontier: VersionVector) -> int:
         """The index of the oldest batch that a frontier covers, or the next one where it covers none. O(origins)."""

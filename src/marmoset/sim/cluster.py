@@ -74,13 +74,14 @@ class Cluster:
         return host
 
     def _prepare(self, node: Node) -> None:
-        node.fold_budget = self.knobs.fold_budget
+        node.fold_pace.least = node.fold_pace.most = self.knobs.fold_budget
         node.drain_bytes = self.knobs.drain_bytes
         node.replica.chain.length_max = self.knobs.chain_max
         node.replica.chain.step_operations = self.knobs.chain_step
         notes = node.replica.keyspace.notes
         notes.busy_operations = min(notes.busy_operations, 1 + self.knobs.chain_step)
         node.pump_bytes = self.knobs.pump_bytes
+        node.streaming.report_operations = self.knobs.report_operations
         if self.knobs.pace_ms:
             node.streaming.pace.pace_ms, node.streaming.pace.fast_per_ms = self.knobs.pace_ms, 0
         node.snapshot_step_elements = self.knobs.snapshot_step_elements

@@ -119,6 +119,8 @@ class Knobs:
     pace_ms: int
     """For how long a write waits for others at most, however slowly they come; 0 for as long as usual, and only where
     they come fast. Drawn apart from the other knobs."""
+    report_operations: int
+    """By how many operations the log grows until everybody is told without a meeting; drawn apart, too."""
     snapshot_step_elements: int
     turn_gap_us: int
     turn_us: int
@@ -210,6 +212,7 @@ def draw(seed: int, profile: str, nodes: int, steps: int) -> Knobs:
         drain_bytes=chains.choice([1, 500, 1 << 14]),
         pump_bytes=rng.choice([200, 5000, 1 << 20]),
         pace_ms=Random(f"pace {seed} {profile}").choice([0, 0, 20, 100]),
+        report_operations=Random(f"reports {seed} {profile}").choice([3, 30, 1 << 16, 1 << 16]),
         snapshot_step_elements=rng.choice([1, 3, 20, 4096]),
         turn_gap_us=pace,
         turn_us=rng.choice([0, 500, 5000]),
