@@ -24,7 +24,7 @@ from marmoset.crdts.sequence import Sequence
 from marmoset.errors import UsageError
 from marmoset.hashing import SHARDS
 from marmoset.ids import id_text
-from marmoset.node.node import EXPIRE_PAUSE_MS
+from marmoset.node.pacing import EXPIRE_PAUSE_MS
 from marmoset.replication.replica import OPEN_BYTES_MAX
 from marmoset.sim.network import Conditions
 from marmoset.sim.workload import request

@@ -4,10 +4,10 @@ much is folded at a time."""
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marmoset.codec.operations import Assign, Increment
-from marmoset.node.pacing import FAST_PER_MS, FOLD_LEAST, FOLD_MOST, MANY, PACE_MS, FoldPace, Pace
+from marmoset.codec.operations import Assign, Expire, Increment
+from marmoset.node.pacing import FAST_PER_MS, FOLD_MOST, MANY, PACE_MS, SLICE, Pace, SlicePace
 from marmoset.sim.world import US_PER_MS
-from tests.node.group import Group
+from tests.node.group import Alone, Group
 
 FAST = FAST_PER_MS + 4
 
@@ -108,20 +108,46 @@ def test_folding_keeps_up_with_what_is_written_on_several_sides() -> None:
     unfolded: list[int] = []
     for _ in range(120):
         for number in (1, 2):
-            group.do(number, *(Increment(b"%d" % at, 1) for at in range(FOLD_LEAST)))
+            group.do(number, *(Increment(b"%d" % at, 1) for at in range(SLICE)))
         group.run(1)
         unfolded.append(max(sum(entry.width for entry in node.replica.folding) for node in group.nodes()))
-    assert max(unfolded) < 60 * FOLD_LEAST, "what small slices cannot fold piles up"
+    assert max(unfolded) < 60 * SLICE, "what small slices cannot fold piles up"
     assert group.until(group.is_at_rest) < 200
     group.check()
 
 
+def keys_with_short_deadlines(alone: Alone, per_ms: int, ms: int) -> list[int]:
+    """How many keys there are after each millisecond."""
+    keys: list[int] = []
+    for at in range(ms):
+        for number in range(per_ms):
+            key = b"%d %d" % (at, number)
+            alone.node.replica.submit(Assign(key, b"v"))
+            alone.node.replica.submit(Expire(key, alone.time.wall + 10))
+        alone.node.end_turn()
+        alone.take()
+        alone.run(1)
+        keys.append(len(alone.node.replica.keyspace))
+    return keys
+
+
+def test_keys_whose_deadlines_pass_go_as_fast_as_they_come() -> None:
+    alone = Alone(gossip_interval=20)
+    keys = keys_with_short_deadlines(alone, SLICE, 300)
+    assert max(keys) < 60 * SLICE, "what small slices cannot remove piles up"
+    alone.run(100)
+    assert len(alone.node.replica.keyspace) == 0
+    assert max(keys_with_short_deadlines(alone, 10 * SLICE, 40)) > 0
+    alone.run(10 * 40 + 100)
+    assert len(alone.node.replica.keyspace) == 0, "more often than at first, where there is always more"
+
+
 @given(st.lists(st.integers(0, 4 * FOLD_MOST), max_size=60))
-def test_a_slice_of_folding_is_as_large_as_what_was_logged_since_the_one_before(logged: list[int]) -> None:
-    pace, before = FoldPace(), 0
+def test_a_slice_is_as_large_as_what_was_logged_since_the_one_before(logged: list[int]) -> None:
+    pace, before = SlicePace(FOLD_MOST), 0
     for more in logged:
         budget = pace.budget(before + more)
         before += more
-        assert FOLD_LEAST <= budget <= FOLD_MOST
+        assert SLICE <= budget <= FOLD_MOST
         assert budget >= min(more, FOLD_MOST)
-        assert budget == FOLD_LEAST or budget <= 2 * more, "no more than is needed"
+        assert budget == SLICE or budget <= 2 * more, "no more than is needed"

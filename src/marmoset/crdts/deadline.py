@@ -61,6 +61,7 @@ class Deadlines:
         "_next",
         "count",
         "entries",
+        "given",
         "left_to",
         "shown",
         "windows",
@@ -73,6 +74,8 @@ class Deadlines:
         """How many keys have a deadline."""
         self.entries = 0
         """How many deadlines are not yet stable."""
+        self.given = 0
+        """How many deadlines keys were ever given."""
         self.left_to: set[ReplicaId] = set()
         """For whom keys were left to remove that are not in a queue any more."""
         self._more = False  # `take_passed` had more to give, or to look through, than it was to give last
@@ -93,6 +96,7 @@ class Deadlines:
             shown[key] = deadline
             self.count += 1
             if old != deadline:
+                self.given += 1
                 _heappush(self._due[shard], (deadline[0], key))
         if len(self._due[shard]) > 2 * len(shown) + QUEUE_SLACK:
             self._make_queue(shard)

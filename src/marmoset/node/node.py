@@ -48,7 +48,7 @@ from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
 from marmoset.node.liveness import Liveness
 from marmoset.node.meeting import Meeting
 from marmoset.node.memory_limit import MemoryLimit
-from marmoset.node.pacing import FoldPace
+from marmoset.node.pacing import FOLD_MOST, ExpiryPace, SlicePace
 from marmoset.node.refusals import refusal
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
@@ -62,8 +62,6 @@ from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 18
-EXPIRE_KEYS: Final = 125
-EXPIRE_PAUSE_MS: Final = 6
 GARBAGE_ENTRIES: Final = 500
 
 
@@ -78,7 +76,8 @@ class Node:
         self.effects: list[Effect] = []
         self.state = WAITING
         self.pump_bytes = PUMP_BYTES
-        self.fold_pace = FoldPace()
+        self.fold_pace = SlicePace(FOLD_MOST)
+        self._expiry_pace = ExpiryPace()
         self.drain_bytes = DRAIN_BYTES
         self.snapshot_step_elements = STEP_ELEMENTS
         """How much is done in one slice; the simulator makes them small."""
@@ -458,10 +457,12 @@ class Node:
     def _expire(self) -> None:
         """Remove keys whose deadlines have passed; where there are many, go on soon while the log has room."""
         if self.state == SERVING:
-            if remove_passed(self.replica, EXPIRE_KEYS):
+            deadlines = self.replica.keyspace.deadlines
+            if remove_passed(self.replica, self._expiry_pace.budget(deadlines.given)):
                 self.replica.commit()
-            if self.replica.keyspace.deadlines.is_behind and not self.budget.is_past_half:
-                self.arm("expire", EXPIRE_PAUSE_MS)
+            pause_ms = self._expiry_pace.pause_ms(is_behind=deadlines.is_behind)
+            if deadlines.is_behind and not self.budget.is_past_half:
+                self.arm("expire", pause_ms)
 
     def _fold(self) -> None:
         more = False

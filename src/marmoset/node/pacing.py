@@ -1,12 +1,13 @@
-"""How often peers are sent what this node writes, and how much is folded at a time (floor 7).
+"""How often peers are sent what this node writes, and how much is done at a time (floor 7).
 
 What was written is sent at the end of the turn in which it was. Under load that is many times more often than anybody
 needs it: each time every peer is woken, takes a batch with all that goes with one, and tells what it has, which costs
 both sides about as much as a hundred writes. So while writes come fast, few of them wait for others, for a few
 milliseconds, and are sent with them.
 
-What is stable is folded in slices, one in each turn, so that clients do not wait long. A slice grows with what has been
-logged since the one before: a node that takes more than small slices can fold would have more and more to fold.
+What is stable is folded in slices, one in each turn, so that clients do not wait long; so are keys removed whose
+deadlines have passed. A slice grows with what has come since the one before: a node to which more comes than small
+slices can do would have more and more to do.
 """
 
 from typing import Final, final
@@ -17,10 +18,13 @@ FAST_PER_MS: Final = 24
 """From so many writes a millisecond on, writes come fast."""
 MANY: Final = 128
 """So many are sent at once in any case."""
-FOLD_LEAST: Final = 125
-"""About how many elements a slice of folding may touch in any case,"""
+SLICE: Final = 125
+"""How much a slice does in any case: elements that are folded, keys that are removed,"""
 FOLD_MOST: Final = 2000
-"""and how many at most: some milliseconds."""
+EXPIRE_MOST: Final = 1000
+"""and how much at most: some milliseconds."""
+EXPIRE_PAUSE_MS: Final = 6
+"""Between two slices of removing keys; less while there are always more to remove."""
 
 
 @final
@@ -64,22 +68,50 @@ class Pace:
 
 
 @final
-class FoldPace:
-    """How much is folded at a time."""
+class SlicePace:
+    """How much is done at a time."""
 
-    __slots__ = ("_logged", "least", "most")
+    __slots__ = ("_come", "least", "most")
 
-    def __init__(self) -> None:
-        self.least = FOLD_LEAST
-        self.most = FOLD_MOST
-        self._logged = 0
+    def __init__(self, most: int) -> None:
+        self.least = SLICE
+        self.most = most
+        self._come = 0
 
-    def budget(self, logged: int) -> int:
-        """About how many elements the next slice may touch, so many operations having been logged ever since. O(1).
+    def budget(self, come: int) -> int:
+        """How much the next slice may do, so much having come ever since. O(1).
 
-        >>> pace = FoldPace()
+        >>> pace = SlicePace(2000)
         >>> pace.budget(50), pace.budget(1050), pace.budget(1050), pace.budget(9000)
         (125, 1500, 125, 2000)
         """
-        since, self._logged = logged - self._logged, logged
+        since, self._come = come - self._come, come
         return max(self.least, min(self.most, since + since // 2))
+
+
+@final
+class ExpiryPace:
+    """How many keys are removed at a time whose deadlines have passed, and how often."""
+
+    __slots__ = ("_pause_ms", "_slices")
+
+    def __init__(self) -> None:
+        self._slices = SlicePace(EXPIRE_MOST)
+        self._pause_ms = EXPIRE_PAUSE_MS
+
+    def budget(self, given: int) -> int:
+        """How many keys are looked at next, so many deadlines having been given ever since. O(1)."""
+        return self._slices.budget(given)
+
+    def pause_ms(self, *, is_behind: bool) -> int:
+        """How long the next slice waits, if there `is_behind` more to remove. O(1).
+
+        >>> pace = ExpiryPace()
+        >>> [pace.pause_ms(is_behind=more) for more in (True, True, True, True, True, True, True, False, True)]
+        [6, 5, 4, 3, 2, 1, 1, 6, 6]
+        """
+        if not is_behind:
+            self._pause_ms = EXPIRE_PAUSE_MS
+            return EXPIRE_PAUSE_MS
+        pause_ms, self._pause_ms = self._pause_ms, max(1, self._pause_ms - 1)
+        return pause_ms
