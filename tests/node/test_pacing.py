@@ -133,12 +133,9 @@ def keys_with_short_deadlines(alone: Alone, per_ms: int, ms: int) -> list[int]:
 
 def test_keys_whose_deadlines_pass_go_as_fast_as_they_come() -> None:
     alone = Alone(gossip_interval=20)
-    keys = keys_with_short_deadlines(alone, SLICE, 300)
-    assert max(keys) < 60 * SLICE, "what small slices cannot remove piles up"
-    alone.run(100)
-    assert len(alone.node.replica.keyspace) == 0
-    assert max(keys_with_short_deadlines(alone, 10 * SLICE, 40)) > 0
-    alone.run(10 * 40 + 100)
+    keys = keys_with_short_deadlines(alone, 3 * SLICE, 150)
+    assert max(keys) < 60 * 3 * SLICE, "what small slices cannot remove piles up"
+    alone.run(150)
     assert len(alone.node.replica.keyspace) == 0, "more often than at first, where there is always more"
 
 
