@@ -567,6 +567,7 @@ class Keyspace:
         """Every invariant of the keyspace and of all that it holds; for tests and the simulator. O(n)."""
         self.deadlines._check()
         self.usage._check()
+        self.garbage._check()
         for shard, slots in enumerate(self.shards):
             assert self.tables[shard] is slots.values, "a table that is not that of its shard"
             assert self.notes.has_more or not slots.has_any_more, "a key has more than is noted"

@@ -49,7 +49,9 @@ def test_a_large_container_goes_in_slices(value: Container) -> None:
     while garbage.collect(100):
         assert 0 < before - left(value) <= 100
         before, slices = left(value), slices + 1
-    assert slices >= len(MANY) // 100 and left(value) == 0 and not garbage
+        assert garbage.entries == before
+        garbage._check()
+    assert slices >= len(MANY) // 100 and left(value) == 0 and not garbage and not garbage.entries
 
 
 def test_what_a_sorted_set_is_ordered_by_goes_in_slices_too() -> None:
@@ -87,7 +89,8 @@ def test_a_sequence_goes_in_slices_and_leaves_no_cycles() -> None:
         after = sum(len(chunk.runs) for chunk in chunks) + len(buckets)
         assert before - after < 1000
         before, slices = after, slices + 1
-    assert slices > 20 and not blocks and not buckets
+        garbage._check()
+    assert slices > 20 and not blocks and not buckets and not garbage.entries
     assert all(not c.runs and c.block is c.before is c.after is None for c in chunks), "a cycle is left"
 
 

@@ -30,10 +30,12 @@ LARGE: Final = 1024
 class Garbage:
     """What is to be freed."""
 
-    __slots__ = ("_containers",)
+    __slots__ = ("_containers", "entries")
 
     def __init__(self) -> None:
         self._containers: list[Any] = []
+        self.entries = 0
+        """How many entries those have that wait; of a sequence, blocks and chunks."""
 
     def __len__(self) -> int:
         """How many containers wait. O(1)."""
@@ -46,7 +48,8 @@ class Garbage:
             if value.readings or len(value) + value.removed_count < LARGE:
                 value.clear()
             else:
-                self._containers += value.detach()
+                for part in value.detach():
+                    self.put_table(part)
             value.let_go()
         elif isinstance(value, SortedSet):
             self.put(value.scores)
@@ -54,8 +57,9 @@ class Garbage:
         elif isinstance(value, (SplitSet, SplitMap)):
             if not value.readings:
                 self._containers += value.parts
+                self.entries += len(value)
         elif isinstance(value, (set, dict, list, ScoreOrder)) and len(value) >= LARGE:
-            self._containers.append(value)
+            self._put(value)
         elif isinstance(value, (RegisterWindow, SetWindow, MapWindow)) and value.entries >= LARGE:
             self.put(value.clear())
 
@@ -70,7 +74,11 @@ class Garbage:
     def put_table(self, table: dict[bytes, Any] | list[Any]) -> None:
         """Free a table of names to values, or a queue, however small. O(1)."""
         if table:
-            self._containers.append(table)
+            self._put(table)
+
+    def _put(self, container: "set[bytes] | dict[bytes, Any] | list[Any] | ScoreOrder") -> None:
+        self._containers.append(container)
+        self.entries += len(container)
 
     def collect(self, entries: int) -> bool:
         """Free about as many entries; True while some are left. O(entries)."""
@@ -80,7 +88,9 @@ class Garbage:
             entries -= 1
             if not last:
                 containers.pop()
-            elif isinstance(last, dict):
+                continue
+            self.entries -= 1
+            if isinstance(last, dict):
                 self.put(last.popitem()[1])
             else:
                 entries -= self._loosen(last.pop())
@@ -93,5 +103,8 @@ class Garbage:
             entry.loosen()
             return worth
         if type(entry) is Block:
-            self._containers.append(entry.chunks)
+            self.put_table(entry.chunks)
         return 0
+
+    def _check(self) -> None:
+        assert self.entries == sum(map(len, self._containers)), "what waits is not what was counted"

@@ -48,7 +48,7 @@ from marmoset.node.links import FILLING, LINKED, SPONSORING, Link
 from marmoset.node.liveness import Liveness
 from marmoset.node.meeting import Meeting
 from marmoset.node.memory_limit import MemoryLimit
-from marmoset.node.pacing import FOLD_MOST, ExpiryPace, SlicePace
+from marmoset.node.pacing import FOLD_MOST, ExpiryPace, GarbagePace, SlicePace
 from marmoset.node.refusals import refusal
 from marmoset.node.rehabilitating import Rehabilitating, proof
 from marmoset.node.sponsoring import Sponsoring
@@ -62,7 +62,6 @@ from marmoset.replication.replica import OPEN_BYTES_MAX, Replica
 from marmoset.replication.snapshot import STEP_ELEMENTS
 
 PUMP_BYTES: Final = 1 << 18
-GARBAGE_ENTRIES: Final = 500
 
 
 @final
@@ -78,6 +77,7 @@ class Node:
         self.pump_bytes = PUMP_BYTES
         self.fold_pace = SlicePace(FOLD_MOST)
         self._expiry_pace = ExpiryPace()
+        self._garbage_pace = GarbagePace()
         self.drain_bytes = DRAIN_BYTES
         self.snapshot_step_elements = STEP_ELEMENTS
         """How much is done in one slice; the simulator makes them small."""
@@ -473,8 +473,9 @@ class Node:
             self._tell_of(problem, "", "")
             return
         more = self.replica.chain.step() or more
-        garbage = self.replica.memory.collect_garbage()
-        if self.replica.keyspace.garbage.collect(GARBAGE_ENTRIES) or garbage or more:
+        more = self.replica.memory.collect_garbage() or more
+        garbage = self.replica.keyspace.garbage
+        if garbage.collect(self._garbage_pace.budget(garbage.entries, self.time.monotonic_ms())) or more:
             self.arm("fold", 1)
 
     # -- after every event

@@ -7,7 +7,8 @@ milliseconds, and are sent with them.
 
 What is stable is folded in slices, one in each turn, so that clients do not wait long; so are keys removed whose
 deadlines have passed. A slice grows with what has come since the one before: a node to which more comes than small
-slices can do would have more and more to do.
+slices can do would have more and more to do. What large containers leave is freed in the same turns, faster where much
+waits: it is made in one go, a set of a million elements by one DEL, and by long turns.
 """
 
 from typing import Final, final
@@ -25,6 +26,14 @@ EXPIRE_MOST: Final = 1000
 """and how much at most: some milliseconds."""
 EXPIRE_PAUSE_MS: Final = 6
 """Between two slices of removing keys; less while there are always more to remove."""
+FREE_PER_MS: Final = 1000
+"""So many entries of garbage are freed for each millisecond since the slice before,"""
+FREE_MS_MOST: Final = 4
+"""of at most so many."""
+GARBAGE_ROOM: Final = 1 << 21
+"""Of what waits beyond so many entries,"""
+GARBAGE_SHARE: Final = 8
+"""such a part is freed at once, however long that takes: who makes more in a turn takes longer for that."""
 
 
 @final
@@ -115,3 +124,26 @@ class ExpiryPace:
             return EXPIRE_PAUSE_MS
         pause_ms, self._pause_ms = self._pause_ms, max(1, self._pause_ms - 1)
         return pause_ms
+
+
+@final
+class GarbagePace:
+    """How many entries of garbage are freed at a time."""
+
+    __slots__ = ("_last_ms",)
+
+    def __init__(self) -> None:
+        self._last_ms = 0
+
+    def budget(self, waiting: int, now_ms: int) -> int:
+        """How many entries are freed now, of so many that wait. O(1).
+
+        >>> pace = GarbagePace()
+        >>> pace.budget(9, 1), pace.budget(9, 3), pace.budget(9, 3), pace.budget(9, 99)
+        (1000, 2000, 1000, 4000)
+        >>> pace.budget(GARBAGE_ROOM + 800, 99)
+        1100
+        """
+        passed_ms = max(1, min(FREE_MS_MOST, now_ms - self._last_ms))
+        self._last_ms = now_ms
+        return FREE_PER_MS * passed_ms + max(0, waiting - GARBAGE_ROOM) // GARBAGE_SHARE
