@@ -8,6 +8,7 @@ from marmoset.codec.operations import Assign, Expire, Increment
 from marmoset.node.pacing import (
     FAST_PER_MS,
     FOLD_MOST,
+    FREE_MORE_PER_MS,
     FREE_MS_MOST,
     FREE_PER_MS,
     GARBAGE_ROOM,
@@ -163,15 +164,18 @@ def test_a_slice_is_as_large_as_what_was_logged_since_the_one_before(logged: lis
         assert budget == SLICE or budget <= 2 * more, "no more than is needed"
 
 
-@given(st.integers(0, 300_000), st.integers(0, 100))
-def test_garbage_is_bounded_by_what_a_turn_makes(made: int, passed_ms: int) -> None:
+@given(st.integers(0, FREE_MORE_PER_MS), st.integers(1, 200))
+def test_garbage_is_bounded_by_what_a_turn_makes(made_per_ms: int, passed_ms: int) -> None:
+    """No more than `FREE_MORE_PER_MS` in each millisecond, as fast as commands are."""
     pace, now, waiting = GarbagePace(), 1_000_000, 0
+    made = made_per_ms * passed_ms
     for _ in range(200):
         now, waiting = now + passed_ms, waiting + made
         budget = pace.budget(waiting, now)
         assert FREE_PER_MS <= budget
         if waiting <= GARBAGE_ROOM:
             assert budget <= FREE_PER_MS * FREE_MS_MOST, "clients wait for no more than that"
+        assert budget <= FREE_PER_MS * FREE_MS_MOST + FREE_MORE_PER_MS * passed_ms, "however much waits"
         waiting = max(0, waiting - budget)
         assert waiting <= GARBAGE_ROOM + GARBAGE_SHARE * made
 

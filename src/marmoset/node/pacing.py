@@ -33,7 +33,9 @@ FREE_MS_MOST: Final = 4
 GARBAGE_ROOM: Final = 1 << 21
 """Of what waits beyond so many entries,"""
 GARBAGE_SHARE: Final = 8
-"""such a part is freed at once, however long that takes: who makes more in a turn takes longer for that."""
+"""such a part is freed as well, but"""
+FREE_MORE_PER_MS: Final = 2000
+"""at most so many for each of all milliseconds since the slice before: who makes much in a turn has taken long."""
 
 
 @final
@@ -141,9 +143,9 @@ class GarbagePace:
         >>> pace = GarbagePace()
         >>> pace.budget(9, 1), pace.budget(9, 3), pace.budget(9, 3), pace.budget(9, 99)
         (1000, 2000, 1000, 4000)
-        >>> pace.budget(GARBAGE_ROOM + 800, 99)
-        1100
+        >>> pace.budget(GARBAGE_ROOM + 800, 99), pace.budget(2 * GARBAGE_ROOM, 100), pace.budget(2 * GARBAGE_ROOM, 900)
+        (1100, 3000, 266144)
         """
-        passed_ms = max(1, min(FREE_MS_MOST, now_ms - self._last_ms))
-        self._last_ms = now_ms
-        return FREE_PER_MS * passed_ms + max(0, waiting - GARBAGE_ROOM) // GARBAGE_SHARE
+        passed_ms, self._last_ms = max(1, now_ms - self._last_ms), now_ms
+        more = max(0, waiting - GARBAGE_ROOM) // GARBAGE_SHARE
+        return FREE_PER_MS * min(FREE_MS_MOST, passed_ms) + min(FREE_MORE_PER_MS * passed_ms, more)
