@@ -22,6 +22,7 @@ from marmoset.crdts.reading import SlotsReading
 from marmoset.crdts.sequence import Sequence, insert
 from marmoset.crdts.sortedset import SortedSet
 from marmoset.crdts.split import SplitMap, SplitSet
+from marmoset.crdts.types import Value
 from marmoset.hashing import shard_of
 from marmoset.keyspace import Keyspace
 from tests.crdts.test_reading import put_together
@@ -52,6 +53,24 @@ def test_a_large_container_goes_in_slices(value: Container) -> None:
         assert garbage.entries == before
         garbage._check()
     assert slices >= len(MANY) // 100 and left(value) == 0 and not garbage and not garbage.entries
+
+
+def small_values() -> list[Value]:
+    elements = MANY[: LARGE - 1]
+    short = SortedSet((each, 1) for each in elements[: LARGE // 2 - 1])
+    return [set(elements), dict.fromkeys(elements, 0), scattered(LARGE - 1), short]
+
+
+@pytest.mark.parametrize("kind", range(4), ids=["set", "dict", "sequence", "sorted set"])
+def test_what_goes_in_one_piece_counts_with_all_that_is_in_it(kind: int) -> None:
+    """A FLUSHALL of many small collections is to be as smooth as one of large ones."""
+    garbage = Garbage()
+    garbage.put_table({b"%d" % at: small_values()[kind] for at in range(8)})
+    for left in range(6, -1, -2):
+        garbage.collect(LARGE + 1)
+        assert garbage.entries == left
+        garbage._check()
+    assert not garbage.collect(1) and not garbage
 
 
 def test_what_a_sorted_set_is_ordered_by_goes_in_slices_too() -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final, final
 
 from marmoset.crdts.addwins import SetWindow
 from marmoset.crdts.map import MapWindow
+from marmoset.crdts.nested import NestedMap
 from marmoset.crdts.register import RegisterWindow
 from marmoset.crdts.score_order import ScoreOrder
 from marmoset.crdts.sequence_runs import Block, Chunk
@@ -81,7 +82,8 @@ class Garbage:
         self.entries += len(container)
 
     def collect(self, entries: int) -> bool:
-        """Free about as many entries; True while some are left. O(entries)."""
+        """Free about as many entries, those of small containers included that go in one piece; True while some are
+        left. O(entries)."""
         containers = self._containers
         while containers and entries > 0:
             last = containers[-1]
@@ -91,7 +93,9 @@ class Garbage:
                 continue
             self.entries -= 1
             if isinstance(last, dict):
-                self.put(last.popitem()[1])
+                value = last.popitem()[1]
+                entries -= _freed_at_once(value)
+                self.put(value)
             else:
                 entries -= self._loosen(last.pop())
         return bool(containers)
@@ -108,3 +112,18 @@ class Garbage:
 
     def _check(self) -> None:
         assert self.entries == sum(map(len, self._containers)), "what waits is not what was counted"
+
+
+def _freed_at_once(value: object) -> int:
+    """How many entries go with a value that is put here, since it is small. O(1)."""
+    if isinstance(value, (set, dict, list, NestedMap)):
+        entries = len(value)
+    elif isinstance(value, SortedSet):
+        entries = 2 * len(value)
+    elif isinstance(value, Sequence):
+        entries = len(value) + value.removed_count
+    elif isinstance(value, (RegisterWindow, SetWindow, MapWindow)):
+        entries = value.entries
+    else:
+        return 0
+    return entries if entries < LARGE else 0
