@@ -172,6 +172,7 @@ def test_garbage_is_bounded_by_what_a_turn_makes(made_per_ms: int, passed_ms: in
     for _ in range(200):
         now, waiting = now + passed_ms, waiting + made
         budget = pace.budget(waiting, now)
+        pace.handle_ended(now)
         assert FREE_PER_MS <= budget
         if waiting <= GARBAGE_ROOM:
             assert budget <= FREE_PER_MS * FREE_MS_MOST, "clients wait for no more than that"

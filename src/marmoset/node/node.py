@@ -474,9 +474,15 @@ class Node:
             return
         more = self.replica.chain.step() or more
         more = self.replica.memory.collect_garbage() or more
-        garbage = self.replica.keyspace.garbage
-        if garbage.collect(self._garbage_pace.budget(garbage.entries, self.time.monotonic_ms())) or more:
+        if self._collect() or more:
             self.arm("fold", 1)
+
+    def _collect(self) -> bool:
+        """Free some of the garbage; True while some is left."""
+        garbage, pace = self.replica.keyspace.garbage, self._garbage_pace
+        is_left = garbage.collect(pace.budget(garbage.entries, self.time.monotonic_ms()))
+        pace.handle_ended(self.time.monotonic_ms())
+        return is_left
 
     # -- after every event
 

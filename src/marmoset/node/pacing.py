@@ -27,15 +27,15 @@ EXPIRE_MOST: Final = 1000
 EXPIRE_PAUSE_MS: Final = 6
 """Between two slices of removing keys; less while there are always more to remove."""
 FREE_PER_MS: Final = 1000
-"""So many entries of garbage are freed for each millisecond since the slice before,"""
+"""So many entries of garbage are freed for each millisecond that went to other things since the slice before,"""
 FREE_MS_MOST: Final = 4
 """of at most so many."""
 GARBAGE_ROOM: Final = 1 << 21
 """Of what waits beyond so many entries,"""
 GARBAGE_SHARE: Final = 8
 """such a part is freed as well, but"""
-FREE_MORE_PER_MS: Final = 2000
-"""at most so many for each of all milliseconds since the slice before: who makes much in a turn has taken long."""
+FREE_MORE_PER_MS: Final = 1000
+"""at most so many for each of all those milliseconds: who makes much in a turn has taken long."""
 
 
 @final
@@ -130,22 +130,27 @@ class ExpiryPace:
 
 @final
 class GarbagePace:
-    """How many entries of garbage are freed at a time."""
+    """How many entries of garbage are freed at a time. An entry may cost ten times as much as another one, where memory
+    is slow: the time of a slice does not count for the next one, or both would grow."""
 
-    __slots__ = ("_last_ms",)
+    __slots__ = ("_ended_ms",)
 
     def __init__(self) -> None:
-        self._last_ms = 0
+        self._ended_ms = 0
+
+    def handle_ended(self, now_ms: int) -> None:
+        """A slice was done. O(1)."""
+        self._ended_ms = now_ms
 
     def budget(self, waiting: int, now_ms: int) -> int:
         """How many entries are freed now, of so many that wait. O(1).
 
         >>> pace = GarbagePace()
-        >>> pace.budget(9, 1), pace.budget(9, 3), pace.budget(9, 3), pace.budget(9, 99)
-        (1000, 2000, 1000, 4000)
-        >>> pace.budget(GARBAGE_ROOM + 800, 99), pace.budget(2 * GARBAGE_ROOM, 100), pace.budget(2 * GARBAGE_ROOM, 900)
-        (1100, 3000, 266144)
+        >>> pace.budget(9, 0), pace.budget(9, 1), pace.budget(9, 3), pace.budget(9, 99)
+        (1000, 1000, 3000, 4000)
+        >>> pace.budget(GARBAGE_ROOM + 800, 1), pace.budget(2 * GARBAGE_ROOM, 2), pace.budget(2 * GARBAGE_ROOM, 900)
+        (1100, 4000, 266144)
         """
-        passed_ms, self._last_ms = max(1, now_ms - self._last_ms), now_ms
+        passed_ms = max(1, now_ms - self._ended_ms)
         more = max(0, waiting - GARBAGE_ROOM) // GARBAGE_SHARE
         return FREE_PER_MS * min(FREE_MS_MOST, passed_ms) + min(FREE_MORE_PER_MS * passed_ms, more)
