@@ -188,6 +188,6 @@ def test_garbage_goes_while_nothing_else_is_done() -> None:
     alone.node.arm("fold", 1)
     alone.take()
     alone.run(3)
-    assert garbage.entries >= 13 * FREE_PER_MS, "a slice is as large as the time before it was long, its own left out"
+    assert garbage.entries >= 16 * FREE_PER_MS, "a slice is as large as the time before it was long, its own left out"
     alone.run(18)
     assert not garbage and not garbage.entries
