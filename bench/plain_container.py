@@ -48,7 +48,8 @@ def containers() -> dict[str, Plain]:
     fields: dict[bytes, bytes] = {}
 
     def add(row: tuple[int, list[bytes], list[int]]) -> None:
-        for key, amount in zip(row[1], row[2], strict=True):
+        amounts = row[2] * len(row[1]) if len(row[2]) == 1 else row[2]  # one for all
+        for key, amount in zip(row[1], amounts, strict=True):
             numbers[key] = numbers.get(key, 0) + amount
 
     def assign(into: dict[bytes, bytes], keys: list[bytes], values: list[bytes]) -> None:
